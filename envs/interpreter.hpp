@@ -1,0 +1,44 @@
+// An existing Python interpreter: found the way the caller's shell would, asked once what it needs to run, remembered until
+// anything it depends on changes. Any thread.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/core/content.hpp"
+
+namespace runner::envs {
+
+// What of the caller decides which interpreter is meant.
+struct Caller {
+  std::filesystem::path directory;  // where the command was given (version managers look for .python-version here)
+  std::map<std::string, std::string> variables;  // PATH, VIRTUAL_ENV, CONDA_PREFIX, PYENV_*, HOME…
+};
+
+struct Interpreter {
+  std::string executable;               // sys.executable: absolute, venv links kept
+  std::string version;                  // "3.11.7"
+  std::vector<std::string> prefixes;    // sys.prefix, base_prefix, exec_prefix, and where the executable's links lead; distinct
+  std::vector<std::string> search_path; // existing absolute sys.path entries, in order
+  Hash digest;                          // of the above: the environment's identity
+};
+
+class InterpreterProbe {
+ public:
+  // `cache` is a directory for remembered answers; it may be deleted at any time.
+  explicit InterpreterProbe(std::filesystem::path cache);
+
+  // `python` as given by the user (a path, relative to `caller.directory`, or a program name); without it the active virtual
+  // environment's, the active conda environment's, else `python3` on the caller's PATH. A shim (a script) is asked anew
+  // every time for sys.executable; a real interpreter starts no process while its answer is remembered.
+  // Errors: kInvalid "--python X: …" when it does not exist, does not start or is no Python; kUnavailable when there is none.
+  Interpreter resolve(const std::optional<std::string>& python, const Caller& caller) const;
+
+ private:
+  std::filesystem::path cache_;
+};
+
+}  // namespace runner::envs

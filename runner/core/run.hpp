@@ -1,0 +1,140 @@
+// The run: what was asked for, where it stands, how it ended. Plain values; JSON shapes are in runner/api.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runner/core/content.hpp"
+#include "runner/core/time.hpp"
+
+namespace runner {
+
+// Azure ML's statuses (spec/azure-ml-v1.md).
+enum class RunStatus {
+  kNotStarted, kPreparing, kQueued, kStarting, kRunning, kPaused, kCancelRequested, kFinalizing,
+  kCompleted, kFailed, kCanceled,
+};
+std::string_view to_string(RunStatus status);
+std::optional<RunStatus> run_status_from(std::string_view text);  // letter case ignored
+bool is_final(RunStatus status);
+
+enum class OutcomeKind {
+  kExited, kSignaled, kTimedOut, kOutOfMemory, kCanceled, kKilled, kLost, kHostRebooted, kEnvironmentFailed, kStartFailed,
+};
+std::string_view to_string(OutcomeKind kind);  // "exited", "timed_out", … as in cli.md
+std::optional<OutcomeKind> outcome_kind_from(std::string_view text);
+
+struct Outcome {
+  OutcomeKind kind = OutcomeKind::kLost;
+  std::optional<int> exit_code;
+  std::optional<int> signal;
+  std::optional<std::int64_t> peak_memory_bytes;
+  std::optional<double> cpu_seconds;
+  std::string message;  // one line for people; may be empty
+};
+
+// cli.md: the script's own code when it exited, 124 at its time limit, 130 when cancelled, 137 when killed for memory,
+// 128+N for signal N, 125 for every other ending.
+int exit_code_of(const Outcome& outcome);
+// Completed for exit code 0, Canceled for kCanceled and kTimedOut, Failed for the rest.
+RunStatus final_status_of(const Outcome& outcome);
+
+enum class Isolation { kSandbox, kDocker, kNone };
+std::string_view to_string(Isolation isolation);
+std::optional<Isolation> isolation_from(std::string_view text);
+
+struct Mount {
+  std::string source;  // absolute host path
+  std::string target;  // absolute path in the container
+  bool writable = false;
+};
+
+// What the user asked to run; immutable once the run exists.
+struct RunDefinition {
+  std::string script;                  // relative to the source directory; empty when `command` is used
+  std::vector<std::string> arguments;  // of the script
+  std::vector<std::string> command;    // exact argument vector instead of script + arguments
+  std::string source_directory;        // absolute, as it was at submit
+  std::string config_name;             // the runconfig that was used, or empty
+  Isolation isolation = Isolation::kSandbox;
+  std::optional<std::chrono::milliseconds> max_run_duration;  // from the start of the script
+  std::chrono::milliseconds grace{10'000};
+  std::optional<double> cpus;
+  std::optional<std::int64_t> memory_bytes;
+  std::optional<std::int64_t> pids;
+  std::optional<std::int64_t> shm_bytes;
+  bool network = true;
+  std::vector<Mount> mounts;
+  std::map<std::string, std::string> environment_variables;
+};
+
+struct GitState {  // absent facts are absent properties (DESIGN.md)
+  std::optional<std::string> repository_uri;  // credentials stripped
+  std::optional<std::string> branch;          // absent when detached
+  std::optional<std::string> commit;          // absent when unborn
+  bool dirty = false;                         // within the source directory, untracked files included
+};
+
+// A prepared environment, as a run refers to it.
+struct EnvironmentRef {
+  std::string name;         // "user-managed" for an existing interpreter
+  std::string version;      // registry version, or empty
+  std::string kind;         // "interpreter", later "venv", "conda", "image", …
+  Hash digest;              // identity of the specification
+  std::optional<Hash> lock_digest;
+  std::string interpreter;  // absolute path as the script's argv[0]; empty where a run needs none
+  std::string python_version;  // "3.11.7"; empty if not Python
+};
+
+struct RunError {  // Azure's error object
+  std::string code = "UserError";
+  std::string message;
+  std::string hint;
+};
+
+struct Artifact {
+  std::string name;  // "outputs/model.pkl", "logs/a.csv", "user_logs/std_log.txt"
+  std::int64_t bytes = 0;
+  Hash sha256;
+};
+
+struct MetricPoint {
+  std::string name;
+  std::optional<std::int64_t> step;
+  UtcTime time{};
+  // Exactly one of the three is set; 64-bit integers and non-finite doubles round-trip.
+  std::optional<double> real;
+  std::optional<std::int64_t> integer;
+  std::optional<std::string> text;
+};
+
+struct RunRecord {
+  std::string id;  // <experiment>_<unix seconds>_<8 hex>
+  std::string experiment;
+  std::string name;
+  RunStatus status = RunStatus::kNotStarted;
+  std::string status_reason;
+  UtcTime created{};
+  std::optional<UtcTime> started;
+  std::optional<UtcTime> ended;
+  int attempt = 1;
+  std::optional<std::string> parent;
+  std::optional<Hash> snapshot;
+  std::map<std::string, std::optional<std::string>> tags;
+  std::map<std::string, std::string> properties;
+  std::optional<GitState> git;
+  EnvironmentRef environment;
+  RunDefinition definition;
+  std::optional<Outcome> outcome;
+  std::optional<RunError> error;
+  int priority = 0;
+  std::optional<std::string> idempotency_key;
+  Hash submission_digest;  // of the request's meaning; tells a repeated idempotency key from a conflicting one
+};
+
+}  // namespace runner

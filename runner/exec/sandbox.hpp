@@ -1,0 +1,73 @@
+// The default isolation: an OCI runtime driven directly. Here a run becomes a bundle and a shim; the shim does the rest.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/core/run.hpp"
+#include "runner/os/data_directory.hpp"
+#include "runner/os/process.hpp"
+
+namespace runner::exec {
+
+// Everything the sandbox must know of one run; paths are absolute.
+struct SandboxRun {
+  std::string id;
+  os::RunDirectory directory;                  // exists, with io/, upper/, work/, home/ made by prepare()
+  std::vector<std::filesystem::path> layers;   // checkouts, uppermost first (overlay lowerdir order)
+  std::string working_directory;               // in the container: where the overlay is mounted and the script starts
+  std::vector<std::string> arguments;          // the exact argument vector
+  std::map<std::string, std::string> variables;  // the whole environment of the script
+  std::vector<std::string> read_only_paths;    // interpreter prefixes and sys.path entries, bound at their own paths
+  std::vector<std::string> cache_paths;        // model caches below the caller's home, bound read-only if they exist
+  std::vector<Mount> mounts;                   // --mount
+  std::string home;                            // HOME in the container, backed by directory.home()
+  RunDefinition limits;                        // duration, grace, cpus, memory, pids, shm, network
+};
+
+struct Runtime {
+  enum class Kind { kCrun, kRunc };
+  Kind kind;
+  std::filesystem::path program;
+  std::string version;
+};
+
+// One line of `runner doctor`.
+struct Check {
+  std::string name;     // "crun", "user namespaces", "cgroup limits", …
+  bool works = false;
+  std::string detail;   // what was found, or why not
+  std::string remedy;   // what to install or change; empty if it works
+};
+
+class Sandbox {
+ public:
+  // Tries crun, then runc, with a trivial container (RUNNER_OCI_RUNTIME=crun|runc|PATH picks one); nothing is thrown if none
+  // works: `runtime()` is empty and `checks()` says why. `roots` holds shared mount point skeletons.
+  // Costs 20 ms to 1 s, so it runs once, at the daemon's start, off the critical path.
+  Sandbox(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init, std::filesystem::path python_package);
+  ~Sandbox();
+
+  const std::optional<Runtime>& runtime() const;  // waits for the trial to end
+  std::vector<Check> checks() const;              // for doctor; probes anew what may have changed
+
+  // Error(kUnavailable) naming the limit and the reason if one asked for cannot be enforced on this machine. Before the run exists.
+  void refuse_unenforceable(const RunDefinition& definition) const;
+
+  // Writes the bundle and spec.json. Idempotent: may be repeated after a crash before the claim.
+  void prepare(const SandboxRun& run) const;
+  // Starts runner-shim for a prepared run. A second shim for one run finds the claim and exits at once, harmlessly.
+  os::Child launch(const os::RunDirectory& directory) const;
+  // Removes what a dead shim may have left of a run outside its directory (cgroups, and processes in them). Idempotent.
+  void remove_remains(const std::string& id) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace runner::exec

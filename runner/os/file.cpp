@@ -1,0 +1,161 @@
+#include "runner/os/file.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <memory>
+
+#include "runner/core/error.hpp"
+
+namespace runner::os {
+namespace {
+
+// Unique within the process; the pid makes it unique on the machine. A crash leaves it, `gc` and recovery know ".tmp-".
+std::filesystem::path temporary_sibling(const std::filesystem::path& path) {
+  static std::atomic<unsigned> counter{0};
+  return path.parent_path() / (".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++));
+}
+
+void write_temporary(const std::filesystem::path& temporary, std::string_view content, Durability durability,
+                     mode_t mode) {
+  const Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+  write_all(fd.get(), content, temporary.string());
+  if (durability == Durability::kDurable && ::fdatasync(fd.get()) != 0)
+    throw errno_error(errno, "fdatasync " + temporary.string());
+}
+
+void sync_directory(const std::filesystem::path& directory) {
+  const Fd fd = open_file(directory, O_RDONLY | O_DIRECTORY);
+  if (::fsync(fd.get()) != 0) throw errno_error(errno, "fsync " + directory.string());
+}
+
+void remove_contents(int parent_fd, const char* name, dev_t device, int depth) {
+  // A directory this deep is an attack on the stack or the descriptors, not data.
+  constexpr int kMaxDepth = 4000;
+  if (depth > kMaxDepth) throw Error(ErrorCode::kInternal, std::string("remove ") + name + ": nested too deeply");
+  struct ::stat info {};
+  if (::fstatat(parent_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return;
+    throw errno_error(errno, std::string("remove ") + name);
+  }
+  if (!S_ISDIR(info.st_mode) || info.st_dev != device) {
+    if (S_ISDIR(info.st_mode)) throw Error(ErrorCode::kInternal, std::string("remove ") + name + ": still mounted");
+    if (::unlinkat(parent_fd, name, 0) != 0 && errno != ENOENT) throw errno_error(errno, std::string("remove ") + name);
+    return;
+  }
+  if ((info.st_mode & 0700) != 0700) ::fchmodat(parent_fd, name, 0700, 0);
+  const int fd = ::openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) throw errno_error(errno, std::string("remove ") + name);
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), ::closedir);
+  if (!stream) {
+    ::close(fd);
+    throw errno_error(ENOMEM, std::string("remove ") + name);
+  }
+  while (const dirent* entry = ::readdir(stream.get())) {
+    const std::string_view child = entry->d_name;
+    if (child == "." || child == "..") continue;
+    if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN && ::unlinkat(fd, entry->d_name, 0) == 0) continue;
+    remove_contents(fd, entry->d_name, device, depth + 1);
+  }
+  if (::unlinkat(parent_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+    throw errno_error(errno, std::string("remove ") + name);
+}
+
+}  // namespace
+
+Fd open_file(const std::filesystem::path& path, int flags, mode_t mode) {
+  const int fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
+  if (fd < 0) throw errno_error(errno, "open " + path.string());
+  return Fd(fd);
+}
+
+std::string read_file(const std::filesystem::path& path, std::size_t limit) {
+  const Fd fd = open_file(path, O_RDONLY);
+  std::string content;
+  std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw errno_error(errno, "read " + path.string());
+    if (got == 0) return content;
+    content.append(buffer.data(), static_cast<std::size_t>(got));
+    if (content.size() > limit)
+      throw Error(ErrorCode::kInvalid, "read " + path.string() + ": larger than " + std::to_string(limit) + " bytes");
+  }
+}
+
+std::optional<std::string> read_file_if_exists(const std::filesystem::path& path, std::size_t limit) {
+  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return std::nullopt;
+  try {
+    return read_file(path, limit);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) return std::nullopt;  // removed in between
+    throw;
+  }
+}
+
+void write_all(int fd, std::string_view bytes, std::string_view what) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(fd, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) throw errno_error(errno, "write " + std::string(what));
+    bytes.remove_prefix(static_cast<std::size_t>(wrote));
+  }
+}
+
+void publish_file(const std::filesystem::path& path, std::string_view content, Durability durability, mode_t mode) {
+  const auto temporary = temporary_sibling(path);
+  try {
+    write_temporary(temporary, content, durability, mode);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) throw errno_error(errno, "rename to " + path.string());
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  if (durability == Durability::kDurable) sync_directory(path.parent_path());
+}
+
+bool publish_file_once(const std::filesystem::path& path, std::string_view content, mode_t mode) {
+  const auto temporary = temporary_sibling(path);
+  write_temporary(temporary, content, Durability::kAtomic, mode);
+  const int result = ::link(temporary.c_str(), path.c_str());
+  const int link_errno = errno;
+  ::unlink(temporary.c_str());
+  if (result == 0) return true;
+  if (link_errno == EEXIST) return false;
+  throw errno_error(link_errno, "link " + path.string());
+}
+
+void make_directories(const std::filesystem::path& path, mode_t mode) {
+  if (::mkdir(path.c_str(), mode) == 0) return;
+  if (errno == ENOENT && path.has_parent_path() && path != path.parent_path()) {
+    make_directories(path.parent_path(), mode);
+    if (::mkdir(path.c_str(), mode) == 0) return;
+  }
+  if (errno == EEXIST && std::filesystem::is_directory(path)) return;
+  throw errno_error(errno, "mkdir " + path.string());
+}
+
+void remove_tree(const std::filesystem::path& path) {
+  const auto parent = path.parent_path();
+  const int parent_fd = ::open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (parent_fd < 0) {
+    if (errno == ENOENT) return;
+    throw errno_error(errno, "open " + parent.string());
+  }
+  const Fd owned(parent_fd);
+  struct ::stat info {};
+  if (::fstatat(parent_fd, path.filename().c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return;
+    throw errno_error(errno, "remove " + path.string());
+  }
+  remove_contents(parent_fd, path.filename().c_str(), info.st_dev, 0);
+}
+
+}  // namespace runner::os

@@ -1,0 +1,48 @@
+// The files through which shim and daemon talk, in the run directory (os::RunDirectory). JSON, `"version": 1`, unknown keys
+// ignored, published atomically. A reader gets nothing for a missing file and Error(kInternal) for a damaged one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "runner/core/run.hpp"
+#include "runner/os/data_directory.hpp"
+#include "runner/os/process.hpp"
+
+namespace runner::shim {
+
+// claim.json: who starts this run. Made by link(2): exactly one shim ever wins.
+struct Claim {
+  os::ProcessIdentity shim;
+};
+std::optional<Claim> read_claim(const os::RunDirectory& run);
+bool write_claim_once(const os::RunDirectory& run, const Claim& claim);
+
+// start.json: the script runs.
+struct Started {
+  UtcTime time{};
+  os::ProcessIdentity init;  // pid 1 of the container, as seen from the host
+  std::optional<std::chrono::nanoseconds> deadline;  // CLOCK_MONOTONIC of this boot
+};
+std::optional<Started> read_started(const os::RunDirectory& run);
+void write_started(const os::RunDirectory& run, const Started& started);
+
+// exit.json: the container is empty, its log is complete. Durable (fsync) before it appears.
+struct Ended {
+  UtcTime time{};
+  Outcome outcome;
+};
+std::optional<Ended> read_ended(const os::RunDirectory& run);
+void write_ended(const os::RunDirectory& run, const Ended& ended);
+
+// cancel.json: stop the run politely, kill after its grace. Then SIGUSR1 to the shim.
+struct CancelRequest {
+  std::string reason;  // "cancelled by user dev", shown in the outcome's message
+  bool as_failure = false;  // `runner run fail`: end as killed instead of cancelled
+};
+std::optional<CancelRequest> read_cancel(const os::RunDirectory& run);
+void write_cancel(const os::RunDirectory& run, const CancelRequest& request);
+
+}  // namespace runner::shim

@@ -1,0 +1,29 @@
+// The content store: chunks of snapshot files and artifacts in one SQLite file (content.db), named by SHA-256.
+// One writer thread groups commits; readers have connections of their own. Any thread may call.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include "runner/core/content.hpp"
+
+namespace runner::store {
+
+class ContentStore final : public ContentWriter, public ContentReader {
+ public:
+  // Opens or creates the file. Error(kConflict) with a hint for a newer schema, Error(kInternal) for a damaged one.
+  explicit ContentStore(const std::filesystem::path& database);
+  ~ContentStore() override;
+
+  std::unique_ptr<ContentBatch> begin() override;
+  bool contains(const Hash& hash) const override;
+  std::int64_t size(const Hash& hash) const override;
+  void read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const override;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace runner::store

@@ -1,0 +1,85 @@
+// Run history in runner.db. What is acknowledged here is on disk unless a comment says otherwise.
+// One writer thread groups commits of concurrent callers; readers have connections of their own. Any thread may call.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runner/core/run.hpp"
+
+namespace runner::store {
+
+struct RunFilter {
+  std::optional<std::string> experiment;
+  std::optional<RunStatus> status;
+  std::vector<std::pair<std::string, std::optional<std::string>>> tags;        // no value: has the tag
+  std::vector<std::pair<std::string, std::optional<std::string>>> properties;  // ANDed
+  std::optional<std::string> parent;    // only children of this run
+  bool include_children = false;        // else top level only (unless `parent`)
+  std::optional<UtcTime> since;         // created at or after
+  std::optional<std::int64_t> limit;    // newest first
+};
+
+struct MetricSummary {
+  std::string name;
+  std::int64_t count = 0;
+  MetricPoint last;
+  std::optional<double> min, max;  // of the finite numbers
+};
+
+class History {
+ public:
+  // Opens, creates or migrates. Error(kConflict) with a hint for a schema newer than this program's.
+  explicit History(const std::filesystem::path& database);
+  ~History();
+
+  // Inserts the run (and its experiment), durably. When its idempotency key exists already: the existing run if the
+  // submission digests agree, else Error(kConflict).
+  struct Added {
+    RunRecord run;
+    bool existed;
+  };
+  Added add_run(const RunRecord& run);
+
+  // Moves a run that has not ended to `status`; sets `started` when given (first time only). False, and nothing changed,
+  // if the run has ended or waits for its cancellation while `status` is not kFinalizing. Not synced: a power cut may lose it.
+  bool set_status(const std::string& id, RunStatus status, const std::string& reason,
+                  std::optional<UtcTime> started = std::nullopt);
+  // What was learnt of the environment after the run was queued. Not synced.
+  void set_environment(const std::string& id, const EnvironmentRef& environment);
+  // CancelRequested with the reason, durably. False if the run has ended.
+  bool request_cancel(const std::string& id, const std::string& reason);
+  // The end, durably and once: final status, outcome, error and artifacts in one transaction. False if it has ended already.
+  bool finish(const std::string& id, RunStatus final_status, const std::string& reason, const Outcome& outcome,
+              const std::optional<RunError>& error, UtcTime ended, std::span<const Artifact> artifacts);
+
+  // Points and the journal offset they reach to, in one transaction. Not synced (at most 100 ms may be lost to a power cut;
+  // the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one.
+  void add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset);
+  std::int64_t journal_offset(const std::string& id) const;
+  // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced.
+  void add_notice(const std::string& id, const std::string& text);
+
+  // "id", unique prefix, 8-hex tail, "@last", "@last-N". Error(kNotFound), or Error(kInvalid) listing what an ambiguous
+  // name matches.
+  std::string resolve(const std::string& name) const;
+  RunRecord get(const std::string& id) const;  // Error(kNotFound)
+  std::vector<RunRecord> list(const RunFilter& filter) const;
+  std::vector<RunRecord> unfinished() const;   // oldest first, for recovery
+  std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
+  std::vector<std::string> notices(const std::string& id) const;
+  std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
+  std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name) const;  // in log order
+  std::vector<std::string> experiments() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace runner::store
