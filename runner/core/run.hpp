@@ -70,7 +70,8 @@ struct RunDefinition {
   std::optional<std::int64_t> shm_bytes;
   bool network = true;
   std::vector<Mount> mounts;
-  std::map<std::string, std::string> environment_variables;
+  std::map<std::string, std::string> environment_variables;  // -E and the runconfig's
+  std::map<std::string, std::string> caller_variables;       // LANG, LC_*, TZ as they were at submit
 };
 
 struct GitState {  // absent facts are absent properties (DESIGN.md)

@@ -1,0 +1,272 @@
+#include "runner/api/run_document.hpp"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace runner::api {
+namespace {
+
+using nlohmann::ordered_json;
+
+std::string dump(const ordered_json& document) {
+  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+template <class T>
+ordered_json or_null(const std::optional<T>& value) {
+  return value ? ordered_json(*value) : ordered_json(nullptr);
+}
+
+ordered_json time_or_null(const std::optional<UtcTime>& time) {
+  return time ? ordered_json(to_iso8601(*time)) : ordered_json(nullptr);
+}
+
+// JSON has no NaN and no infinities: they travel as the strings Python's float() reads back.
+ordered_json number(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return value;
+}
+
+ordered_json value_of(const MetricPoint& point) {
+  if (point.integer) return *point.integer;
+  if (point.real) return number(*point.real);
+  return point.text.value_or("");
+}
+
+// Evenly spaced indexes of a series with the first and the last kept.
+std::vector<std::size_t> thinned(std::size_t count) {
+  std::vector<std::size_t> kept;
+  const std::size_t wanted = std::min(count, kMaxMetricValues);
+  for (std::size_t i = 0; i < wanted; ++i) kept.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
+  return kept;
+}
+
+ordered_json metrics_of(std::span<const MetricSeries> metrics, ordered_json& thinned_names) {
+  ordered_json object = ordered_json::object();
+  for (const MetricSeries& series : metrics) {
+    if (series.points.empty()) continue;
+    if (series.count == 1) {
+      object[series.name] = value_of(series.points.back());
+      continue;
+    }
+    ordered_json values = ordered_json::array();
+    for (const std::size_t index : thinned(series.points.size())) values.push_back(value_of(series.points[index]));
+    if (series.points.size() > kMaxMetricValues) thinned_names.push_back(series.name);
+    object[series.name] = std::move(values);
+  }
+  return object;
+}
+
+ordered_json last_metrics_of(std::span<const MetricSeries> metrics) {
+  ordered_json object = ordered_json::object();
+  for (const MetricSeries& series : metrics)
+    if (!series.points.empty()) object[series.name] = value_of(series.points.back());
+  return object;
+}
+
+ordered_json definition_of(const RunDefinition& definition) {
+  ordered_json object;
+  object["script"] = definition.script.empty() ? ordered_json(nullptr) : ordered_json(definition.script);
+  object["arguments"] = definition.arguments;
+  object["command"] = definition.command.empty() ? ordered_json(nullptr) : ordered_json(definition.command);
+  object["sourceDirectory"] = definition.source_directory;
+  object["config"] = definition.config_name.empty() ? ordered_json(nullptr) : ordered_json(definition.config_name);
+  object["maxRunDurationSeconds"] = nullptr;
+  if (const auto& limit = definition.max_run_duration) {
+    if (limit->count() % 1000 == 0)
+      object["maxRunDurationSeconds"] = limit->count() / 1000;
+    else
+      object["maxRunDurationSeconds"] = static_cast<double>(limit->count()) / 1000;
+  }
+  object["graceSeconds"] = static_cast<double>(definition.grace.count()) / 1000;
+  object["cpus"] = or_null(definition.cpus);
+  object["memoryBytes"] = or_null(definition.memory_bytes);
+  object["pids"] = or_null(definition.pids);
+  object["shmBytes"] = or_null(definition.shm_bytes);
+  object["network"] = definition.network ? "on" : "off";
+  ordered_json mounts = ordered_json::array();
+  for (const Mount& mount : definition.mounts)
+    mounts.push_back({{"source", mount.source}, {"target", mount.target}, {"writable", mount.writable}});
+  object["mounts"] = std::move(mounts);
+  object["environmentVariables"] = ordered_json(definition.environment_variables);
+  if (definition.environment_variables.empty()) object["environmentVariables"] = ordered_json::object();
+  return object;
+}
+
+ordered_json git_of(const std::optional<GitState>& git) {
+  if (!git) return nullptr;
+  return {{"commit", or_null(git->commit)},
+          {"branch", or_null(git->branch)},
+          {"dirty", git->dirty},
+          {"remote", or_null(git->repository_uri)}};
+}
+
+ordered_json environment_of(const EnvironmentRef& environment) {
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? ordered_json(nullptr) : ordered_json(text);
+  };
+  return {{"name", environment.name},
+          {"version", text_or_null(environment.version)},
+          {"kind", environment.kind},
+          {"digest", environment.digest.hex()},
+          {"lockDigest", environment.lock_digest ? ordered_json(environment.lock_digest->hex()) : ordered_json(nullptr)},
+          {"interpreter", text_or_null(environment.interpreter)},
+          {"pythonVersion", text_or_null(environment.python_version)}};
+}
+
+ordered_json outcome_of(const std::optional<Outcome>& outcome) {
+  if (!outcome) return nullptr;
+  return {{"kind", to_string(outcome->kind)},
+          {"exitCode", or_null(outcome->exit_code)},
+          {"signal", or_null(outcome->signal)},
+          {"peakMemoryBytes", or_null(outcome->peak_memory_bytes)},
+          {"cpuSeconds", or_null(outcome->cpu_seconds)},
+          {"message", outcome->message}};
+}
+
+ordered_json error_of(const std::optional<RunError>& error) {
+  if (!error) return nullptr;
+  return {{"code", error->code},
+          {"message", error->message},
+          {"hint", error->hint.empty() ? ordered_json(nullptr) : ordered_json(error->hint)}};
+}
+
+ordered_json artifact_of(const Artifact& artifact) {
+  return {{"name", artifact.name}, {"bytes", artifact.bytes}, {"sha256", artifact.sha256.hex()}};
+}
+
+// What a list item and the whole document share.
+ordered_json summary_of(const RunRecord& run) {
+  ordered_json document;
+  document["runId"] = run.id;
+  document["experiment"] = run.experiment;
+  document["name"] = run.name;
+  document["status"] = to_string(run.status);
+  document["statusReason"] = run.status_reason;
+  document["createdTimeUtc"] = to_iso8601(run.created);
+  document["startTimeUtc"] = time_or_null(run.started);
+  document["endTimeUtc"] = time_or_null(run.ended);
+  document["durationSeconds"] = nullptr;
+  if (run.started) {
+    const auto until = run.ended.value_or(utc_now());
+    document["durationSeconds"] = static_cast<double>((until - *run.started).count()) / 1e6;
+  }
+  document["attempt"] = run.attempt;
+  document["priority"] = run.priority;
+  document["parentRunId"] = or_null(run.parent);
+  document["snapshotId"] = run.snapshot ? ordered_json(run.snapshot->hex()) : ordered_json(nullptr);
+  document["tags"] = ordered_json::object();
+  for (const auto& [key, value] : run.tags) document["tags"][key] = or_null(value);
+  document["properties"] = ordered_json::object();
+  for (const auto& [key, value] : run.properties) document["properties"][key] = value;
+  return document;
+}
+
+void append_facts(ordered_json& document, const RunRecord& run) {
+  document["git"] = git_of(run.git);
+  document["environment"] = environment_of(run.environment);
+  document["isolation"] = to_string(run.definition.isolation);
+  document["outcome"] = outcome_of(run.outcome);
+  document["error"] = error_of(run.error);
+  document["runDefinition"] = definition_of(run.definition);
+}
+
+std::string list_document(ordered_json items) {
+  ordered_json document;
+  document["items"] = std::move(items);
+  document["nextToken"] = nullptr;
+  return dump(document);
+}
+
+}  // namespace
+
+std::string run_document(const RunRecord& run, const RunDetails& details) {
+  ordered_json document = summary_of(run);
+  ordered_json thinned_names = ordered_json::array();
+  document["metrics"] = metrics_of(details.metrics, thinned_names);
+  if (!thinned_names.empty()) document["metricsThinned"] = std::move(thinned_names);
+  ordered_json outputs = ordered_json::array();
+  ordered_json logs = ordered_json::array();
+  if (details.log_exists) logs.push_back("user_logs/std_log.txt");
+  for (const Artifact& artifact : details.artifacts) {
+    if (artifact.name.starts_with("outputs/"))
+      outputs.push_back(artifact_of(artifact));
+    else
+      logs.push_back(artifact.name);
+  }
+  document["outputs"] = std::move(outputs);
+  document["logFiles"] = std::move(logs);
+  append_facts(document, run);
+  document["notices"] = details.notices;
+  return dump(document);
+}
+
+std::string run_list_document(std::span<const ListedRun> runs) {
+  ordered_json items = ordered_json::array();
+  for (const ListedRun& listed : runs) {
+    ordered_json document = summary_of(listed.run);
+    document["metrics"] = last_metrics_of(listed.last_metrics);
+    append_facts(document, listed.run);
+    items.push_back(std::move(document));
+  }
+  return list_document(std::move(items));
+}
+
+std::string artifact_list_document(std::span<const Artifact> artifacts) {
+  ordered_json items = ordered_json::array();
+  for (const Artifact& artifact : artifacts) items.push_back(artifact_of(artifact));
+  return list_document(std::move(items));
+}
+
+std::string metric_points_document(std::span<const MetricPoint> points) {
+  ordered_json items = ordered_json::array();
+  for (const MetricPoint& point : points)
+    items.push_back(
+        {{"step", or_null(point.step)}, {"value", value_of(point)}, {"timeUtc", to_iso8601(point.time)}});
+  return list_document(std::move(items));
+}
+
+std::string metric_overview_document(std::span<const MetricOverview> metrics) {
+  ordered_json items = ordered_json::array();
+  for (const MetricOverview& metric : metrics)
+    items.push_back({{"name", metric.name},
+                     {"type", metric.last.text ? "string" : "number"},
+                     {"count", metric.count},
+                     {"last", value_of(metric.last)},
+                     {"min", metric.min ? number(*metric.min) : ordered_json(nullptr)},
+                     {"max", metric.max ? number(*metric.max) : ordered_json(nullptr)}});
+  return list_document(std::move(items));
+}
+
+std::string name_list_document(std::span<const std::string> names) {
+  ordered_json items = ordered_json::array();
+  for (const std::string& name : names) items.push_back({{"name", name}});
+  return list_document(std::move(items));
+}
+
+std::string check_list_document(std::span<const CheckRow> rows) {
+  ordered_json items = ordered_json::array();
+  for (const CheckRow& row : rows)
+    items.push_back({{"name", row.name}, {"works", row.works}, {"detail", row.detail}, {"remedy", row.remedy}});
+  return list_document(std::move(items));
+}
+
+std::string daemon_document(const DaemonFacts& facts) {
+  ordered_json document{{"pid", facts.pid},
+                        {"home", facts.home},
+                        {"socket", facts.socket},
+                        {"version", facts.version},
+                        {"startedTimeUtc", to_iso8601(facts.started)}};
+  return dump(document);
+}
+
+std::string error_document(const Error& error) {
+  ordered_json document;
+  document["error"] = {{"code", to_string(error.code())},
+                       {"message", error.message()},
+                       {"hint", error.hint().empty() ? ordered_json(nullptr) : ordered_json(error.hint())}};
+  return dump(document);
+}
+
+}  // namespace runner::api

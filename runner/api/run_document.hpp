@@ -1,0 +1,64 @@
+// JSON of runs as cli.md's `show --json` and `list --json` promise it. Text that is not UTF-8 is written with U+FFFD.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runner/core/error.hpp"
+#include "runner/core/run.hpp"
+
+namespace runner::api {
+
+struct MetricSeries {
+  std::string name;
+  std::int64_t count = 0;           // of the whole series; more than points.size() if only the last was asked for
+  std::vector<MetricPoint> points;  // in log order
+};
+
+struct RunDetails {
+  std::vector<MetricSeries> metrics;
+  std::vector<Artifact> artifacts;
+  std::vector<std::string> notices;
+  bool log_exists = false;  // a live run's log, not yet an artifact
+};
+
+inline constexpr std::size_t kMaxMetricValues = 1000;  // per name in `show`; longer series are thinned evenly
+
+std::string run_document(const RunRecord& run, const RunDetails& details);
+struct ListedRun {
+  RunRecord run;
+  std::vector<MetricSeries> last_metrics;  // one point each
+};
+std::string run_list_document(std::span<const ListedRun> runs);
+
+std::string artifact_list_document(std::span<const Artifact> artifacts);
+std::string metric_points_document(std::span<const MetricPoint> points);
+struct MetricOverview {
+  std::string name;
+  std::int64_t count = 0;
+  MetricPoint last;
+  std::optional<double> min, max;
+};
+std::string metric_overview_document(std::span<const MetricOverview> metrics);
+std::string name_list_document(std::span<const std::string> names);
+struct CheckRow {
+  std::string name;
+  bool works = false;
+  std::string detail;
+  std::string remedy;
+};
+std::string check_list_document(std::span<const CheckRow> rows);
+struct DaemonFacts {
+  int pid = 0;
+  std::string home;
+  std::string socket;
+  std::string version;
+  UtcTime started{};
+};
+std::string daemon_document(const DaemonFacts& facts);
+std::string error_document(const Error& error);
+
+}  // namespace runner::api

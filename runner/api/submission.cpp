@@ -1,0 +1,130 @@
+#include "runner/api/submission.hpp"
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "runner/core/error.hpp"
+
+namespace runner::api {
+namespace {
+
+using nlohmann::json;
+
+Error wrong(const std::string& field, const std::string& expected) {
+  return Error(ErrorCode::kInvalid, "submission: '" + field + "' must be " + expected);
+}
+
+// Numbers are accepted where the command line takes text ("maxRunDuration": 90): curl users write them so.
+std::string text_of(const json& value, const std::string& field) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number()) return value.dump();
+  throw wrong(field, "a string");
+}
+
+std::vector<std::string> texts_of(const json& value, const std::string& field) {
+  if (!value.is_array()) throw wrong(field, "a list of strings");
+  std::vector<std::string> texts;
+  for (const json& item : value) texts.push_back(text_of(item, field));
+  return texts;
+}
+
+std::map<std::string, std::string> text_map_of(const json& value, const std::string& field) {
+  if (!value.is_object()) throw wrong(field, "an object of strings");
+  std::map<std::string, std::string> texts;
+  for (const auto& [key, item] : value.items()) texts.emplace(key, text_of(item, field));
+  return texts;
+}
+
+std::map<std::string, std::optional<std::string>> tags_of(const json& value) {
+  if (!value.is_object()) throw wrong("tags", "an object of strings or nulls");
+  std::map<std::string, std::optional<std::string>> tags;
+  for (const auto& [key, item] : value.items())
+    tags.emplace(key, item.is_null() ? std::nullopt : std::optional(text_of(item, "tags")));
+  return tags;
+}
+
+using Reader = std::function<void(Submission&, const json&)>;
+
+Reader text_into(std::optional<std::string> Submission::*member, const char* field) {
+  return [member, field](Submission& into, const json& value) { into.*member = text_of(value, field); };
+}
+
+const std::unordered_map<std::string, Reader>& readers() {
+  static const std::unordered_map<std::string, Reader> table{
+      {"script", text_into(&Submission::script, "script")},
+      {"arguments", [](Submission& s, const json& v) { s.arguments = texts_of(v, "arguments"); }},
+      {"command", [](Submission& s, const json& v) { s.command = texts_of(v, "command"); }},
+      {"sourceDirectory", [](Submission& s, const json& v) { s.source_directory = text_of(v, "sourceDirectory"); }},
+      {"sourceDirectoryExplicit",
+       [](Submission& s, const json& v) {
+         if (!v.is_boolean()) throw wrong("sourceDirectoryExplicit", "true or false");
+         s.source_directory_explicit = v.get<bool>();
+       }},
+      {"config", text_into(&Submission::config, "config")},
+      {"experiment", text_into(&Submission::experiment, "experiment")},
+      {"name", text_into(&Submission::name, "name")},
+      {"tags", [](Submission& s, const json& v) { s.tags = tags_of(v); }},
+      {"properties", [](Submission& s, const json& v) { s.properties = text_map_of(v, "properties"); }},
+      {"parentRunId", text_into(&Submission::parent_run_id, "parentRunId")},
+      {"python", text_into(&Submission::python, "python")},
+      {"isolation", text_into(&Submission::isolation, "isolation")},
+      {"maxRunDuration", text_into(&Submission::max_run_duration, "maxRunDuration")},
+      {"grace", text_into(&Submission::grace, "grace")},
+      {"cpus", text_into(&Submission::cpus, "cpus")},
+      {"memory", text_into(&Submission::memory, "memory")},
+      {"pids", text_into(&Submission::pids, "pids")},
+      {"shmSize", text_into(&Submission::shm_size, "shmSize")},
+      {"network", text_into(&Submission::network, "network")},
+      {"mounts", [](Submission& s, const json& v) { s.mounts = texts_of(v, "mounts"); }},
+      {"environmentVariables",
+       [](Submission& s, const json& v) { s.environment_variables = text_map_of(v, "environmentVariables"); }},
+      {"priority",
+       [](Submission& s, const json& v) {
+         if (!v.is_number_integer() || v.get<std::int64_t>() < -1000 || v.get<std::int64_t>() > 1000)
+           throw wrong("priority", "a whole number from -1000 to 1000");
+         s.priority = v.get<int>();
+       }},
+      {"idempotencyKey", text_into(&Submission::idempotency_key, "idempotencyKey")},
+      {"caller",
+       [](Submission& s, const json& v) {
+         if (!v.is_object()) throw wrong("caller", "an object");
+         for (const auto& [key, value] : v.items()) {
+           if (key == "directory")
+             s.caller_directory = text_of(value, "caller.directory");
+           else if (key == "variables")
+             s.caller_variables = text_map_of(value, "caller.variables");
+           else
+             throw Error(ErrorCode::kInvalid, "submission: unknown field 'caller." + key + "'");
+         }
+       }},
+  };
+  return table;
+}
+
+}  // namespace
+
+Submission parse_submission(std::string_view text) {
+  // Depth and size are bounded by the server's body limit; a callback-free parse keeps the message's position.
+  json document;
+  try {
+    document = json::parse(text);
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::kInvalid, std::string("submission: not JSON: ") + error.what());
+  }
+  if (!document.is_object()) throw Error(ErrorCode::kInvalid, "submission: must be a JSON object");
+  Submission submission;
+  for (const auto& [key, value] : document.items()) {
+    const auto reader = readers().find(key);
+    if (reader == readers().end())
+      throw Error(ErrorCode::kInvalid, "submission: unknown field '" + key + "'", "GET /openapi.json lists the fields");
+    if (!value.is_null()) reader->second(submission, value);
+  }
+  if (submission.source_directory.empty())
+    throw Error(ErrorCode::kInvalid, "submission: 'sourceDirectory' is missing", "give the absolute path of the source");
+  document.erase("caller");
+  submission.canonical = document.dump(-1, ' ', false, json::error_handler_t::replace);
+  return submission;
+}
+
+}  // namespace runner::api

@@ -1,0 +1,48 @@
+// POST /v1/runs: everything the user typed, as typed. Parsing of durations, sizes and mounts is the pipeline's, so that the
+// command line, the Python package and curl are judged by one set of rules.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace runner::api {
+
+struct Submission {
+  std::optional<std::string> script;
+  std::optional<std::vector<std::string>> arguments;
+  std::optional<std::vector<std::string>> command;
+  std::string source_directory;             // absolute
+  bool source_directory_explicit = false;   // named by --source-dir: $HOME and / are then allowed
+  std::optional<std::string> config;
+  std::optional<std::string> experiment;
+  std::optional<std::string> name;
+  std::map<std::string, std::optional<std::string>> tags;
+  std::map<std::string, std::string> properties;
+  std::optional<std::string> parent_run_id;
+  std::optional<std::string> python;
+  std::optional<std::string> isolation;
+  std::optional<std::string> max_run_duration;
+  std::optional<std::string> grace;
+  std::optional<std::string> cpus;
+  std::optional<std::string> memory;
+  std::optional<std::string> pids;
+  std::optional<std::string> shm_size;
+  std::optional<std::string> network;
+  std::vector<std::string> mounts;
+  std::map<std::string, std::string> environment_variables;
+  int priority = 0;
+  std::optional<std::string> idempotency_key;
+  std::string caller_directory;
+  std::map<std::string, std::string> caller_variables;
+
+  // The request without `caller`, keys sorted: what "the same submission" means for an idempotency key.
+  std::string canonical;
+};
+
+// Error(kInvalid) naming the field for malformed JSON, a wrong type, an unknown or a missing field.
+Submission parse_submission(std::string_view json);
+
+}  // namespace runner::api
