@@ -2,6 +2,7 @@
 // anything it depends on changes. Any thread.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -21,15 +22,19 @@ struct Caller {
 struct Interpreter {
   std::string executable;               // sys.executable: absolute, venv links kept
   std::string version;                  // "3.11.7"
-  std::vector<std::string> prefixes;    // sys.prefix, base_prefix, exec_prefix, and where the executable's links lead; distinct
-  std::vector<std::string> search_path; // existing absolute sys.path entries, in order
-  Hash digest;                          // of the above: the environment's identity
+  // Everything that must be visible beside the search path: sys.prefix, base_prefix, exec_prefix, where they and the
+  // executable's links lead, and what editable installs' import hooks point to (files, too); absolute, distinct.
+  std::vector<std::string> prefixes;
+  std::vector<std::string> search_path;  // existing absolute sys.path entries (directories, zip files), in order
+  // PYTHONUSERBASE for a run whose HOME is not the caller's; set when the user site is on the search path.
+  std::optional<std::string> user_base;
+  Hash digest;  // of the above: the environment's identity
 };
 
 class InterpreterProbe {
  public:
-  // `cache` is a directory for remembered answers; it may be deleted at any time.
-  explicit InterpreterProbe(std::filesystem::path cache);
+  // `cache` is a directory for remembered answers; it may be deleted at any time. `limit` bounds each question to a program.
+  explicit InterpreterProbe(std::filesystem::path cache, std::chrono::milliseconds limit = std::chrono::seconds(20));
 
   // `python` as given by the user (a path, relative to `caller.directory`, or a program name); without it the active virtual
   // environment's, the active conda environment's, else `python3` on the caller's PATH. A shim (a script) is asked anew
@@ -39,6 +44,7 @@ class InterpreterProbe {
 
  private:
   std::filesystem::path cache_;
+  std::chrono::milliseconds limit_;
 };
 
 }  // namespace runner::envs

@@ -1,0 +1,76 @@
+// What an interpreter is asked. Private to this folder.
+#pragma once
+
+namespace runner::envs {
+
+// A shim (pyenv, asdf, a wrapper) decides by the caller's directory and variables; -I keeps the directory's own modules out.
+inline constexpr const char* kAskExecutable = "import sys; print(sys.executable)";
+
+// Prints kAnswerMark and one JSON object as its last line (sitecustomize may print before it):
+//   {"executable", "version", "user_base": path|null,
+//    "prefixes": [sys.prefix, …], "links": [what editable installs' import hooks point to],
+//    "path": [existing absolute sys.path entries], "watch": [paths whose change makes the answer stale; may not exist]}
+// Runs under every Python since 2.7: an old one should get a clear answer too.
+inline constexpr const char* kAnswerMark = "runner-interpreter: ";
+inline constexpr const char* kProbe = R"PYTHON(
+import glob, json, os, sys
+try:
+    import site
+except ImportError:
+    site = None
+
+def call(name):
+    try:
+        return getattr(site, name)()
+    except Exception:
+        return None
+
+here = os.getcwd()
+path = []
+for entry in sys.path:
+    if entry != here and os.path.isabs(entry) and os.path.exists(entry) and entry not in path:
+        path.append(entry)
+
+user_site = call("getusersitepackages") if getattr(site, "ENABLE_USER_SITE", None) else None
+site_directories = list(call("getsitepackages") or [])
+if user_site:
+    site_directories.append(user_site)
+
+watch = [os.path.join(sys.prefix, "pyvenv.cfg"), os.path.join(os.path.dirname(sys.executable), "pyvenv.cfg")]
+for directory in site_directories + path:
+    watch.append(directory)
+    for pth in sorted(glob.glob(os.path.join(directory, "*.pth"))) if directory in site_directories else []:
+        watch.append(pth)
+        try:
+            with open(pth, "rb") as stream:
+                lines = stream.read().decode("utf-8", "replace").splitlines()
+        except (IOError, OSError):
+            continue
+        # A directory that is named but missing gets onto sys.path the day it appears.
+        watch += [os.path.join(directory, line.strip()) for line in lines
+                  if line.strip() and not line.startswith(("#", "import ", "import\t"))]
+
+# setuptools' editable installs (PEP 660): the hook's module holds the map from package to directory.
+links = []
+for name, module in list(sys.modules.items()):
+    if name.startswith("__editable__"):
+        targets = list((getattr(module, "MAPPING", None) or {}).values())
+        for several in (getattr(module, "NAMESPACES", None) or {}).values():
+            targets += several
+        for target in targets:
+            links += [found for found in (target, target + ".py") if os.path.isabs(found) and os.path.exists(found)][:1]
+
+prefixes = [getattr(sys, name, None) for name in ("prefix", "base_prefix", "exec_prefix", "base_exec_prefix", "real_prefix")]
+answer = {
+    "executable": sys.executable,
+    "version": sys.version.split()[0],
+    "user_base": call("getuserbase") if user_site in path else None,
+    "prefixes": [prefix for prefix in prefixes if prefix],
+    "links": links,
+    "path": path,
+    "watch": watch,
+}
+sys.stdout.write("\nrunner-interpreter: " + json.dumps(answer) + "\n")
+)PYTHON";
+
+}  // namespace runner::envs
