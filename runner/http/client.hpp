@@ -8,9 +8,20 @@
 #include <string_view>
 
 #include "runner/core/content.hpp"
+#include "runner/core/error.hpp"
 #include "runner/http/message.hpp"
 
 namespace runner::http {
+
+// The connection broke before the answer was complete: the daemon died or was stopped. Error(kUnavailable); its own type so
+// that a follower can tell it from a daemon that answers "unavailable".
+class ConnectionLost : public Error {
+ public:
+  using Error::Error;
+};
+
+// Thrown out of call() and stream() when the descriptor given to interrupt_on() became readable.
+struct Interrupted {};
 
 class Client {
  public:
@@ -19,10 +30,14 @@ class Client {
   ~Client();
 
   // `target` is already encoded ("/v1/runs?limit=10"). Waits for the answer however long it takes. An answer of status >= 400
-  // is thrown as the Error it carries; a broken connection is Error(kUnavailable) "the daemon went away".
+  // is thrown as the Error it carries; a broken connection is ConnectionLost "the daemon went away". Afterwards the client
+  // may be used again: it connects anew.
   Response call(std::string_view method, std::string_view target, std::string_view body = {});
-  // The same with the body handed on piece by piece as it arrives.
+  // The same with the body handed on piece by piece as it arrives. An exception of `write` passes through.
   void stream(std::string_view method, std::string_view target, const WriteSome& write);
+
+  // While an answer is awaited, a readable `fd` (a signal's eventfd) throws Interrupted; -1: nothing does. Not owned.
+  void interrupt_on(int fd);
 
  private:
   class Impl;

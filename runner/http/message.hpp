@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "runner/core/error.hpp"
+
 namespace runner::http {
 
 struct Request {
@@ -26,7 +28,14 @@ struct Response {
 
 // "/v1/runs/" + percent_encode("a/b"): everything but unreserved characters is encoded.
 std::string percent_encode(std::string_view text);
-// Splits and decodes a request target into path and query; false if it is malformed.
+// Splits and decodes a request target into path and query; false if it is malformed (no leading slash, a broken %XX, %00).
+// In the query "+" is a blank, as HTML forms and Python's urlencode write it.
 bool parse_target(std::string_view target, Request& into);
+
+// The one shape of an error on the wire: {"error": {"code", "message", "hint"}}.
+std::string error_json(const Error& error);
+Response error_response(const Error& error);
+// The way back, for the client. An answer that is not of that shape becomes kInternal with the status in its message.
+Error error_from(const Response& response);
 
 }  // namespace runner::http
