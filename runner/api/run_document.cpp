@@ -261,12 +261,4 @@ std::string daemon_document(const DaemonFacts& facts) {
   return dump(document);
 }
 
-std::string error_document(const Error& error) {
-  ordered_json document;
-  document["error"] = {{"code", to_string(error.code())},
-                       {"message", error.message()},
-                       {"hint", error.hint().empty() ? ordered_json(nullptr) : ordered_json(error.hint())}};
-  return dump(document);
-}
-
 }  // namespace runner::api

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 
 namespace runner::api {
@@ -59,6 +58,5 @@ struct DaemonFacts {
   UtcTime started{};
 };
 std::string daemon_document(const DaemonFacts& facts);
-std::string error_document(const Error& error);
 
 }  // namespace runner::api

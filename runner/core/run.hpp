@@ -31,11 +31,11 @@ std::optional<OutcomeKind> outcome_kind_from(std::string_view text);
 
 struct Outcome {
   OutcomeKind kind = OutcomeKind::kLost;
-  std::optional<int> exit_code;
-  std::optional<int> signal;
-  std::optional<std::int64_t> peak_memory_bytes;
-  std::optional<double> cpu_seconds;
-  std::string message;  // one line for people; may be empty
+  std::optional<int> exit_code{};
+  std::optional<int> signal{};
+  std::optional<std::int64_t> peak_memory_bytes{};
+  std::optional<double> cpu_seconds{};
+  std::string message{};  // one line for people; may be empty
 };
 
 // cli.md: the script's own code when it exited, 124 at its time limit, 130 when cancelled, 137 when killed for memory,
@@ -94,8 +94,8 @@ struct EnvironmentRef {
 
 struct RunError {  // Azure's error object
   std::string code = "UserError";
-  std::string message;
-  std::string hint;
+  std::string message{};
+  std::string hint{};
 };
 
 struct Artifact {

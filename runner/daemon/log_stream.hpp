@@ -1,0 +1,23 @@
+// Logs and artifacts as byte streams: from the run directory while the run lives, from the content store afterwards.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runner/daemon/http_server.hpp"
+#include "runner/pipeline/pipeline.hpp"
+
+namespace runner::daemon {
+
+struct LogRequest {
+  std::string run;
+  std::string name = "user_logs/std_log.txt";
+  std::int64_t offset = 0;  // bytes to skip
+  bool follow = false;      // until the run is final
+};
+
+// Error(kNotFound) before the stream has begun if the run has no such log.
+void stream_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange);
+void stream_artifact(pipeline::Pipeline& pipeline, const std::string& run, const std::string& name, Exchange& exchange);
+
+}  // namespace runner::daemon

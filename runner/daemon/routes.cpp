@@ -1,0 +1,258 @@
+#include "runner/daemon/routes.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "embedded/openapi.hpp"
+#include "runner/api/submission.hpp"
+#include "runner/core/error.hpp"
+#include "runner/daemon/log_stream.hpp"
+
+namespace runner::daemon {
+
+struct Routes::Route {
+  std::string_view method;
+  std::vector<std::string_view> path;  // "{run}" matches any segment
+  Call call;
+};
+
+const std::vector<Routes::Route>& Routes::table() {
+  static const std::vector<Route> routes{
+      {"GET", {"openapi.json"}, &Routes::openapi},
+      {"GET", {"v1", "daemon"}, &Routes::daemon_facts},
+      {"POST", {"v1", "daemon", "stop"}, &Routes::daemon_stop},
+      {"GET", {"v1", "doctor"}, &Routes::doctor},
+      {"POST", {"v1", "runs"}, &Routes::submit},
+      {"GET", {"v1", "runs"}, &Routes::list},
+      {"GET", {"v1", "runs", "{run}"}, &Routes::show},
+      {"GET", {"v1", "runs", "{run}", "wait"}, &Routes::wait},
+      {"GET", {"v1", "runs", "{run}", "log"}, &Routes::log},
+      {"GET", {"v1", "runs", "{run}", "files"}, &Routes::files},
+      {"GET", {"v1", "runs", "{run}", "file"}, &Routes::file},
+      {"POST", {"v1", "runs", "{run}", "cancel"}, &Routes::cancel},
+      {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
+      {"GET", {"v1", "experiments"}, &Routes::experiments},
+  };
+  return routes;
+}
+
+namespace {
+
+bool matches(const std::vector<std::string_view>& pattern, const std::vector<std::string>& path) {
+  return std::equal(pattern.begin(), pattern.end(), path.begin(), path.end(),
+                    [](std::string_view expected, const std::string& given) {
+                      return expected == "{run}" ? !given.empty() : expected == given;
+                    });
+}
+
+// "quality=good" → {"quality", "good"}; "quality" → {"quality", nothing}.
+std::pair<std::string, std::optional<std::string>> key_value(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos) return {text, std::nullopt};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::int64_t whole_number(const std::string& text, const std::string& name) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < 0)
+    throw Error(ErrorCode::kInvalid, name + ": '" + text + "' is not a whole number");
+  return value;
+}
+
+nlohmann::json body_of(const http::Request& request) {
+  if (request.body.empty()) return nlohmann::json::object();
+  const auto body = nlohmann::json::parse(request.body, nullptr, false);
+  if (!body.is_object()) throw Error(ErrorCode::kInvalid, "request body: not a JSON object");
+  return body;
+}
+
+store::RunFilter filter_of(const http::Request& request, const store::History& history) {
+  store::RunFilter filter;
+  for (const auto& [name, value] : request.query) {
+    if (name == "experiment") {
+      filter.experiment = value;
+    } else if (name == "status") {
+      filter.status = run_status_from(value);
+      if (!filter.status)
+        throw Error(ErrorCode::kInvalid, "status: '" + value + "' is unknown", "Queued, Running, Completed, Failed, Canceled, …");
+    } else if (name == "tag") {
+      filter.tags.push_back(key_value(value));
+    } else if (name == "property") {
+      filter.properties.push_back(key_value(value));
+    } else if (name == "parent") {
+      filter.parent = history.resolve(value);
+    } else if (name == "since") {
+      filter.since = utc_from_iso8601(value);
+      if (!filter.since) filter.since = utc_now() - parse_duration(value, "since");
+    } else if (name == "children") {
+      filter.include_children = value == "1" || value == "true";
+    } else if (name == "limit") {
+      filter.limit = whole_number(value, "limit");
+    } else {
+      throw Error(ErrorCode::kInvalid, "query: unknown parameter '" + name + "'");
+    }
+  }
+  return filter;
+}
+
+std::vector<api::MetricSeries> last_values(const store::History& history, const std::string& id) {
+  std::vector<api::MetricSeries> series;
+  for (auto& summary : history.metric_summaries(id))
+    series.push_back({.name = summary.name, .count = summary.count, .points = {summary.last}});
+  return series;
+}
+
+}  // namespace
+
+Routes::Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::function<void(bool)> stop)
+    : pipeline_(pipeline), facts_(std::move(facts)), stop_(std::move(stop)) {}
+
+void Routes::handle(const http::Request& request, Exchange& exchange) {
+  bool path_known = false;
+  for (const Route& route : table()) {
+    if (!matches(route.path, request.path)) continue;
+    if (route.method == request.method) return (this->*route.call)(request, exchange);
+    path_known = true;
+  }
+  if (path_known) {
+    auto response = http::error_response(Error(ErrorCode::kInvalid, request.method + ": not a method of this path"));
+    response.status = 405;
+    return exchange.respond(response);
+  }
+  throw Error(ErrorCode::kNotFound, "no such route", "GET /openapi.json lists them");
+}
+
+std::vector<std::string> Routes::names() {
+  std::vector<std::string> names;
+  for (const Route& route : table()) {
+    std::string name(route.method);
+    name += ' ';
+    for (const auto segment : route.path) name.append("/").append(segment);
+    names.push_back(name);
+  }
+  return names;
+}
+
+std::string Routes::run_of(const http::Request& request) const { return pipeline_.history().resolve(request.path[2]); }
+
+std::string Routes::document_of(const std::string& id) {
+  store::History& history = pipeline_.history();
+  const RunRecord run = history.get(id);
+  api::RunDetails details;
+  for (auto& summary : history.metric_summaries(id)) {
+    auto points = summary.count == 1 ? std::vector{summary.last} : history.metric_points(id, summary.name);
+    details.metrics.push_back({.name = summary.name, .count = summary.count, .points = std::move(points)});
+  }
+  details.artifacts = history.artifacts(id);
+  details.notices = history.notices(id);
+  details.log_exists = !is_final(run.status) && ::access(pipeline_.data().run(id).log().c_str(), F_OK) == 0;
+  return api::run_document(run, details);
+}
+
+void Routes::openapi(const http::Request&, Exchange& exchange) {
+  exchange.respond({.status = 200, .body = std::string(embedded::openapi)});
+}
+
+void Routes::daemon_facts(const http::Request&, Exchange& exchange) {
+  exchange.respond({.status = 200, .body = api::daemon_document(facts_)});
+}
+
+void Routes::daemon_stop(const http::Request& request, Exchange& exchange) {
+  const bool cancel_runs = body_of(request).value("cancelRuns", false);
+  exchange.respond({.status = 202, .body = "{}"});
+  stop_(cancel_runs);
+}
+
+void Routes::doctor(const http::Request&, Exchange& exchange) {
+  std::vector<api::CheckRow> rows;
+  for (const exec::Check& check : pipeline_.sandbox().checks())
+    rows.push_back({.name = check.name, .works = check.works, .detail = check.detail, .remedy = check.remedy});
+  exchange.respond({.status = 200, .body = api::check_list_document(rows)});
+}
+
+void Routes::submit(const http::Request& request, Exchange& exchange) {
+  const auto submitted = pipeline_.submit(api::parse_submission(request.body));
+  api::RunDetails details;
+  details.notices = submitted.warnings;
+  exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});
+}
+
+void Routes::list(const http::Request& request, Exchange& exchange) {
+  store::History& history = pipeline_.history();
+  std::vector<api::ListedRun> listed;
+  for (auto& run : history.list(filter_of(request, history))) {
+    auto metrics = last_values(history, run.id);
+    listed.push_back({.run = std::move(run), .last_metrics = std::move(metrics)});
+  }
+  exchange.respond({.status = 200, .body = api::run_list_document(listed)});
+}
+
+void Routes::show(const http::Request& request, Exchange& exchange) {
+  exchange.respond({.status = 200, .body = document_of(run_of(request))});
+}
+
+void Routes::wait(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  const auto subscription = pipeline_.events().subscribe(id);
+  for (;;) {
+    subscription.clear();
+    if (is_final(pipeline_.history().get(id).status)) return exchange.respond({.status = 200, .body = document_of(id)});
+    if (!exchange.wait(subscription.fd(), std::nullopt))
+      throw Error(ErrorCode::kUnavailable, "the daemon is stopping", "ask again: the run goes on");
+  }
+}
+
+void Routes::log(const http::Request& request, Exchange& exchange) {
+  LogRequest wanted{.run = run_of(request)};
+  if (const auto name = request.parameter("name")) wanted.name = *name;
+  if (const auto offset = request.parameter("offset")) wanted.offset = whole_number(*offset, "offset");
+  const auto follow = request.parameter("follow");
+  wanted.follow = follow == "1" || follow == "true";
+  stream_log(pipeline_, wanted, exchange);
+}
+
+void Routes::files(const http::Request& request, Exchange& exchange) {
+  auto artifacts = pipeline_.history().artifacts(run_of(request));
+  if (const auto prefix = request.parameter("prefix"))
+    std::erase_if(artifacts, [&](const Artifact& artifact) { return !artifact.name.starts_with(*prefix); });
+  exchange.respond({.status = 200, .body = api::artifact_list_document(artifacts)});
+}
+
+void Routes::file(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  const auto name = request.parameter("name");
+  if (!name) throw Error(ErrorCode::kInvalid, "query: 'name' is missing", "GET …/files lists the names");
+  stream_artifact(pipeline_, id, *name, exchange);
+}
+
+void Routes::cancel(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  const auto reason = body_of(request).value("reason", std::string("cancelled by the user"));
+  pipeline_.cancel(id, reason);
+  exchange.respond({.status = 200, .body = document_of(id)});
+}
+
+void Routes::metrics(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  store::History& history = pipeline_.history();
+  if (const auto name = request.parameter("name")) {
+    const auto points = history.metric_points(id, *name);
+    if (points.empty()) throw Error(ErrorCode::kNotFound, "run " + id + " has no metric '" + *name + "'");
+    return exchange.respond({.status = 200, .body = api::metric_points_document(points)});
+  }
+  std::vector<api::MetricOverview> overview;
+  for (auto& summary : history.metric_summaries(id))
+    overview.push_back(
+        {.name = summary.name, .count = summary.count, .last = summary.last, .min = summary.min, .max = summary.max});
+  exchange.respond({.status = 200, .body = api::metric_overview_document(overview)});
+}
+
+void Routes::experiments(const http::Request&, Exchange& exchange) {
+  exchange.respond({.status = 200, .body = api::name_list_document(pipeline_.history().experiments())});
+}
+
+}  // namespace runner::daemon

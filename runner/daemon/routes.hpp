@@ -1,0 +1,53 @@
+// Which request does what: the routes of docs/openapi.json over the pipeline. Any thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runner/api/run_document.hpp"
+#include "runner/daemon/http_server.hpp"
+#include "runner/pipeline/pipeline.hpp"
+
+namespace runner::daemon {
+
+class Routes {
+ public:
+  // `stop(cancel_runs)` asks the process to end; it returns at once.
+  Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::function<void(bool cancel_runs)> stop);
+
+  void handle(const http::Request& request, Exchange& exchange);
+
+  // "GET /v1/runs/{run}" for every route, as in the OpenAPI file; the test compares the two.
+  static std::vector<std::string> names();
+
+ private:
+  struct Route;
+  static const std::vector<Route>& table();
+
+  using Call = void (Routes::*)(const http::Request&, Exchange&);
+  void openapi(const http::Request&, Exchange&);
+  void daemon_facts(const http::Request&, Exchange&);
+  void daemon_stop(const http::Request&, Exchange&);
+  void doctor(const http::Request&, Exchange&);
+  void submit(const http::Request&, Exchange&);
+  void list(const http::Request&, Exchange&);
+  void show(const http::Request&, Exchange&);
+  void wait(const http::Request&, Exchange&);
+  void log(const http::Request&, Exchange&);
+  void files(const http::Request&, Exchange&);
+  void file(const http::Request&, Exchange&);
+  void cancel(const http::Request&, Exchange&);
+  void metrics(const http::Request&, Exchange&);
+  void experiments(const http::Request&, Exchange&);
+
+  std::string run_of(const http::Request& request) const;  // the id behind the name in the path
+  std::string document_of(const std::string& id);
+
+  pipeline::Pipeline& pipeline_;
+  const api::DaemonFacts facts_;
+  const std::function<void(bool)> stop_;
+};
+
+}  // namespace runner::daemon

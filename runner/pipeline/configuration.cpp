@@ -1,0 +1,58 @@
+#include "runner/pipeline/configuration.hpp"
+
+#include <cstdlib>
+#include <toml++/toml.h>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+Error wrong(const std::filesystem::path& file, const toml::source_region& where, const std::string& why) {
+  return Error(ErrorCode::kInvalid, file.string() + ":" + std::to_string(where.begin.line) + ":" +
+                                        std::to_string(where.begin.column) + ": " + why);
+}
+
+}  // namespace
+
+std::filesystem::path default_configuration_file() {
+  if (const char* base = std::getenv("XDG_CONFIG_HOME"); base && *base == '/')
+    return std::filesystem::path(base) / "runner" / "config.toml";
+  const char* home = std::getenv("HOME");
+  return std::filesystem::path(home ? home : "/") / ".config" / "runner" / "config.toml";
+}
+
+Configuration load_configuration(const std::filesystem::path& file) {
+  Configuration configuration;
+  const auto text = os::read_file_if_exists(file, 1 << 20);
+  if (!text) return configuration;
+  toml::table table;
+  try {
+    table = toml::parse(*text);
+  } catch (const toml::parse_error& error) {
+    throw wrong(file, error.source(), std::string(error.description()));
+  }
+  for (const auto& [key, value] : table) {
+    if (key == "parallel") {
+      const auto parallel = value.value<std::int64_t>();
+      if (!parallel || *parallel < 1 || *parallel > 1024)
+        throw wrong(file, value.source(), "parallel must be a whole number from 1 to 1024");
+      configuration.parallel = static_cast<int>(*parallel);
+    } else if (key == "cache_dirs") {
+      const toml::array* list = value.as_array();
+      if (!list) throw wrong(file, value.source(), "cache_dirs must be a list of paths");
+      configuration.cache_directories.clear();
+      for (const toml::node& item : *list) {
+        const auto path = item.value<std::string>();
+        if (!path) throw wrong(file, item.source(), "cache_dirs must be a list of paths");
+        configuration.cache_directories.push_back(*path);
+      }
+    } else {
+      throw wrong(file, value.source(), "unknown key '" + std::string(key.str()) + "'");
+    }
+  }
+  return configuration;
+}
+
+}  // namespace runner::pipeline

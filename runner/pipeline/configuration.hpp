@@ -1,0 +1,21 @@
+// $XDG_CONFIG_HOME/runner/config.toml.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace runner::pipeline {
+
+struct Configuration {
+  int parallel = 1;  // runs at once; 1: a run takes the whole machine
+  // Model caches below the user's home, bound read-only into runs when they exist.
+  std::vector<std::string> cache_directories{".cache/torch", ".cache/huggingface", ".keras", "scikit_learn_data"};
+};
+
+// The file's values over the defaults; a missing file is the defaults. Error(kInvalid) with file, line and column for a
+// file that does not parse or a key that is not known.
+Configuration load_configuration(const std::filesystem::path& file);
+std::filesystem::path default_configuration_file();
+
+}  // namespace runner::pipeline

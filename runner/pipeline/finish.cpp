@@ -1,0 +1,172 @@
+// The container is empty: outputs, log and metrics → the row's end → the run directory goes.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+
+#include "runner/collect/metric_journal.hpp"
+#include "runner/collect/outputs.hpp"
+#include "runner/core/error.hpp"
+#include "runner/os/clock.hpp"
+#include "runner/os/file.hpp"
+#include "runner/pipeline/hidden_path.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "runner/shim/records.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+constexpr int kMaxLaunches = 3;  // of shims that die before they claim the run
+constexpr auto kRetryPause = std::chrono::seconds{10};
+constexpr std::string_view kLogName = "user_logs/std_log.txt";
+
+std::string end_of_file(const std::filesystem::path& file, std::int64_t bytes) {
+  std::ifstream stream(file, std::ios::binary | std::ios::ate);
+  const std::int64_t size = stream ? static_cast<std::int64_t>(stream.tellg()) : 0;
+  std::string text(static_cast<std::size_t>(std::min(size, bytes)), '\0');
+  stream.seekg(std::max<std::int64_t>(0, size - bytes));
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  return text;
+}
+
+// Azure's error object for an ending that is not a success.
+std::optional<RunError> error_of(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case OutcomeKind::kExited:
+      if (outcome.exit_code == 0) return std::nullopt;
+      return RunError{.message = "the script exited with code " + std::to_string(outcome.exit_code.value_or(-1))};
+    case OutcomeKind::kSignaled:
+      return RunError{.message = "the script was ended by signal " + std::to_string(outcome.signal.value_or(0)) + " (" +
+                                 ::strsignal(outcome.signal.value_or(0)) + ")",
+                      .hint = {}};
+    case OutcomeKind::kOutOfMemory:
+      return RunError{.message = outcome.message, .hint = "give the run more with --memory"};
+    case OutcomeKind::kTimedOut:
+    case OutcomeKind::kCanceled: return std::nullopt;
+    default: return RunError{.code = "SystemError", .message = outcome.message};
+  }
+}
+
+shim::Ended lost(const shim::Claim& claim) {
+  const bool rebooted = claim.shim.boot_id != os::boot_id();
+  return shim::Ended{.time = utc_now(),
+                     .outcome = {.kind = rebooted ? OutcomeKind::kHostRebooted : OutcomeKind::kLost,
+                                 .message = rebooted ? "the machine was restarted while the run was live"
+                                                     : "the run's supervisor was killed"}};
+}
+
+}  // namespace
+
+void Pipeline::mark_started(const std::string& id) {
+  try {
+    if (const auto started = shim::read_started(data_.run(id)))
+      history_.set_status(id, RunStatus::kRunning, "", started->time);
+  } catch (const Error& error) {
+    spdlog::warn("run {}: start not recorded: {}", id, error.message());
+  }
+  events_.notify(id);
+}
+
+void Pipeline::ingest_metrics(const std::string& id, bool complete) {
+  try {
+    std::int64_t offset = history_.journal_offset(id);
+    for (;;) {
+      const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
+      for (const std::string& notice : part.notices) history_.add_notice(id, notice);
+      if (part.next_offset <= offset) return;
+      history_.add_metrics(id, part.points, part.next_offset);
+      offset = part.next_offset;
+    }
+  } catch (const Error& error) {
+    spdlog::warn("run {}: metrics not read: {}", id, error.message());
+    if (complete) throw;
+  }
+}
+
+void Pipeline::finish(const std::string& id) {
+  if (!finishing_.with([&](auto& ids) { return ids.insert(id).second; })) return;
+  try {
+    finish_or_throw(id);
+  } catch (const Error& error) {
+    // Disk full, most likely. Everything is still in the run directory: wait for better times.
+    spdlog::error("run {}: not collected yet: {}", id, error.message());
+    try {
+      history_.set_status(id, RunStatus::kFinalizing, "waiting to store the outputs: " + error.message());
+    } catch (const Error&) {  // the same trouble
+    }
+    watch_->retry_ended(id, kRetryPause);
+  }
+  finishing_.with([&](auto& ids) { ids.erase(id); });
+}
+
+void Pipeline::finish_or_throw(const std::string& id) {
+  RunRecord run = history_.get(id);
+  if (is_final(run.status)) return;
+  const os::RunDirectory directory = data_.run(id);
+  auto ended = shim::read_ended(directory);
+  if (!ended) {
+    const auto claim = shim::read_claim(directory);
+    if (claim) {
+      if (auto alive = os::open_process(claim->shim)) {
+        // A shim of an earlier daemon won the claim while ours came too late: the run is its.
+        scheduler_->occupy(id);
+        watch_->set_shim(id, std::move(*alive));
+        return;
+      }
+      ended = shim::read_ended(directory);  // it may have ended in between
+      if (!ended) ended = lost(*claim);
+    } else if (run.status == RunStatus::kCancelRequested) {
+      ended = shim::Ended{.time = utc_now(), .outcome = {.kind = OutcomeKind::kCanceled, .message = run.status_reason}};
+    } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
+      // The shim died before it claimed the run: nothing was started, so another may.
+      watch_->remove(id);
+      scheduler_->enqueue(id, run.priority);
+      return;
+    } else {
+      ended = shim::Ended{.time = utc_now(), .outcome = {.kind = OutcomeKind::kStartFailed,
+                                                         .message = "the run's supervisor could not be started"}};
+    }
+  }
+  sandbox_.remove_remains(id);
+  if (!run.started)
+    if (const auto started = shim::read_started(directory)) history_.set_status(id, RunStatus::kFinalizing, "", started->time);
+  history_.set_status(id, RunStatus::kFinalizing, "");
+  ingest_metrics(id, true);
+  auto artifacts = collect_artifacts(run);
+
+  auto error = error_of(ended->outcome);
+  if (error && ended->outcome.kind == OutcomeKind::kExited) {
+    const std::string log_end = end_of_file(directory.log(), 8192);
+    const auto hidden = hidden_path_in(log_end, [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; });
+    if (hidden) error->hint = "the path exists on this machine but is not visible in the run: --mount " + *hidden + ":" + *hidden;
+  }
+  end(history_.get(id), ended->outcome, error, std::move(artifacts));
+}
+
+std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
+  const os::RunDirectory directory = data_.run(run.id);
+  const auto batch = content_.begin();
+  auto collected = collect::gather(directory.upper(), *batch);
+  if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch))
+    collected.artifacts.push_back(std::move(*log));
+  batch->commit();
+  for (const std::string& notice : collected.notices) history_.add_notice(run.id, notice);
+  return std::move(collected.artifacts);
+}
+
+void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts) {
+  const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
+  history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+  events_.notify(run.id);
+  watch_->remove(run.id);
+  launches_.with([&](auto& launches) { launches.erase(run.id); });
+  try {
+    os::remove_tree(data_.run(run.id).root());
+  } catch (const Error& trouble) {
+    spdlog::warn("run {}: its directory stays until the next start: {}", run.id, trouble.message());
+  }
+}
+
+}  // namespace runner::pipeline

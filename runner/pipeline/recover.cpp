@@ -1,0 +1,71 @@
+// After a crash or a clean stop, the same code: every unfinished row is queued again, adopted or ended, and what nobody
+// owns is removed.
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <set>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "runner/shim/records.hpp"
+
+namespace runner::pipeline {
+
+void Pipeline::recover() {
+  const auto unfinished = history_.unfinished();
+  for (const RunRecord& run : unfinished) {
+    try {
+      recover_run(run);
+    } catch (const Error& error) {
+      spdlog::error("run {}: not recovered: {}", run.id, error.message());
+    }
+  }
+  remove_orphans(unfinished);
+}
+
+void Pipeline::recover_run(const RunRecord& run) {
+  const os::RunDirectory directory = data_.run(run.id);
+  const auto claim = shim::read_claim(directory);
+  if (!claim) {
+    // Never started: a shim of the last daemon that is only now waking up finds the claim taken, or takes it first.
+    if (run.status == RunStatus::kCancelRequested)
+      end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
+    else
+      scheduler_->enqueue(run.id, run.priority);
+    return;
+  }
+  scheduler_->occupy(run.id);
+  watch_->add(run.id, directory);  // reports what happened meanwhile: start.json, exit.json
+  if (auto shim = os::open_process(claim->shim)) {
+    watch_->set_shim(run.id, std::move(*shim));
+    // A cancel that was acknowledged but not yet handed over.
+    if (run.status == RunStatus::kCancelRequested) {
+      shim::write_cancel(directory, shim::CancelRequest{.reason = run.status_reason});
+      watch_->signal_shim(run.id, SIGUSR1);
+    }
+  } else {
+    scheduler_->release(run.id);
+    scheduler_->post([this, id = run.id] { finish(id); });
+  }
+}
+
+void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
+  std::set<std::string> owned;
+  for (const RunRecord& run : unfinished) owned.insert(run.id);
+  for (const auto& entry : std::filesystem::directory_iterator(data_.runs())) {
+    const std::string id = entry.path().filename();
+    if (owned.contains(id)) continue;
+    try {
+      sandbox_.remove_remains(id);
+      os::remove_tree(entry.path());
+    } catch (const Error& error) {
+      spdlog::warn("left over, not removed: {}", error.message());
+    }
+  }
+  for (const auto& parent : {data_.checkouts(), data_.roots(), data_.cache()})
+    for (const auto& entry : std::filesystem::directory_iterator(parent))
+      if (entry.path().filename().string().starts_with(".tmp-")) os::remove_tree(entry.path());
+}
+
+}  // namespace runner::pipeline

@@ -1,0 +1,118 @@
+// The run has its slot: checkout → bundle → shim.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "runner/shim/records.hpp"
+#include "snapshot/snapshot.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+// True if `path` lies in `directory` (or is it), by whole components.
+bool is_within(const std::string& path, const std::string& directory) {
+  return path == directory || (path.starts_with(directory) && path[directory.size()] == '/');
+}
+
+}  // namespace
+
+void Pipeline::start(const std::string& id) {
+  try {
+    start_or_throw(id);
+  } catch (const Error& error) {
+    // Nothing ran. The run ends with what stood in the way; its slot is free again.
+    try {
+      end(history_.get(id), Outcome{.kind = OutcomeKind::kStartFailed, .message = error.message()},
+          RunError{.code = "SystemError", .message = error.message(), .hint = error.hint()}, {});
+    } catch (const Error& second) {
+      spdlog::error("run {}: {}; its end could not be written: {}", id, error.message(), second.message());
+      watch_->retry_ended(id, std::chrono::seconds{10});  // finish() finds no claim and queues it again
+    }
+    scheduler_->release(id);
+  }
+}
+
+void Pipeline::start_or_throw(const std::string& id) {
+  const RunRecord run = history_.get(id);
+  if (is_final(run.status)) return scheduler_->release(id);
+  std::optional<envs::Interpreter> interpreter;
+  try {
+    if (!run.environment.interpreter.empty()) interpreter = probe_.resolve(run.environment.interpreter, {});
+  } catch (const Error& error) {
+    end(run, Outcome{.kind = OutcomeKind::kEnvironmentFailed, .message = error.message()},
+        RunError{.message = error.message(), .hint = error.hint()}, {});
+    return scheduler_->release(id);
+  }
+  const auto checkout = data_.checkout(run.snapshot.value());
+  if (::access(checkout.c_str(), F_OK) != 0) {
+    history_.set_status(id, RunStatus::kPreparing, "checking out the snapshot");
+    events_.notify(id);
+    snapshot::materialize(content_, *run.snapshot, checkout);
+  }
+  os::make_directories(data_.run(id).root());
+  sandbox_.prepare(sandbox_run(run, interpreter));
+  if (!history_.set_status(id, RunStatus::kStarting, "")) {  // cancelled while it was prepared
+    const RunRecord now = history_.get(id);
+    end(now, Outcome{.kind = OutcomeKind::kCanceled, .message = now.status_reason}, std::nullopt, {});
+    return scheduler_->release(id);
+  }
+  launch(run);
+}
+
+void Pipeline::launch(const RunRecord& run) {
+  const os::RunDirectory directory = data_.run(run.id);
+  launches_.with([&](auto& launches) { ++launches[run.id]; });
+  watch_->add(run.id, directory);
+  os::Child child = sandbox_.launch(directory);
+  watch_->set_shim(run.id, std::move(child.pidfd));
+}
+
+exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter) {
+  const std::string working_directory = working_directory_for(run.definition.source_directory, account_.home);
+  exec::SandboxRun sandboxed{
+      .id = run.id,
+      .directory = data_.run(run.id),
+      .layers = {data_.checkout(*run.snapshot)},
+      .working_directory = working_directory,
+      .arguments = script_command(run.definition, run.environment.interpreter),
+      .variables = script_variables(run, account_),
+      .read_only_paths = {},
+      .cache_paths = {},
+      .mounts = run.definition.mounts,
+      .home = account_.home,
+      .limits = run.definition,
+  };
+  for (const std::string& cache : configuration_.cache_directories)
+    sandboxed.cache_paths.push_back(cache.starts_with('/') ? cache : account_.home + "/" + cache);
+  if (interpreter) {
+    if (interpreter->digest != run.environment.digest)
+      history_.add_notice(run.id, "the interpreter changed between submit and start: " + interpreter->executable);
+    sandboxed.read_only_paths = visible_paths(run, *interpreter, working_directory);
+  }
+  return sandboxed;
+}
+
+std::vector<std::string> Pipeline::visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
+                                                 const std::string& working_directory) {
+  std::vector<std::string> wanted = interpreter.prefixes;
+  wanted.insert(wanted.end(), interpreter.search_path.begin(), interpreter.search_path.end());
+  std::vector<std::string> visible;
+  for (const std::string& path : wanted) {
+    // A path that holds the whole home or our data would undo the isolation.
+    if (is_within(account_.home, path) || is_within(data_.home().string(), path)) {
+      history_.add_notice(run.id, "not visible in the run, since it contains the home directory: " + path);
+      continue;
+    }
+    // What the snapshot holds is seen as it was at submit: an editable install must not reach around it.
+    if (is_within(path, working_directory)) {
+      const std::string inside = path.size() > working_directory.size() ? path.substr(working_directory.size() + 1) : "";
+      if (inside.empty() || snapshot::find_entry(content_, *run.snapshot, inside)) continue;
+    }
+    visible.push_back(path);
+  }
+  return visible;
+}
+
+}  // namespace runner::pipeline

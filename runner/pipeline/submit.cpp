@@ -1,0 +1,118 @@
+// Submission → snapshot → git → environment → row.
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+
+#include "git/git_state.hpp"
+#include "runner/core/error.hpp"
+#include "runner/pipeline/admission.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "snapshot/snapshot.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+// <experiment>_<unix seconds>_<8 hex> (spec/azure-ml-v1.md).
+std::string new_run_id(const std::string& experiment, UtcTime now) {
+  std::random_device entropy;
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string tail(8, '0');
+  std::uint32_t bits = entropy();
+  for (char& c : tail) {
+    c = kDigits[bits & 15];
+    bits >>= 4;
+  }
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count();
+  return experiment + "_" + std::to_string(seconds) + "_" + tail;
+}
+
+Hash sha256(const std::string& text) {
+  Hash hash;
+  std::size_t length = hash.bytes.size();
+  if (EVP_Q_digest(nullptr, "SHA256", nullptr, text.data(), text.size(), hash.bytes.data(), &length) != 1)
+    throw Error(ErrorCode::kInternal, "SHA-256 is not available from libcrypto");
+  return hash;
+}
+
+// The script must be in what will run, not only in the directory.
+void require_script(const ContentReader& content, const Hash& snapshot, const RunDefinition& definition,
+                    const snapshot::Options& options) {
+  if (definition.script.empty()) return;
+  const auto entry = snapshot::find_entry(content, snapshot, definition.script);
+  if (entry && entry->type != snapshot::EntryType::kDirectory) return;
+  const auto why = snapshot::explain(options, definition.script);
+  throw Error(ErrorCode::kInvalid, "script " + definition.script + ": not in the snapshot (" + why.reason + ")",
+              "change the ignore file so that the script is included");
+}
+
+}  // namespace
+
+EnvironmentRef Pipeline::resolve_environment(const std::optional<std::string>& python, bool required,
+                                             const envs::Caller& caller) const {
+  EnvironmentRef environment;
+  environment.kind = "interpreter";
+  environment.name = "user-managed";
+  try {
+    const envs::Interpreter interpreter = probe_.resolve(python, caller);
+    environment.digest = interpreter.digest;
+    environment.interpreter = interpreter.executable;
+    environment.python_version = interpreter.version;
+  } catch (const Error& error) {
+    // A shell script or a command runs without Python, unless one was asked for.
+    if (required || python || error.code() != ErrorCode::kUnavailable) throw;
+    environment.kind = "none";
+    environment.digest = sha256("none");
+  }
+  return environment;
+}
+
+Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
+  Admission admission = admit(submission);
+  RunRecord& run = admission.run;
+  run.submission_digest = sha256(submission.canonical);
+  if (run.idempotency_key) {
+    if (const auto existing = history_.find_by_key(*run.idempotency_key)) {
+      if (existing->submission_digest != run.submission_digest)
+        throw Error(ErrorCode::kConflict,
+                    "idempotency key '" + *run.idempotency_key + "' belongs to another submission: " + existing->id,
+                    "use a new key for a new submission");
+      return Submitted{.run = *existing, .existed = true, .warnings = {}};
+    }
+  }
+  if (run.parent) run.parent = history_.resolve(*run.parent);
+  if (!sandbox_.runtime())
+    throw Error(ErrorCode::kUnavailable, "sandbox: no OCI runtime works here",
+                "install one (apt-get install crun), then see `runner doctor`");
+  sandbox_.refuse_unenforceable(run.definition);
+  run.environment = resolve_environment(admission.python, admission.interpreter_required, admission.caller);
+  script_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
+
+  const snapshot::Options options{
+      .source = run.definition.source_directory,
+      .data_directory = data_.home(),
+      .stat_cache = data_.cache() / ("stat-" + sha256(run.definition.source_directory).hex())};
+  auto frozen = snapshot::take(options, content_);
+  run.snapshot = frozen.id;
+  require_script(content_, frozen.id, run.definition, options);
+  run.properties["ContentSnapshotId"] = frozen.id.hex();
+
+  std::vector<std::string> warnings = std::move(admission.notices);
+  std::move(frozen.warnings.begin(), frozen.warnings.end(), std::back_inserter(warnings));
+  run.git = git::read_state(run.definition.source_directory, warnings);
+  if (run.git)
+    for (auto& [key, value] : git::properties_of(*run.git)) run.properties.insert_or_assign(key, value);
+
+  run.created = utc_now();
+  run.id = new_run_id(run.experiment, run.created);
+  if (run.name.empty()) run.name = run.id;
+  run.status = RunStatus::kQueued;
+  const auto added = history_.add_run(run);
+  if (added.existed) return Submitted{.run = added.run, .existed = true, .warnings = {}};
+  for (const std::string& warning : warnings) history_.add_notice(run.id, warning);
+  scheduler_->enqueue(run.id, run.priority);
+  return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};
+}
+
+}  // namespace runner::pipeline
