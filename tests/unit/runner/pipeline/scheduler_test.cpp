@@ -1,0 +1,103 @@
+#include <catch2/catch.hpp>
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runner/pipeline/scheduler.hpp"
+
+namespace {
+
+// Collects what the scheduler started; waits for the n-th start with a deadline.
+class Starts {
+ public:
+  void add(const std::string& id) {
+    {
+      const std::lock_guard lock(mutex_);
+      ids_.push_back(id);
+    }
+    changed_.notify_all();
+  }
+  std::vector<std::string> wait_for(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds{10}, [&] { return ids_.size() >= count; });
+    return ids_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> ids_;
+};
+
+using Ids = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("with one slot the next run starts when the slot is released, in the order of submission") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
+  scheduler.enqueue("a", 0);
+  CHECK(starts.wait_for(1) == Ids{"a"});
+  scheduler.enqueue("b", 0);
+  scheduler.enqueue("c", 0);
+  scheduler.release("a");
+  CHECK(starts.wait_for(2) == Ids{"a", "b"});
+  scheduler.release("b");
+  CHECK(starts.wait_for(3) == Ids{"a", "b", "c"});
+}
+
+TEST_CASE("a higher priority goes first") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
+  scheduler.occupy("adopted");
+  scheduler.enqueue("low", -1);
+  scheduler.enqueue("normal", 0);
+  scheduler.enqueue("high", 5);
+  scheduler.release("adopted");
+  starts.wait_for(1);
+  scheduler.release("high");
+  starts.wait_for(2);
+  scheduler.release("normal");
+  CHECK(starts.wait_for(3) == Ids{"high", "normal", "low"});
+}
+
+TEST_CASE("a withdrawn run never starts and only a waiting one can be withdrawn") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
+  scheduler.enqueue("a", 0);
+  starts.wait_for(1);
+  scheduler.enqueue("b", 0);
+  scheduler.enqueue("c", 0);
+  CHECK(scheduler.withdraw("b"));
+  CHECK_FALSE(scheduler.withdraw("b"));
+  CHECK_FALSE(scheduler.withdraw("a"));
+  scheduler.release("a");
+  CHECK(starts.wait_for(2) == Ids{"a", "c"});
+}
+
+TEST_CASE("parallel slots start runs at once, and posted work does not wait for a slot") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler(2, [&](const std::string& id) { starts.add(id); });
+  scheduler.enqueue("a", 0);
+  scheduler.enqueue("b", 0);
+  scheduler.enqueue("c", 0);
+  CHECK(starts.wait_for(2).size() == 2);
+  scheduler.post([&] { starts.add("collected"); });
+  CHECK(starts.wait_for(3).back() == "collected");
+}
+
+TEST_CASE("a run is queued once however often it is enqueued") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
+  scheduler.occupy("x");
+  scheduler.enqueue("a", 0);
+  scheduler.enqueue("a", 0);
+  scheduler.release("x");
+  starts.wait_for(1);
+  CHECK_FALSE(scheduler.withdraw("a"));
+  scheduler.enqueue("b", 0);
+  scheduler.release("a");
+  CHECK(starts.wait_for(2) == Ids{"a", "b"});
+}
