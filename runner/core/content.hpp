@@ -44,6 +44,12 @@ class ContentBatch {
     std::int64_t bytes;
   };
   virtual Stored put_stream(const ReadSome& read) = 0;  // content of any length in bounded memory
+  // Whether this content is in the store already and stays there until this batch ends: it need not be put again. "No" is
+  // always a correct answer. Several threads at once, cheap enough to be asked for every file of a tree.
+  virtual bool known(const Hash& hash) {
+    static_cast<void>(hash);
+    return false;
+  }
   virtual void commit() = 0;
 };
 
