@@ -31,11 +31,11 @@ bool signal_process(const Fd& pidfd, int signal);  // false: it is gone
 
 struct SpawnRequest {
   std::vector<std::string> arguments;    // arguments[0] is the program's path; PATH is not searched
-  std::vector<std::string> environment;  // "K=V", nothing is inherited
-  std::filesystem::path directory;       // empty: unchanged
+  std::vector<std::string> environment{};  // "K=V", nothing is inherited
+  std::filesystem::path directory{};       // empty: unchanged
   bool new_session = false;
   // (ours, theirs): descriptor `ours` becomes number `theirs` in the child; 0, 1 and 2 are /dev/null unless listed.
-  std::vector<std::pair<int, int>> descriptors;
+  std::vector<std::pair<int, int>> descriptors{};
 };
 struct Child {
   pid_t pid;

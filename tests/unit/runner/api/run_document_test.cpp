@@ -1,0 +1,91 @@
+#include <catch2/catch.hpp>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "runner/api/run_document.hpp"
+
+using nlohmann::json;
+using runner::MetricPoint;
+using runner::RunRecord;
+namespace api = runner::api;
+
+namespace {
+
+RunRecord sample() {
+  RunRecord run;
+  run.id = "exp_1700000000_0123abcd";
+  run.experiment = "exp";
+  run.name = "first";
+  run.created = runner::UtcTime{std::chrono::seconds{1700000000}};
+  run.definition.script = "train.py";
+  run.definition.arguments = {"--x"};
+  run.definition.max_run_duration = std::chrono::seconds{90};
+  run.tags = {{"bare", std::nullopt}, {"quality", "good"}};
+  run.environment.kind = "interpreter";
+  return run;
+}
+
+MetricPoint real(double value) { return {.name = "m", .step = std::nullopt, .time = {}, .real = value, .integer = {}, .text = {}}; }
+
+}  // namespace
+
+TEST_CASE("a run document has every key of the contract, null where there is nothing") {
+  const auto document = json::parse(api::run_document(sample(), {}));
+  for (const char* key :
+       {"runId", "experiment", "name", "status", "statusReason", "createdTimeUtc", "startTimeUtc", "endTimeUtc",
+        "durationSeconds", "attempt", "parentRunId", "snapshotId", "tags", "properties", "metrics", "outputs", "logFiles", "git",
+        "environment", "isolation", "outcome", "error", "runDefinition"}) {
+    INFO(key);
+    CHECK(document.contains(key));
+  }
+  CHECK(document["tags"] == json{{"bare", nullptr}, {"quality", "good"}});
+  CHECK(document["properties"] == json::object());
+  CHECK(document["metrics"] == json::object());
+  CHECK(document["outputs"] == json::array());
+  CHECK(document["git"].is_null());
+  CHECK(document["outcome"].is_null());
+  CHECK(document["createdTimeUtc"] == "2023-11-14T22:13:20.000000Z");
+  CHECK(document["runDefinition"]["maxRunDurationSeconds"] == 90);
+  CHECK(document["runDefinition"]["environmentVariables"] == json::object());
+  CHECK(document["environment"]["lockDigest"].is_null());
+}
+
+TEST_CASE("a metric logged once is a value, more often a list, long ones are thinned with both ends kept") {
+  api::RunDetails details;
+  details.metrics.push_back({.name = "once", .count = 1, .points = {real(0.5)}});
+  details.metrics.push_back({.name = "odd", .count = 2, .points = {real(std::numeric_limits<double>::quiet_NaN()), real(-std::numeric_limits<double>::infinity())}});
+  api::MetricSeries series{.name = "long", .count = 5000, .points = {}};
+  for (int i = 0; i < 5000; ++i) series.points.push_back(real(i));
+  details.metrics.push_back(series);
+  const auto document = json::parse(api::run_document(sample(), details));
+  CHECK(document["metrics"]["once"] == 0.5);
+  CHECK(document["metrics"]["odd"] == json{"NaN", "-Infinity"});
+  CHECK(document["metrics"]["long"].size() == api::kMaxMetricValues);
+  CHECK(document["metrics"]["long"].front() == 0.0);
+  CHECK(document["metrics"]["long"].back() == 4999.0);
+  CHECK(document["metricsThinned"] == json{"long"});
+}
+
+TEST_CASE("outputs and log files are told apart by their prefix") {
+  api::RunDetails details;
+  details.artifacts = {{.name = "logs/a.csv", .bytes = 1, .sha256 = {}},
+                       {.name = "outputs/m", .bytes = 2, .sha256 = {}},
+                       {.name = "user_logs/std_log.txt", .bytes = 3, .sha256 = {}}};
+  const auto document = json::parse(api::run_document(sample(), details));
+  CHECK(document["outputs"].size() == 1);
+  CHECK(document["outputs"][0]["name"] == "outputs/m");
+  CHECK(document["logFiles"] == json{"logs/a.csv", "user_logs/std_log.txt"});
+}
+
+TEST_CASE("a list has items without outputs and with the last metric values, text that is not UTF-8 is replaced") {
+  auto run = sample();
+  run.name = "bad \xff name";
+  const std::vector<api::ListedRun> runs{{.run = run, .last_metrics = {{.name = "m", .count = 3, .points = {real(2)}}}}};
+  const auto document = json::parse(api::run_list_document(runs));
+  CHECK(document["nextToken"].is_null());
+  REQUIRE(document["items"].size() == 1);
+  CHECK(document["items"][0]["metrics"]["m"] == 2.0);
+  CHECK_FALSE(document["items"][0].contains("outputs"));
+  CHECK(document["items"][0]["name"] == "bad \xEF\xBF\xBD name");
+}

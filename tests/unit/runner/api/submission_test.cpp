@@ -1,0 +1,49 @@
+#include <catch2/catch.hpp>
+
+#include "runner/api/submission.hpp"
+#include "runner/core/error.hpp"
+
+using runner::Error;
+using runner::api::parse_submission;
+
+TEST_CASE("a submission is read as it was typed") {
+  const auto submission = parse_submission(R"({"script": "a.py", "arguments": ["x", 3], "sourceDirectory": "/s",
+    "tags": {"a": "1", "b": null}, "maxRunDuration": 90, "cpus": "0.5", "mounts": ["/a:/b"], "name": null,
+    "caller": {"directory": "/c", "variables": {"PATH": "/bin"}}})");
+  CHECK(submission.script == "a.py");
+  CHECK(submission.arguments == std::vector<std::string>{"x", "3"});
+  CHECK(submission.source_directory == "/s");
+  CHECK(submission.tags.at("a") == "1");
+  CHECK_FALSE(submission.tags.at("b").has_value());
+  CHECK(submission.max_run_duration == "90");
+  CHECK_FALSE(submission.name.has_value());
+  CHECK(submission.caller_variables.at("PATH") == "/bin");
+}
+
+TEST_CASE("what the caller's shell looks like does not change what was submitted") {
+  const auto one = parse_submission(R"({"script": "a", "sourceDirectory": "/s", "caller": {"directory": "/x"}})");
+  const auto two = parse_submission(R"({"sourceDirectory": "/s", "caller": {"directory": "/y"}, "script": "a"})");
+  const auto other = parse_submission(R"({"sourceDirectory": "/s", "script": "b"})");
+  CHECK(one.canonical == two.canonical);
+  CHECK(one.canonical != other.canonical);
+}
+
+TEST_CASE("malformed submissions are refused with the field's name") {
+  const auto message = [](const char* json) {
+    try {
+      parse_submission(json);
+    } catch (const Error& error) {
+      CHECK(error.code() == runner::ErrorCode::kInvalid);
+      return error.message();
+    }
+    return std::string("accepted");
+  };
+  CHECK(message("{").find("not JSON") != std::string::npos);
+  CHECK(message("[]").find("must be a JSON object") != std::string::npos);
+  CHECK(message("{}").find("sourceDirectory") != std::string::npos);
+  CHECK(message(R"({"sourceDirectory": "/", "scrpt": "a"})").find("scrpt") != std::string::npos);
+  CHECK(message(R"({"sourceDirectory": 1, "tags": []})").find("tags") != std::string::npos);
+  CHECK(message(R"({"sourceDirectory": "/", "arguments": "x"})").find("arguments") != std::string::npos);
+  CHECK(message(R"({"sourceDirectory": "/", "priority": 1e9})").find("priority") != std::string::npos);
+  CHECK(message(R"({"sourceDirectory": "/", "caller": {"x": 1}})").find("caller.x") != std::string::npos);
+}

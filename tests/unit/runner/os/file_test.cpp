@@ -1,0 +1,103 @@
+#include <catch2/catch.hpp>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+
+namespace os = runner::os;
+using runner::Error;
+using runner::ErrorCode;
+
+namespace {
+
+struct Directory {
+  std::filesystem::path path;
+  Directory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "runner-unit-XXXXXX").string();
+    path = ::mkdtemp(pattern.data());
+  }
+  ~Directory() { os::remove_tree(path); }
+};
+
+}  // namespace
+
+TEST_CASE("a published file is there whole, with its mode, and leaves no temporary behind") {
+  const Directory directory;
+  os::publish_file(directory.path / "a", "one", os::Durability::kDurable, 0640);
+  os::publish_file(directory.path / "a", "two", os::Durability::kAtomic, 0640);
+  CHECK(os::read_file(directory.path / "a") == "two");
+  CHECK((std::filesystem::status(directory.path / "a").permissions() & std::filesystem::perms::others_all) ==
+        std::filesystem::perms::none);
+  CHECK(std::distance(std::filesystem::directory_iterator(directory.path), std::filesystem::directory_iterator{}) == 1);
+}
+
+TEST_CASE("of many who publish once exactly one wins, and its content stays") {
+  const Directory directory;
+  std::atomic<int> winners{0};
+  std::string winner;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 8; ++i)
+      threads.emplace_back([&, i] {
+        if (os::publish_file_once(directory.path / "claim", std::to_string(i))) {
+          ++winners;
+          winner = std::to_string(i);
+        }
+      });
+  }
+  CHECK(winners == 1);
+  CHECK(os::read_file(directory.path / "claim") == winner);
+}
+
+TEST_CASE("publishing into a missing directory fails with its path and leaves nothing") {
+  const Directory directory;
+  try {
+    os::publish_file(directory.path / "no" / "a", "x", os::Durability::kAtomic);
+    FAIL("published");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kNotFound);
+    CHECK(error.message().find(directory.path.string()) != std::string::npos);
+  }
+}
+
+TEST_CASE("a file longer than its limit is refused, a missing one is nothing") {
+  const Directory directory;
+  os::publish_file(directory.path / "a", std::string(100, 'x'), os::Durability::kAtomic);
+  CHECK_THROWS_AS(os::read_file(directory.path / "a", 10), Error);
+  CHECK_FALSE(os::read_file_if_exists(directory.path / "b"));
+}
+
+TEST_CASE("a tree is removed whatever a script left in it, and links are not followed") {
+  const Directory directory;
+  const auto outside = directory.path / "outside";
+  std::filesystem::create_directories(outside);
+  os::publish_file(outside / "keep", "", os::Durability::kAtomic);
+  const auto tree = directory.path / "tree";
+  std::filesystem::create_directories(tree / "a" / "b");
+  std::filesystem::create_directory_symlink(outside, tree / "a" / "link");
+  REQUIRE(::mkfifo((tree / "fifo").c_str(), 0600) == 0);
+  std::filesystem::path deep = tree;
+  for (int i = 0; i < 200; ++i) deep /= "d";
+  std::filesystem::create_directories(deep);
+  REQUIRE(::chmod((tree / "a").c_str(), 0) == 0);
+  os::remove_tree(tree);
+  CHECK_FALSE(std::filesystem::exists(tree));
+  CHECK(std::filesystem::exists(outside / "keep"));
+  os::remove_tree(tree);  // missing is fine
+}
+
+TEST_CASE("directories are made with their parents, and a file in the way is an error") {
+  const Directory directory;
+  os::make_directories(directory.path / "a" / "b" / "c");
+  os::make_directories(directory.path / "a" / "b" / "c");
+  CHECK(std::filesystem::is_directory(directory.path / "a" / "b" / "c"));
+  os::publish_file(directory.path / "file", "", os::Durability::kAtomic);
+  CHECK_THROWS_AS(os::make_directories(directory.path / "file"), Error);
+}
