@@ -1,0 +1,169 @@
+#include "runner/exec/bundle.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "runner/core/error.hpp"
+#include "runner/exec/root_skeleton.hpp"
+#include "runner/exec/seccomp.hpp"
+#include "runner/os/file.hpp"
+#include "runner/shim/spec.hpp"
+
+namespace runner::exec {
+namespace {
+
+using nlohmann::json;
+using std::filesystem::path;
+
+// As an ordinary user crun keeps the caller's uid inside; runc can map only container id 0 (platform.md, 19).
+unsigned inner_id(const Runtime& runtime, unsigned id) { return runtime.kind == Runtime::Kind::kCrun ? id : 0; }
+
+json process_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& host) {
+  json arguments = json::array({kInitTarget, std::string(kIoTarget) + "/log"});
+  for (const std::string& argument : run.arguments) arguments.push_back(argument);
+  json environment = json::array();
+  for (const auto& [name, value] : run.variables) environment.push_back(name + "=" + value);
+  json none = json::array();
+  return {{"terminal", false},
+          {"user", {{"uid", inner_id(runtime, host.uid)}, {"gid", inner_id(runtime, host.gid)}}},
+          {"args", std::move(arguments)},
+          {"env", std::move(environment)},
+          {"cwd", run.working_directory},
+          {"capabilities", {{"bounding", none}, {"effective", none}, {"inheritable", none}, {"permitted", none}, {"ambient", none}}},
+          {"noNewPrivileges", true}};
+}
+
+json id_mapping(unsigned inside, unsigned outside) {
+  return json::array({{{"containerID", inside}, {"hostID", outside}, {"size", 1}}});
+}
+
+json linux_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const MountPlan& plan,
+              const os::RunCgroups& cgroups) {
+  json namespaces = json::array();
+  for (const char* kind : {"mount", "pid", "ipc", "uts"}) namespaces.push_back({{"type", kind}});
+  if (!run.limits.network) namespaces.push_back({{"type", "network"}});
+  json section{{"maskedPaths", plan.masked_paths}, {"readonlyPaths", plan.read_only_paths}};
+  if (host.uid != 0) {
+    namespaces.push_back({{"type", "user"}});
+    // crun is started inside a namespace in which the caller is 0 already (runner/shim/container_start.cpp).
+    const bool crun = runtime.kind == Runtime::Kind::kCrun;
+    section["uidMappings"] = id_mapping(inner_id(runtime, host.uid), crun ? 0 : host.uid);
+    section["gidMappings"] = id_mapping(inner_id(runtime, host.gid), crun ? 0 : host.gid);
+  }
+  section["namespaces"] = std::move(namespaces);
+  if (json filter = seccomp_filter(host.machine); !filter.empty()) section["seccomp"] = std::move(filter);
+  if (runtime.kind == Runtime::Kind::kRunc && !cgroups.directories.empty()) {
+    // v1: relative to runc's own cgroup in every hierarchy, which is ours; v2: from the root of the one mount.
+    const path any = cgroups.directories.begin()->second;
+    section["cgroupsPath"] = cgroups.version == 1 ? any.filename().string() : (path("/") / any.lexically_relative("/sys/fs/cgroup")).string();
+  }
+  return section;
+}
+
+json mounts_of(const MountPlan& plan) {
+  json mounts = json::array();
+  for (const PlannedMount& mount : plan.mounts)
+    mounts.push_back(
+        {{"destination", mount.target}, {"type", mount.type}, {"source", mount.source}, {"options", mount.options}});
+  return mounts;
+}
+
+void make_run_directories(const SandboxRun& run) {
+  const os::RunDirectory& directory = run.directory;
+  struct Wanted {
+    path place;
+    mode_t mode;
+  };
+  // upper gives the working directory its mode; io is shared with the script's uid only.
+  for (const auto& [place, mode] : {Wanted{directory.upper(), 0755}, Wanted{directory.work(), 0700}, Wanted{directory.home(), 0700},
+                                    Wanted{directory.tmp(), 01777}, Wanted{directory.io(), 0700}, Wanted{directory.bundle(), 0700},
+                                    Wanted{directory.runtime_state(), 0700}}) {
+    if (::mkdir(place.c_str(), 0700) != 0) {
+      if (errno == EEXIST) continue;
+      throw errno_error(errno, "mkdir " + place.string());
+    }
+    if (mode != 0700 && ::chmod(place.c_str(), mode) != 0) throw errno_error(errno, "chmod " + place.string());
+  }
+  os::open_file(directory.journal(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+}
+
+std::int64_t shm_bytes_of(const RunDefinition& limits, const BundleHost& host) {
+  if (limits.shm_bytes) return *limits.shm_bytes;
+  return (limits.memory_bytes ? *limits.memory_bytes : host.memory_total) / 2;
+}
+
+std::vector<std::string> runtime_command(const SandboxRun& run, const Runtime& runtime) {
+  std::vector<std::string> command{runtime.program.string(), "--root", run.directory.runtime_state().string()};
+  if (runtime.kind == Runtime::Kind::kCrun) command.emplace_back("--cgroup-manager=disabled");
+  for (const char* argument : {"run", "--detach", "--preserve-fds", "1", "--bundle"}) command.emplace_back(argument);
+  command.push_back(run.directory.bundle().string());
+  command.push_back(run.id);
+  return command;
+}
+
+}  // namespace
+
+BundleHost describe_host(os::DataDirectory data, path init, path python_package) {
+  struct ::utsname names {};
+  ::uname(&names);
+  return {.data = std::move(data),
+          .init = std::move(init),
+          .python_package = std::move(python_package),
+          .machine = names.machine,
+          .uid = ::geteuid(),
+          .gid = ::getegid(),
+          .memory_total = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE)};
+}
+
+std::string cgroup_name(const std::string& run_id) { return "runner-" + run_id; }
+
+std::string make_config(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const MountPlan& plan,
+                        const path& root, const os::RunCgroups& cgroups) {
+  const json config{{"ociVersion", "1.0.2"},
+                    {"process", process_of(run, runtime, host)},
+                    {"root", {{"path", root.string()}, {"readonly", true}}},
+                    {"hostname", "runner"},
+                    {"mounts", mounts_of(plan)},
+                    {"linux", linux_of(run, runtime, host, plan, cgroups)}};
+  try {
+    return config.dump();
+  } catch (const json::type_error&) {
+    throw Error(ErrorCode::kInvalid, "arguments, variables and paths of a sandboxed run must be UTF-8");
+  }
+}
+
+void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base) {
+  if (run.arguments.empty()) throw Error(ErrorCode::kInvalid, "a run needs a command");
+  make_run_directories(run);
+  const MountPlan plan = plan_mounts(run, {.data_home = host.data.home(),
+                                           .init = host.init,
+                                           .python_package = host.python_package,
+                                           .user_namespace = host.uid != 0,
+                                           .shm_bytes = shm_bytes_of(run.limits, host)});
+  make_mount_points({}, plan.backing);
+  const path root = root_skeleton(host.data.roots(), plan.skeleton);
+  os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id));
+  const bool crun = runtime.kind == Runtime::Kind::kCrun;
+  if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
+  os::publish_file(run.directory.bundle() / "config.json", make_config(run, runtime, host, plan, root, cgroups),
+                   os::Durability::kAtomic);
+  shim::write_spec(run.directory, {.run_id = run.id,
+                                   .runtime_command = runtime_command(run, runtime),
+                                   .hide_cgroups = crun,
+                                   .user_namespace = crun && host.uid != 0,
+                                   .join_cgroups = crun,
+                                   .cgroups = std::move(cgroups),
+                                   .limits = {.memory_bytes = run.limits.memory_bytes,
+                                              .pids = run.limits.pids,
+                                              .cpus = run.limits.cpus},
+                                   .max_run_duration = run.limits.max_run_duration,
+                                   .grace = run.limits.grace,
+                                   .script_name = run.arguments.front()});
+}
+
+}  // namespace runner::exec

@@ -1,0 +1,35 @@
+// A run's directory made ready for its shim: the directories the container writes in, bundle/config.json and spec.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "runner/exec/mount_plan.hpp"
+#include "runner/exec/sandbox.hpp"
+#include "runner/os/cgroup.hpp"
+
+namespace runner::exec {
+
+// What all runs of one daemon share.
+struct BundleHost {
+  os::DataDirectory data;
+  std::filesystem::path init;
+  std::filesystem::path python_package;
+  std::string machine;      // uname -m
+  unsigned uid = 0;         // the daemon's, and so the script's
+  unsigned gid = 0;
+  std::int64_t memory_total = 0;  // bytes of RAM
+};
+BundleHost describe_host(os::DataDirectory data, std::filesystem::path init, std::filesystem::path python_package);
+
+// The text of config.json. Error(kInvalid) for arguments or variables that are not UTF-8 (JSON cannot carry them).
+std::string make_config(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const MountPlan& plan,
+                        const std::filesystem::path& root, const os::RunCgroups& cgroups);
+
+// Everything. Idempotent until a shim has claimed the run.
+void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base);
+
+// The one name under which a run's cgroups are made in every hierarchy.
+std::string cgroup_name(const std::string& run_id);
+
+}  // namespace runner::exec

@@ -1,0 +1,141 @@
+#include "runner/exec/sandbox.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "runner/core/error.hpp"
+#include "runner/exec/bundle.hpp"
+#include "runner/exec/checks.hpp"
+#include "runner/exec/runtime_trial.hpp"
+#include "runner/os/cgroup.hpp"
+#include "runner/os/file.hpp"
+#include "runner/shim/records.hpp"
+#include "runner/shim/spec.hpp"
+
+namespace runner::exec {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+// Threads: the callers', and one jthread "runtime-trial" that ends when the trial has. `trial_` is written by it once, under
+// the mutex, and constant from then on.
+class Sandbox::Impl {
+ public:
+  Impl(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init, std::filesystem::path python_package)
+      : host_(describe_host(std::move(data), std::move(init), std::move(python_package))),
+        shim_(std::move(shim)),
+        choice_(variable("RUNNER_OCI_RUNTIME")),
+        search_path_(variable("PATH")) {
+    thread_ = std::jthread([this](std::stop_token stop) { find_runtime(stop); });
+  }
+
+  const TrialResult& trial() const {
+    std::unique_lock lock(mutex_);
+    found_.wait(lock, [this] { return trial_.has_value(); });
+    return *trial_;
+  }
+
+  const Runtime& need_runtime() const {
+    const TrialResult& result = trial();
+    if (result.runtime) return *result.runtime;
+    std::string why;
+    for (const Check& check : result.checks) why += (why.empty() ? "" : "; ") + check.name + ": " + check.detail;
+    throw Error(ErrorCode::kUnavailable, "the sandbox needs an OCI runtime that works here: " + why,
+                "apt install crun, then see `runner doctor`");
+  }
+
+  const BundleHost& host() const { return host_; }
+  const std::filesystem::path& shim() const { return shim_; }
+
+  TrialResult try_again() const { return try_runtimes(host_, shim_, choice_, search_path_, true, {}); }
+
+ private:
+  void find_runtime(std::stop_token stop) {
+    ::pthread_setname_np(::pthread_self(), "runtime-trial");
+    TrialResult result;
+    try {
+      result = try_runtimes(host_, shim_, choice_, search_path_, false, stop);
+    } catch (const std::exception& error) {
+      result.checks.push_back({.name = "oci runtime", .works = false, .detail = error.what(), .remedy = "see the message"});
+    }
+    const std::lock_guard lock(mutex_);
+    trial_ = std::move(result);
+    found_.notify_all();
+  }
+
+  const BundleHost host_;
+  const std::filesystem::path shim_;
+  const std::string choice_;
+  const std::string search_path_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable found_;
+  std::optional<TrialResult> trial_;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+Sandbox::Sandbox(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init, std::filesystem::path python_package)
+    : impl_(std::make_unique<Impl>(std::move(data), std::move(shim), std::move(init), std::move(python_package))) {}
+
+Sandbox::~Sandbox() = default;
+
+const std::optional<Runtime>& Sandbox::runtime() const { return impl_->trial().runtime; }
+
+std::vector<Check> Sandbox::checks() const {
+  // What works needs no second trial; what did not may work by now.
+  const TrialResult& known = impl_->trial();
+  std::vector<Check> checks = known.runtime ? known.checks : impl_->try_again().checks;
+  for (Check& check : machine_checks(impl_->host(), os::find_cgroup_base())) checks.push_back(std::move(check));
+  return checks;
+}
+
+void Sandbox::refuse_unenforceable(const RunDefinition& definition) const {
+  const os::CgroupBase base = os::find_cgroup_base();
+  const auto need = [&base](bool asked, const char* option, const char* controller) {
+    if (!asked) return;
+    if (const auto problem = limit_problem(base, controller))
+      throw Error(ErrorCode::kUnavailable, std::string(option) + ": cannot be enforced here: " + problem->reason, problem->hint);
+  };
+  need(definition.memory_bytes.has_value(), "--memory", "memory");
+  need(definition.pids.has_value(), "--pids", "pids");
+  need(definition.cpus.has_value(), "--cpus", "cpu");
+}
+
+void Sandbox::prepare(const SandboxRun& run) const {
+  write_bundle(run, impl_->need_runtime(), impl_->host(), os::find_cgroup_base());
+}
+
+os::Child Sandbox::launch(const os::RunDirectory& directory) const { return launch_shim(impl_->shim(), directory); }
+
+void Sandbox::remove_remains(const std::string& id) const {
+  const os::RunDirectory directory = impl_->host().data.run(id);
+  os::RunCgroups cgroups = os::plan_run_cgroups(os::find_cgroup_base(), cgroup_name(id));
+  try {
+    // pid 1 ends with its shim by itself; this is for a machine so busy that it has not been scheduled yet.
+    if (const auto started = shim::read_started(directory))
+      if (const auto init = os::open_process(started->init)) {
+        os::thaw(cgroups);
+        os::signal_process(*init, SIGKILL);
+      }
+    if (os::read_file_if_exists(directory.spec())) {
+      // The daemon that started it may have had another cgroup than this one.
+      const os::RunCgroups recorded = shim::read_spec(directory).cgroups;
+      os::remove_run_cgroups(recorded);
+    }
+  } catch (const Error&) {
+    // A damaged record hides nothing that the plan below would not find again for the same daemon.
+  }
+  if (!os::remove_run_cgroups(cgroups))
+    throw Error(ErrorCode::kInternal, "run " + id + ": processes of a dead container do not end", "see `dmesg`");
+}
+
+}  // namespace runner::exec

@@ -1,0 +1,66 @@
+// Control groups of a run: v1, v2 and the hybrid of both, as the machine has them. Made below the cgroup of the caller,
+// never at the root, so that two daemons on one machine never meet. Any thread; plain files underneath, no state here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace runner::os {
+
+struct CgroupLimits {
+  std::optional<std::int64_t> memory_bytes;  // memory and swap together
+  std::optional<std::int64_t> pids;
+  std::optional<double> cpus;
+};
+
+// Where this process may make cgroups, and why not elsewhere.
+struct CgroupBase {
+  int version = 0;  // 1 or 2 (the one that has the memory controller); 0: no cgroup file system at all
+  // "memory", "pids", "cpu", "cpuacct", "freezer" → an existing directory in which mkdir is allowed. With version 2 every
+  // usable controller names the same directory, and "" is there even if no controller is.
+  std::map<std::string, std::filesystem::path> directories;
+  std::map<std::string, std::string> reasons;            // a controller that is not above → one clause for people
+  std::vector<std::filesystem::path> hierarchies;        // the caller's directory in every hierarchy, usable or not
+};
+CgroupBase find_cgroup_base();
+// The same from the texts of /proc/self/mountinfo and /proc/self/cgroup, for tests.
+CgroupBase find_cgroup_base(std::string_view mountinfo, std::string_view self_cgroup);
+
+// The cgroups of one run: controller → its own directory.
+struct RunCgroups {
+  int version = 0;
+  std::map<std::string, std::filesystem::path> directories;
+  // Directories that runc makes itself in the hierarchies we do not use; only ever removed.
+  std::vector<std::filesystem::path> foreign;
+};
+// The names only; nothing is made. `name` must be one path component.
+RunCgroups plan_run_cgroups(const CgroupBase& base, const std::string& name);
+
+// mkdir (existing ones are taken over) and the limits. Throws Error naming the file that refused.
+void make_run_cgroups(const RunCgroups& cgroups, const CgroupLimits& limits);
+// Paths of the cgroup.procs files into which a process writes "0" to join; each only once.
+std::vector<std::filesystem::path> join_files(const RunCgroups& cgroups);
+
+struct CgroupUsage {
+  std::optional<std::int64_t> peak_memory_bytes;  // page cache included: it is what the kernel keeps
+  std::optional<double> cpu_seconds;
+  std::int64_t oom_kills = 0;
+};
+CgroupUsage read_usage(const RunCgroups& cgroups);
+
+void thaw(const RunCgroups& cgroups);  // a process frozen by v1 does not even die of SIGKILL
+// Kills what is in them and removes them; missing is fine. False if something still lives after about two seconds.
+bool remove_run_cgroups(const RunCgroups& cgroups);
+
+// v2 only: controllers can be handed down only by a cgroup without processes. If this process is alone in its cgroup, moves
+// it into the leaf "runner-daemon" and enables memory, pids and cpu for the siblings that runs will be. Returns why it could
+// not, or nothing when delegation is in place (v1, or done before). The daemon calls it once, at its start.
+std::optional<std::string> delegate_to_runs();
+std::optional<std::string> delegate_to_runs(std::string_view mountinfo, std::string_view self_cgroup);
+
+}  // namespace runner::os

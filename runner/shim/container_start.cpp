@@ -1,0 +1,127 @@
+#include "runner/shim/container_start.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+#include "runner/shim/init_protocol.hpp"
+
+namespace runner::shim {
+namespace {
+
+constexpr int kChildFailed = 126;
+
+// In the child: the one line that the outcome will show.
+[[noreturn]] void fail(const char* what) {
+  ::dprintf(STDERR_FILENO, "%s: %s\n", what, std::strerror(errno));
+  ::_exit(kChildFailed);
+}
+
+bool write_text(const char* file, const char* text) {
+  const int fd = ::open(file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const auto size = static_cast<ssize_t>(std::strlen(text));
+  const bool wrote = ::write(fd, text, static_cast<std::size_t>(size)) == size;
+  ::close(fd);
+  return wrote;
+}
+
+void become_root_of_user_namespace(uid_t uid, gid_t gid) {
+  std::array<char, 48> map{};
+  std::snprintf(map.data(), map.size(), "0 %u 1", uid);
+  if (!write_text("/proc/self/uid_map", map.data())) fail("user namespace: write uid_map");
+  if (!write_text("/proc/self/setgroups", "deny")) fail("user namespace: write setgroups");
+  std::snprintf(map.data(), map.size(), "0 %u 1", gid);
+  if (!write_text("/proc/self/gid_map", map.data())) fail("user namespace: write gid_map");
+}
+
+// crun looks at /sys/fs/cgroup even when told to leave cgroups alone, and refuses hybrid machines (platform.md, 2).
+void hide_cgroups(bool user_namespace) {
+  const uid_t uid = ::geteuid();
+  const gid_t gid = ::getegid();
+  if (::unshare(CLONE_NEWNS | (user_namespace ? CLONE_NEWUSER : 0)) != 0)
+    fail(user_namespace ? "user namespaces are not allowed to this user" : "unshare the mount namespace");
+  if (user_namespace) become_root_of_user_namespace(uid, gid);
+  if (::mount("", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) fail("make mounts private");
+  if (::access("/sys/fs/cgroup", F_OK) == 0 &&
+      ::mount("none", "/sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k") != 0)
+    fail("hide /sys/fs/cgroup");
+}
+
+struct Prepared {
+  std::vector<std::string> join_files;
+  std::vector<char*> arguments;
+  int output;
+  int socket;
+};
+
+[[noreturn]] void become_runtime(const Spec& spec, const Prepared& prepared) {
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  const int null = ::open("/dev/null", O_RDONLY);
+  // The runtime hands 0, 1 and 2 to the container's init, which replaces them before the script starts.
+  if (::dup2(null, 0) < 0 || ::dup2(prepared.output, 1) < 0 || ::dup2(prepared.output, 2) < 0) ::_exit(kChildFailed);
+  if (prepared.socket == kInitSocket)
+    ::fcntl(kInitSocket, F_SETFD, 0);
+  else if (::dup2(prepared.socket, kInitSocket) < 0)
+    fail("dup2");
+  for (const std::string& file : prepared.join_files)
+    if (!write_text(file.c_str(), "0")) fail(file.c_str());
+  if (spec.hide_cgroups) hide_cgroups(spec.user_namespace);
+  // crun and runc look for nothing of ours in the environment; what they read there must not come from the daemon's caller.
+  std::array<char*, 2> environment{const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nullptr};
+  ::execve(prepared.arguments[0], prepared.arguments.data(), environment.data());
+  fail(prepared.arguments[0]);
+}
+
+}  // namespace
+
+pid_t start_runtime(const os::RunDirectory& run, const Spec& spec, int init_socket) {
+  if (spec.runtime_command.empty()) throw Error(ErrorCode::kInternal, "spec.json: no runtime command");
+  const os::Fd output = os::open_file(run.runtime_log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
+  Prepared prepared{.join_files = {}, .arguments = {}, .output = output.get(), .socket = init_socket};
+  if (spec.join_cgroups)
+    for (const auto& file : os::join_files(spec.cgroups)) prepared.join_files.push_back(file.string());
+  for (const std::string& argument : spec.runtime_command)
+    prepared.arguments.push_back(const_cast<char*>(argument.c_str()));
+  prepared.arguments.push_back(nullptr);
+  // fork, not vfork: unshare(CLONE_NEWUSER) refuses a process that shares its memory.
+  const pid_t child = ::fork();
+  if (child < 0) throw errno_error(errno, "fork", ErrorCode::kUnavailable);
+  if (child == 0) become_runtime(spec, prepared);
+  return child;
+}
+
+std::string runtime_words(const os::RunDirectory& run) {
+  constexpr std::size_t kLogLimit = 1 << 20;   // bytes; runtimes say little
+  constexpr std::size_t kShown = 400;          // bytes
+  std::string text;
+  try {
+    text = os::read_file_if_exists(run.runtime_log(), kLogLimit).value_or("");
+  } catch (const Error& error) {
+    return error.message();
+  }
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  const auto line = text.rfind('\n');
+  std::string last = line == std::string::npos ? text : text.substr(line + 1);
+  // runc: time="…" level=error msg="…"; crun: 2026-…Z: …
+  if (const auto message = last.find("msg=\""); message != std::string::npos) {
+    last = last.substr(message + 5);
+    if (last.ends_with('"')) last.pop_back();
+  }
+  if (last.size() > kShown) last = "…" + last.substr(last.size() - kShown);
+  return last;
+}
+
+}  // namespace runner::shim

@@ -1,0 +1,18 @@
+// Starting the OCI runtime: in the run's cgroups, where crun cannot see the host's, with the init socket as descriptor 3.
+#pragma once
+
+#include <sys/types.h>
+
+#include "runner/os/data_directory.hpp"
+#include "runner/shim/spec.hpp"
+
+namespace runner::shim {
+
+// Forks the runtime; its words go to runtime.log. A step that fails in the child is said there too, with exit status 126.
+// Throws Error if not even a child could be made.
+pid_t start_runtime(const os::RunDirectory& run, const Spec& spec, int init_socket);
+
+// The end of runtime.log on one line, without the runtime's prefixes; empty if it said nothing.
+std::string runtime_words(const os::RunDirectory& run);
+
+}  // namespace runner::shim

@@ -1,0 +1,36 @@
+// Copies the FIFO that is the script's stdout and stderr into std_log.txt, at once and in order. The FIFO is held open for
+// reading and writing, so the script never sees a missing reader. A full disk costs log, never the script: what cannot be
+// written is counted and dropped. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runner/os/data_directory.hpp"
+#include "runner/os/fd.hpp"
+
+namespace runner::shim {
+
+class LogCopy {
+ public:
+  // Makes the FIFO if it is missing and opens both ends; throws Error.
+  explicit LogCopy(const os::RunDirectory& run);
+
+  int fifo() const { return fifo_.get(); }  // readable: call copy_some()
+  bool copy_some();                         // one piece of at most 64 KiB; false if nothing was there
+  void finish();                            // everything that is left; then fdatasync. Only when no writer lives any more
+
+  std::int64_t lost_bytes() const { return lost_; }
+  const std::string& lost_reason() const { return reason_; }
+
+ private:
+  void store(const char* bytes, std::size_t size);
+
+  os::Fd fifo_;
+  os::Fd log_;
+  bool wrote_ = false;
+  std::int64_t lost_ = 0;
+  std::string reason_;
+};
+
+}  // namespace runner::shim

@@ -1,0 +1,129 @@
+#include "runner/shim/outcome.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cstring>
+
+#include "runner/core/time.hpp"
+
+namespace runner::shim {
+namespace {
+
+// "SIGKILL" where the C library knows the name.
+std::string name_of_signal(int number) {
+  const char* abbreviation = ::sigabbrev_np(number);
+  return abbreviation != nullptr ? std::string("SIG") + abbreviation : "signal " + std::to_string(number);
+}
+
+std::string describe_signal(int number) {
+  const char* meaning = ::sigdescr_np(number);
+  return name_of_signal(number) + (meaning != nullptr ? std::string(" (") + meaning + ")" : "");
+}
+
+std::string limit_text(const EndFacts& facts) {
+  return facts.memory_limit ? " (limit " + format_size(*facts.memory_limit) + ")" : "";
+}
+
+std::string manner_of_end(const EndFacts& facts) {
+  return facts.ordered->killed ? "killed after a grace of " + format_duration(facts.grace) : "ended by SIGTERM";
+}
+
+void add_sentence(std::string& message, const std::string& sentence) {
+  if (!message.empty()) message += "; ";
+  message += sentence;
+}
+
+void judge_exec_failure(const EndFacts& facts, Outcome& outcome) {
+  const InitRecord& failure = *facts.exec_failure;
+  outcome.kind = OutcomeKind::kStartFailed;
+  const std::string why = std::strerror(failure.value);
+  switch (failure.detail) {
+    case InitStep::kOpenLog: outcome.message = "could not open the log in the container: " + why; return;
+    case InitStep::kInterpreter:
+      outcome.message = "could not start " + facts.script_name + ": its first line names an interpreter that does not exist here";
+      return;
+    case InitStep::kExec: outcome.message = "could not start " + facts.script_name + ": " + why; return;
+  }
+}
+
+void judge_no_start(const EndFacts& facts, Outcome& outcome) {
+  outcome.kind = OutcomeKind::kStartFailed;
+  outcome.message = facts.runtime_words;
+  if (!outcome.message.empty()) return;
+  if (facts.usage.oom_kills > 0)
+    outcome.message = "out of memory before the script started" + limit_text(facts);
+  else if (WIFSIGNALED(facts.runtime_status))
+    outcome.message = "the OCI runtime was killed by " + describe_signal(WTERMSIG(facts.runtime_status));
+  else
+    outcome.message = "the OCI runtime ended with status " + std::to_string(WEXITSTATUS(facts.runtime_status)) +
+                      " and without a word";
+}
+
+void judge_ordered(const EndFacts& facts, Outcome& outcome) {
+  outcome.kind = facts.ordered->kind;
+  if (outcome.kind == OutcomeKind::kTimedOut) {
+    outcome.message = "exceeded its maximum duration";
+    if (facts.max_run_duration) outcome.message += " of " + format_duration(*facts.max_run_duration);
+  } else {
+    outcome.message = facts.ordered->reason;
+  }
+  add_sentence(outcome.message, facts.started ? manner_of_end(facts) : "it had not started yet");
+}
+
+// The script was left alone and its init ended.
+void judge_own_end(const EndFacts& facts, Outcome& outcome) {
+  if (!facts.end) {
+    // Init itself was killed. The kernel does that for memory; otherwise somebody on the host did.
+    const bool memory = facts.usage.oom_kills > 0;
+    outcome.kind = memory ? OutcomeKind::kOutOfMemory : OutcomeKind::kKilled;
+    outcome.message = memory ? "killed for memory" + limit_text(facts) : "the container was killed from outside of the runner";
+    if (memory) outcome.signal = SIGKILL;
+    return;
+  }
+  const int status = facts.end->value;
+  const bool memory = facts.usage.oom_kills > 0;
+  if (WIFSIGNALED(status)) {
+    outcome.kind = memory && WTERMSIG(status) == SIGKILL ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
+    outcome.message = outcome.kind == OutcomeKind::kOutOfMemory ? "killed for memory" + limit_text(facts)
+                                                                : "died of " + describe_signal(WTERMSIG(status));
+    return;
+  }
+  outcome.kind = OutcomeKind::kExited;
+  if (memory) outcome.message = "a child process was killed for memory" + limit_text(facts);
+}
+
+void add_usage(const EndFacts& facts, Outcome& outcome) {
+  outcome.peak_memory_bytes = facts.usage.peak_memory_bytes;
+  outcome.cpu_seconds = facts.usage.cpu_seconds;
+  if (!facts.end) return;
+  if (!outcome.peak_memory_bytes) outcome.peak_memory_bytes = facts.end->peak_kib * 1024;
+  if (!outcome.cpu_seconds)
+    outcome.cpu_seconds = static_cast<double>(facts.end->user_micros + facts.end->system_micros) / 1e6;
+}
+
+}  // namespace
+
+Outcome judge(const EndFacts& facts) {
+  Outcome outcome;
+  if (facts.end) {
+    const int status = facts.end->value;
+    if (WIFSIGNALED(status)) outcome.signal = WTERMSIG(status);
+    if (WIFEXITED(status)) outcome.exit_code = WEXITSTATUS(status);
+  }
+  if (facts.ordered)
+    judge_ordered(facts, outcome);
+  else if (facts.exec_failure)
+    judge_exec_failure(facts, outcome);
+  else if (!facts.started)
+    judge_no_start(facts, outcome);
+  else
+    judge_own_end(facts, outcome);
+  add_usage(facts, outcome);
+  if (facts.lost_log_bytes > 0)
+    add_sentence(outcome.message, "the last " + format_size(facts.lost_log_bytes) + " of its log could not be written: " +
+                                      facts.lost_log_reason);
+  return outcome;
+}
+
+}  // namespace runner::shim

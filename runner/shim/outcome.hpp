@@ -1,0 +1,40 @@
+// How a run ended, from what its shim saw. Pure: every rule of cli.md's outcome kinds that the shim decides is here.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "runner/core/run.hpp"
+#include "runner/os/cgroup.hpp"
+#include "runner/shim/init_protocol.hpp"
+
+namespace runner::shim {
+
+// The shim's own decision to end the run.
+struct OrderedEnd {
+  OutcomeKind kind = OutcomeKind::kCanceled;  // kTimedOut, kCanceled or kKilled (`runner run fail`)
+  std::string reason;                         // for kCanceled and kKilled: "cancelled by user dev"
+  bool killed = false;                        // the grace ran out and SIGKILL was sent
+};
+
+struct EndFacts {
+  bool started = false;                    // the script's exec succeeded
+  std::optional<InitRecord> exec_failure;  // kExecFailed
+  std::optional<InitRecord> end;           // kEnded
+  std::optional<OrderedEnd> ordered;
+  os::CgroupUsage usage;
+  std::optional<std::int64_t> memory_limit;                   // bytes, for the message
+  std::optional<std::chrono::milliseconds> max_run_duration;  // for the message
+  std::chrono::milliseconds grace{};                          // for the message
+  std::string script_name;
+  int runtime_status = 0;                                     // wait status of the OCI runtime
+  std::string runtime_words;                                  // the end of runtime.log, or why the shim could not start it
+  std::int64_t lost_log_bytes = 0;
+  std::string lost_log_reason;
+};
+
+Outcome judge(const EndFacts& facts);
+
+}  // namespace runner::shim

@@ -1,0 +1,132 @@
+#include "runner/shim/records.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::shim {
+namespace {
+
+using nlohmann::json;
+using std::filesystem::path;
+
+constexpr int kVersion = 1;
+constexpr std::size_t kRecordLimit = 1 << 20;  // bytes; a longer file is damaged
+
+json to_json(const os::ProcessIdentity& process) {
+  return {{"pid", process.pid}, {"startTicks", process.start_ticks}, {"bootId", process.boot_id}};
+}
+
+os::ProcessIdentity process_from(const json& object) {
+  return {.pid = object.at("pid").get<pid_t>(),
+          .start_ticks = object.at("startTicks").get<std::uint64_t>(),
+          .boot_id = object.at("bootId").get<std::string>()};
+}
+
+std::int64_t to_micros(UtcTime time) { return time.time_since_epoch().count(); }
+UtcTime from_micros(std::int64_t micros) { return UtcTime{std::chrono::microseconds{micros}}; }
+
+template <class T>
+void put(json& object, const char* key, const std::optional<T>& value) {
+  if (value) object[key] = *value;
+}
+
+template <class T>
+std::optional<T> get(const json& object, const char* key) {
+  const auto at = object.find(key);
+  if (at == object.end() || at->is_null()) return std::nullopt;
+  return at->get<T>();
+}
+
+// The record in `file`, made by `make(json)`; nothing if there is no file.
+template <class Make>
+auto read_record(const path& file, Make&& make) -> std::optional<decltype(make(json{}))> {
+  const auto text = os::read_file_if_exists(file, kRecordLimit);
+  if (!text) return std::nullopt;
+  try {
+    const json object = json::parse(*text);
+    if (object.at("version").get<int>() != kVersion)
+      throw Error(ErrorCode::kInternal, "read " + file.string() + ": written by another version");
+    return make(object);
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::kInternal, "read " + file.string() + ": damaged: " + error.what());
+  }
+}
+
+std::string text_of(json object) {
+  object["version"] = kVersion;
+  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+json to_json(const Outcome& outcome) {
+  json object{{"kind", std::string(to_string(outcome.kind))}, {"message", outcome.message}};
+  put(object, "exitCode", outcome.exit_code);
+  put(object, "signal", outcome.signal);
+  put(object, "peakMemoryBytes", outcome.peak_memory_bytes);
+  put(object, "cpuSeconds", outcome.cpu_seconds);
+  return object;
+}
+
+Outcome outcome_from(const json& object) {
+  Outcome outcome;
+  outcome.kind = outcome_kind_from(object.at("kind").get<std::string>()).value_or(OutcomeKind::kLost);
+  outcome.message = object.value("message", "");
+  outcome.exit_code = get<int>(object, "exitCode");
+  outcome.signal = get<int>(object, "signal");
+  outcome.peak_memory_bytes = get<std::int64_t>(object, "peakMemoryBytes");
+  outcome.cpu_seconds = get<double>(object, "cpuSeconds");
+  return outcome;
+}
+
+}  // namespace
+
+std::optional<Claim> read_claim(const os::RunDirectory& run) {
+  return read_record(run.claim(), [](const json& object) { return Claim{process_from(object.at("shim"))}; });
+}
+
+bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
+  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}}));
+}
+
+std::optional<Started> read_started(const os::RunDirectory& run) {
+  return read_record(run.started(), [](const json& object) {
+    Started started{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
+                    .init = process_from(object.at("init")),
+                    .deadline = std::nullopt};
+    if (const auto deadline = get<std::int64_t>(object, "deadlineMonotonicNanos"))
+      started.deadline = std::chrono::nanoseconds{*deadline};
+    return started;
+  });
+}
+
+void write_started(const os::RunDirectory& run, const Started& started) {
+  json object{{"timeMicros", to_micros(started.time)}, {"init", to_json(started.init)}};
+  if (started.deadline) object["deadlineMonotonicNanos"] = started.deadline->count();
+  os::publish_file(run.started(), text_of(object), os::Durability::kAtomic);
+}
+
+std::optional<Ended> read_ended(const os::RunDirectory& run) {
+  return read_record(run.ended(), [](const json& object) {
+    return Ended{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
+                 .outcome = outcome_from(object.at("outcome"))};
+  });
+}
+
+void write_ended(const os::RunDirectory& run, const Ended& ended) {
+  const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
+  os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
+}
+
+std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {
+  return read_record(run.cancel(), [](const json& object) {
+    return CancelRequest{.reason = object.value("reason", ""), .as_failure = object.value("asFailure", false)};
+  });
+}
+
+void write_cancel(const os::RunDirectory& run, const CancelRequest& request) {
+  const json object{{"reason", request.reason}, {"asFailure", request.as_failure}};
+  os::publish_file(run.cancel(), text_of(object), os::Durability::kAtomic);
+}
+
+}  // namespace runner::shim

@@ -1,0 +1,92 @@
+#include "runner/shim/spec.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::shim {
+namespace {
+
+using nlohmann::json;
+constexpr int kVersion = 1;
+
+template <class T>
+void put(json& object, const char* key, const std::optional<T>& value) {
+  if (value) object[key] = *value;
+}
+
+template <class T>
+std::optional<T> get(const json& object, const char* key) {
+  const auto at = object.find(key);
+  if (at == object.end() || at->is_null()) return std::nullopt;
+  return at->get<T>();
+}
+
+json to_json(const os::RunCgroups& cgroups) {
+  json directories = json::object();
+  for (const auto& [controller, directory] : cgroups.directories) directories[controller] = directory.string();
+  json foreign = json::array();
+  for (const auto& directory : cgroups.foreign) foreign.push_back(directory.string());
+  return {{"version", cgroups.version}, {"directories", directories}, {"foreign", foreign}};
+}
+
+os::RunCgroups cgroups_from(const json& object) {
+  os::RunCgroups cgroups;
+  cgroups.version = object.at("version").get<int>();
+  for (const auto& [controller, directory] : object.at("directories").items())
+    cgroups.directories[controller] = directory.get<std::string>();
+  for (const auto& directory : object.at("foreign")) cgroups.foreign.emplace_back(directory.get<std::string>());
+  return cgroups;
+}
+
+}  // namespace
+
+Spec read_spec(const os::RunDirectory& run) {
+  try {
+    const json object = json::parse(os::read_file(run.spec()));
+    if (object.at("version").get<int>() != kVersion) throw Error(ErrorCode::kInternal, "written by another version");
+    Spec spec;
+    spec.run_id = object.at("runId").get<std::string>();
+    spec.runtime_command = object.at("runtimeCommand").get<std::vector<std::string>>();
+    spec.hide_cgroups = object.at("hideCgroups").get<bool>();
+    spec.user_namespace = object.at("userNamespace").get<bool>();
+    spec.join_cgroups = object.at("joinCgroups").get<bool>();
+    spec.cgroups = cgroups_from(object.at("cgroups"));
+    const json& limits = object.at("limits");
+    spec.limits.memory_bytes = get<std::int64_t>(limits, "memoryBytes");
+    spec.limits.pids = get<std::int64_t>(limits, "pids");
+    spec.limits.cpus = get<double>(limits, "cpus");
+    if (const auto limit = get<std::int64_t>(object, "maxRunDurationMillis"))
+      spec.max_run_duration = std::chrono::milliseconds{*limit};
+    spec.grace = std::chrono::milliseconds{object.at("graceMillis").get<std::int64_t>()};
+    spec.script_name = object.at("scriptName").get<std::string>();
+    return spec;
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::kInternal, "read " + run.spec().string() + ": " + error.what());
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInternal, "read " + run.spec().string() + ": " + error.message());
+  }
+}
+
+void write_spec(const os::RunDirectory& run, const Spec& spec) {
+  json limits = json::object();
+  put(limits, "memoryBytes", spec.limits.memory_bytes);
+  put(limits, "pids", spec.limits.pids);
+  put(limits, "cpus", spec.limits.cpus);
+  json object{{"version", kVersion},
+              {"runId", spec.run_id},
+              {"runtimeCommand", spec.runtime_command},
+              {"hideCgroups", spec.hide_cgroups},
+              {"userNamespace", spec.user_namespace},
+              {"joinCgroups", spec.join_cgroups},
+              {"cgroups", to_json(spec.cgroups)},
+              {"limits", limits},
+              {"graceMillis", spec.grace.count()},
+              {"scriptName", spec.script_name}};
+  if (spec.max_run_duration) object["maxRunDurationMillis"] = spec.max_run_duration->count();
+  // Argument vectors are bytes; what is not UTF-8 must not stop the run, and only messages show it.
+  os::publish_file(run.spec(), object.dump(-1, ' ', false, json::error_handler_t::replace), os::Durability::kAtomic);
+}
+
+}  // namespace runner::shim
