@@ -190,7 +190,6 @@ Interpreter interpreter_from(const json& answer, const fs::path& executable) {
   Interpreter found;
   found.executable = executable;
   found.version = answer.at("version").get<std::string>();
-  if (answer.at("user_base").is_string()) found.user_base = answer.at("user_base").get<std::string>();
   for (const json& prefix : answer.at("prefixes")) {
     const fs::path path = prefix.get<std::string>();
     std::error_code error;
@@ -202,9 +201,10 @@ Interpreter interpreter_from(const json& answer, const fs::path& executable) {
   add_link_directories(found.prefixes, executable);
   for (const json& link : answer.at("links")) add_distinct(found.prefixes, link.get<std::string>());
   for (const json& entry : answer.at("path")) add_distinct(found.search_path, entry.get<std::string>());
-  const json identity{{"executable", found.executable}, {"version", found.version},
-                      {"prefixes", found.prefixes},     {"path", found.search_path},
-                      {"userBase", found.user_base.value_or("")}};
+  const json identity{{"executable", found.executable},
+                      {"version", found.version},
+                      {"prefixes", found.prefixes},
+                      {"path", found.search_path}};
   found.digest = digest_of(identity.dump());
   return found;
 }

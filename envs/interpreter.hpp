@@ -26,9 +26,7 @@ struct Interpreter {
   // executable's links lead, and what editable installs' import hooks point to (files, too); absolute, distinct.
   std::vector<std::string> prefixes;
   std::vector<std::string> search_path;  // existing absolute sys.path entries (directories, zip files), in order
-  // PYTHONUSERBASE for a run whose HOME is not the caller's; set when the user site is on the search path.
-  std::optional<std::string> user_base;
-  Hash digest;  // of the above: the environment's identity
+  Hash digest;                           // of the above: the environment's identity
 };
 
 class InterpreterProbe {

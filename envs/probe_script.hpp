@@ -7,8 +7,8 @@ namespace runner::envs {
 inline constexpr const char* kAskExecutable = "import sys; print(sys.executable)";
 
 // Prints kAnswerMark and one JSON object as its last line (sitecustomize may print before it):
-//   {"executable", "version", "user_base": path|null,
-//    "prefixes": [sys.prefix, …], "links": [what editable installs' import hooks point to],
+//   {"executable", "version", "prefixes": [sys.prefix, …],
+//    "links": [what editable installs' import hooks point to],
 //    "path": [existing absolute sys.path entries], "watch": [paths whose change makes the answer stale; may not exist]}
 // Runs under every Python since 2.7: an old one should get a clear answer too.
 inline constexpr const char* kAnswerMark = "runner-interpreter: ";
@@ -64,7 +64,6 @@ prefixes = [getattr(sys, name, None) for name in ("prefix", "base_prefix", "exec
 answer = {
     "executable": sys.executable,
     "version": sys.version.split()[0],
-    "user_base": call("getuserbase") if user_site in path else None,
     "prefixes": [prefix for prefix in prefixes if prefix],
     "links": links,
     "path": path,
