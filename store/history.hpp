@@ -69,6 +69,7 @@ class History {
   // name matches.
   std::string resolve(const std::string& name) const;
   RunRecord get(const std::string& id) const;  // Error(kNotFound)
+  std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
   std::vector<RunRecord> list(const RunFilter& filter) const;
   std::vector<RunRecord> unfinished() const;   // oldest first, for recovery
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise

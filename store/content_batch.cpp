@@ -1,0 +1,344 @@
+#include "store/content_batch.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "store/chunker.hpp"
+
+namespace runner::store {
+namespace {
+
+constexpr std::size_t kDirectBytes = 128U << 10;  // from here on a chunk gets its own transaction instead of a copy in a lot
+// A lot's transaction rewrites about four 64 KiB pages that the previous one has written already.
+constexpr std::size_t kLotBytes = 2U << 20;
+constexpr std::size_t kLotItems = 4096;
+constexpr std::size_t kLotsInFlight = 2;         // with the one being filled and what compression makes: about 10 MiB
+constexpr std::size_t kPublishEntries = 65'536;  // 5 MiB of entries; a huge batch publishes its chunks in between
+constexpr std::size_t kFirstBuffer = 64U << 10;  // put_stream starts small: most files are
+
+std::int64_t as_signed(std::size_t size) { return static_cast<std::int64_t>(size); }
+
+// A buffer that is not zeroed first.
+struct Buffer {
+  std::unique_ptr<std::byte[]> bytes;
+  std::size_t capacity = 0;
+
+  void grow(std::size_t wanted, std::size_t used) {
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(wanted);
+    if (used > 0) std::memcpy(larger.get(), bytes.get(), used);
+    bytes = std::move(larger);
+    capacity = wanted;
+  }
+};
+
+}  // namespace
+
+Batch::~Batch() {
+  try {
+    if (!chunks_.empty())
+      database_.write(Sync::kRelaxed, [this](Connection& connection) {
+        for (const Entry& entry : chunks_) connection.run("DELETE FROM chunk WHERE id = ?", *entry.chunk);
+      });
+    // 64 KiB pages: an idle daemon does not keep them.
+    if (wrote_) database_.write(Sync::kRelaxed, [](Connection& connection) { connection.release_memory(); });
+  } catch (const Error&) {
+    // The rows stay as garbage that no `content` row names.
+  }
+}
+
+// Putting ---------------------------------------------------------------------------------------------------------------
+
+Hash Batch::put(std::span<const std::byte> content) {
+  const Hash hash = sha256_.of(content);
+  if (content.size() <= kWholeLimit) {
+    store_chunk(hash, content);
+    return hash;
+  }
+  if (known(hash)) return hash;
+  std::vector<Part> parts;
+  for (std::size_t offset = 0; offset < content.size();) {
+    const auto chunk = content.subspan(offset, first_chunk(content.subspan(offset)));
+    const Hash chunk_hash = sha256_.of(chunk);
+    store_chunk(chunk_hash, chunk);
+    parts.push_back({hash, as_signed(offset), chunk_hash});
+    offset += chunk.size();
+  }
+  add_content(hash, as_signed(content.size()), std::move(parts));
+  return hash;
+}
+
+ContentBatch::Stored Batch::put_stream(const ReadSome& read) {
+  Buffer buffer;
+  buffer.grow(kFirstBuffer, 0);
+  std::size_t used = 0;
+  bool ended = false;
+  // One byte over the limit tells a whole content from a large one.
+  const auto fill = [&](std::size_t limit) {
+    while (!ended && used < limit) {
+      if (used == buffer.capacity) buffer.grow(std::min(2 * buffer.capacity, 2 * kMaxChunk), used);
+      const std::size_t got = read({buffer.bytes.get() + used, std::min(buffer.capacity, limit) - used});
+      ended = got == 0;
+      used += got;
+    }
+  };
+  fill(kWholeLimit + 1);
+  if (ended) return {put({buffer.bytes.get(), used}), as_signed(used)};
+
+  Sha256::Stream whole(sha256_);
+  std::vector<Part> parts;
+  std::int64_t offset = 0;
+  for (;;) {
+    fill(2 * kMaxChunk);
+    if (used == 0) break;
+    // Cut while a cut cannot depend on bytes that are still to come; then move the rest to the front.
+    std::size_t start = 0;
+    while (used - start >= kMaxChunk || (ended && start < used)) {
+      const std::span rest(buffer.bytes.get() + start, used - start);
+      const auto chunk = rest.first(first_chunk(rest));
+      whole.update(chunk);
+      const Hash chunk_hash = sha256_.of(chunk);
+      store_chunk(chunk_hash, chunk);
+      parts.push_back({{}, offset, chunk_hash});
+      offset += as_signed(chunk.size());
+      start += chunk.size();
+    }
+    std::memmove(buffer.bytes.get(), buffer.bytes.get() + start, used - start);
+    used -= start;
+  }
+  const Hash hash = whole.finish();
+  for (Part& part : parts) part.content = hash;
+  if (!known(hash)) add_content(hash, offset, std::move(parts));
+  return {hash, offset};
+}
+
+// Chunks ----------------------------------------------------------------------------------------------------------------
+
+bool Batch::claim(const Hash& hash) {
+  const std::lock_guard lock(mutex_);
+  check_failure_locked();
+  return claimed_.insert(hash).second;
+}
+
+void Batch::unclaim(const Hash& hash) {
+  const std::lock_guard lock(mutex_);
+  claimed_.erase(hash);
+}
+
+bool Batch::known(const Hash& hash) const {
+  const auto reader = database_.read();
+  return reader->query("SELECT 1 FROM content WHERE hash = ?", hash).next();
+}
+
+void Batch::store_chunk(const Hash& hash, std::span<const std::byte> bytes) {
+  if (!claim(hash)) return;
+  try {
+    if (bytes.size() >= kDirectBytes)
+      store_at_once(hash, bytes);
+    else
+      gather(hash, bytes);
+  } catch (const Error& error) {
+    remember(error);
+    throw;
+  } catch (...) {  // claimed and not stored: the batch must not be committed
+    remember(Error(ErrorCode::kInternal, "a chunk could not be stored"));
+    throw;
+  }
+}
+
+void Batch::store_at_once(const Hash& hash, std::span<const std::byte> bytes) {
+  if (known(hash)) {
+    unclaim(hash);
+    return;
+  }
+  std::vector<std::byte> compressed;
+  const bool pays = Compressor().compress(bytes, compressed).has_value();
+  const std::span<const std::byte> data = pays ? std::span<const std::byte>(compressed) : bytes;
+  std::int64_t id = 0;
+  database_.write(Sync::kRelaxed, [&](Connection& connection) {
+    connection.run("INSERT INTO chunk(codec, size, data) VALUES (?, ?, ?)",
+                   static_cast<int>(pays ? Codec::kZstd : Codec::kPlain), as_signed(bytes.size()), BorrowedBlob{data});
+    id = connection.last_insert_id();
+  });
+  {
+    const std::lock_guard lock(mutex_);
+    wrote_ = true;
+    chunks_.push_back({hash, as_signed(bytes.size()), id});
+  }
+  publish_when_many();
+}
+
+void Batch::gather(const Hash& hash, std::span<const std::byte> bytes) {
+  Lot full;
+  {
+    std::unique_lock lock(mutex_);
+    filling_.items.push_back({hash, filling_.bytes.size(), bytes.size()});
+    filling_.bytes.insert(filling_.bytes.end(), bytes.begin(), bytes.end());
+    if (filling_.bytes.size() < kLotBytes && filling_.items.size() < kLotItems) return;
+    lot_written_.wait(lock, [this] { return lots_in_flight_ < kLotsInFlight; });
+    // Somebody who waited here too may have taken it.
+    if (filling_.bytes.size() < kLotBytes && filling_.items.size() < kLotItems) return;
+    full = std::exchange(filling_, {});
+    filling_.bytes.reserve(kLotBytes + kDirectBytes);
+    ++lots_in_flight_;
+  }
+  struct Landing {
+    Batch& batch;
+    ~Landing() {
+      const std::lock_guard lock(batch.mutex_);
+      --batch.lots_in_flight_;
+      batch.lot_written_.notify_all();
+    }
+  };
+  {
+    const Landing landing{*this};
+    write_lot(std::move(full));
+  }
+  publish_when_many();
+}
+
+void Batch::add_content(const Hash& hash, std::int64_t size, std::vector<Part> parts) {
+  const std::lock_guard lock(mutex_);
+  if (!claimed_.insert(hash).second) return;
+  contents_.push_back({hash, size, std::nullopt});
+  parts_.insert(parts_.end(), parts.begin(), parts.end());
+}
+
+// Lots ------------------------------------------------------------------------------------------------------------------
+
+std::span<const std::byte> Batch::PreparedLot::data(const Row& row) const {
+  return std::span(row.codec == Codec::kZstd ? compressed : plain).subspan(row.offset, row.stored_size);
+}
+
+// Leaves out what the store has, compresses what is worth it.
+Batch::PreparedLot Batch::prepare(Lot lot) {
+  PreparedLot prepared;
+  prepared.plain = std::move(lot.bytes);
+  std::vector<bool> is_known(lot.items.size());
+  std::vector<std::size_t> by_hash(lot.items.size());
+  for (std::size_t i = 0; i < by_hash.size(); ++i) by_hash[i] = i;
+  std::sort(by_hash.begin(), by_hash.end(), [&](auto a, auto b) { return lot.items[a].hash < lot.items[b].hash; });
+  {
+    const auto reader = database_.read();
+    const ReadTransaction transaction(*reader);
+    for (const std::size_t i : by_hash)  // in the order of the table: each page is visited once
+      is_known[i] = reader->query("SELECT 1 FROM content WHERE hash = ?", lot.items[i].hash).next();
+  }
+  Compressor compressor;
+  for (std::size_t i = 0; i < lot.items.size(); ++i) {
+    const Lot::Item& item = lot.items[i];
+    if (is_known[i]) {
+      unclaim(item.hash);
+      continue;
+    }
+    Row row{item.hash, as_signed(item.size), Codec::kPlain, item.offset, item.size};
+    const std::size_t offset = prepared.compressed.size();
+    if (const auto size =
+            compressor.compress(std::span(prepared.plain).subspan(item.offset, item.size), prepared.compressed)) {
+      row.codec = Codec::kZstd;
+      row.offset = offset;
+      row.stored_size = *size;
+    }
+    prepared.rows.push_back(row);
+  }
+  return prepared;
+}
+
+void Batch::write_lot(Lot lot) {
+  const PreparedLot prepared = prepare(std::move(lot));
+  if (prepared.rows.empty()) return;
+  std::vector<Entry> entries;
+  database_.write(Sync::kRelaxed, [&](Connection& connection) {
+    entries.clear();
+    insert(connection, prepared, entries);
+  });
+  const std::lock_guard lock(mutex_);
+  wrote_ = true;
+  chunks_.insert(chunks_.end(), entries.begin(), entries.end());
+}
+
+void Batch::insert(Connection& connection, const PreparedLot& lot, std::vector<Entry>& entries) {
+  for (const Row& row : lot.rows) {
+    connection.run("INSERT INTO chunk(codec, size, data) VALUES (?, ?, ?)", static_cast<int>(row.codec), row.size,
+                   BorrowedBlob{lot.data(row)});
+    entries.push_back({row.hash, row.size, connection.last_insert_id()});
+  }
+}
+
+// Publishing ------------------------------------------------------------------------------------------------------------
+
+// Makes chunks visible. Sorted, so that each page of the table is written once however many chunks there are.
+void Batch::publish(Connection& connection, std::vector<Entry>& entries) {
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.hash < b.hash; });
+  for (const Entry& entry : entries) {
+    const bool added = connection.run("INSERT INTO content(hash, size, chunk) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                                      entry.hash, entry.size, entry.chunk) == 1;
+    // Another batch has brought the same chunk meanwhile: one copy is enough.
+    if (!added && entry.chunk) connection.run("DELETE FROM chunk WHERE id = ?", *entry.chunk);
+  }
+}
+
+// Chunks only: a content of several may have some that another thread of this batch is still writing.
+void Batch::publish_when_many() {
+  std::vector<Entry> entries;
+  {
+    const std::lock_guard lock(mutex_);
+    if (chunks_.size() < kPublishEntries) return;
+    entries = std::exchange(chunks_, {});
+  }
+  try {
+    database_.write(Sync::kDurable, [&](Connection& connection) { publish(connection, entries); });
+  } catch (const Error&) {
+    const std::lock_guard lock(mutex_);
+    chunks_.insert(chunks_.end(), entries.begin(), entries.end());  // for the destructor to remove
+    throw;
+  }
+  const std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries) claimed_.erase(entry.hash);
+}
+
+void Batch::commit() {
+  Lot last;
+  {
+    const std::lock_guard lock(mutex_);
+    check_failure_locked();
+    last = std::exchange(filling_, {});
+  }
+  try {
+    const PreparedLot prepared = prepare(std::move(last));
+    if (prepared.rows.empty() && chunks_.empty() && contents_.empty()) {
+      claimed_.clear();
+      return;  // nothing new: nothing to write, and what was found is durable already
+    }
+    wrote_ = true;
+    database_.write(Sync::kDurable, [&](Connection& connection) {
+      std::vector<Entry> entries = chunks_;
+      insert(connection, prepared, entries);
+      publish(connection, entries);
+      publish(connection, contents_);
+      for (const Part& part : parts_)
+        connection.run("INSERT INTO part(content, offset, chunk) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", part.content,
+                       part.offset, part.chunk);
+    });
+  } catch (const Error& error) {
+    remember(error);
+    throw;
+  }
+  chunks_.clear();
+  contents_.clear();
+  parts_.clear();
+  claimed_.clear();
+}
+
+void Batch::check_failure_locked() const {
+  if (failure_) throw *failure_;
+}
+
+void Batch::remember(const Error& error) {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = error;
+}
+
+}  // namespace runner::store

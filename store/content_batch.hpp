@@ -1,0 +1,96 @@
+// One batch of content on its way into content.db. Chunks are hashed and compressed on the threads that put them; small ones are
+// gathered into lots, large ones written at once; `content` rows, which make chunks visible, are written with the commit.
+#pragma once
+
+#include <cstdint>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "runner/core/content.hpp"
+#include "runner/core/error.hpp"
+#include "store/chunk_codec.hpp"
+#include "store/database.hpp"
+#include "store/digest.hpp"
+
+namespace runner::store {
+
+class Batch final : public ContentBatch {
+ public:
+  Batch(Database& database, const Sha256& sha256) : database_(database), sha256_(sha256) {}
+  ~Batch() override;  // removes what was written and not committed
+
+  Hash put(std::span<const std::byte> content) override;
+  Stored put_stream(const ReadSome& read) override;
+  void commit() override;  // after every put has returned; the batch may then be used again
+
+ private:
+  // Small chunks waiting to be written together.
+  struct Lot {
+    struct Item {
+      Hash hash;
+      std::size_t offset;
+      std::size_t size;
+    };
+    std::vector<std::byte> bytes;
+    std::vector<Item> items;
+  };
+  // A row of `chunk` to be.
+  struct Row {
+    Hash hash;
+    std::int64_t size;
+    Codec codec;
+    std::size_t offset;  // in PreparedLot::compressed, or in the lot's bytes for kPlain
+    std::size_t stored_size;
+  };
+  struct PreparedLot {
+    std::vector<std::byte> plain;
+    std::vector<std::byte> compressed;
+    std::vector<Row> rows;
+    std::span<const std::byte> data(const Row& row) const;
+  };
+  // A row of `content` to be.
+  struct Entry {
+    Hash hash;
+    std::int64_t size;
+    std::optional<std::int64_t> chunk;  // nothing: its pieces are in `parts`
+  };
+  struct Part {
+    Hash content;
+    std::int64_t offset;
+    Hash chunk;
+  };
+
+  bool claim(const Hash& hash);
+  void unclaim(const Hash& hash);
+  bool known(const Hash& hash) const;
+  void store_chunk(const Hash& hash, std::span<const std::byte> bytes);
+  void store_at_once(const Hash& hash, std::span<const std::byte> bytes);
+  void gather(const Hash& hash, std::span<const std::byte> bytes);
+  void add_content(const Hash& hash, std::int64_t size, std::vector<Part> parts);
+  void write_lot(Lot lot);
+  void publish_when_many();
+  PreparedLot prepare(Lot lot);
+  static void insert(Connection& connection, const PreparedLot& lot, std::vector<Entry>& entries);
+  static void publish(Connection& connection, std::vector<Entry>& entries);
+  void check_failure_locked() const;
+  void remember(const Error& error);
+
+  Database& database_;
+  const Sha256& sha256_;
+
+  std::mutex mutex_;  // for all below; not held over I/O
+  std::condition_variable lot_written_;
+  Lot filling_;
+  std::size_t lots_in_flight_ = 0;
+  std::unordered_set<Hash, HashHasher> claimed_;  // some put of this batch brings it
+  std::vector<Entry> chunks_;                     // written, not yet published
+  std::vector<Entry> contents_;                   // of several chunks; published last
+  std::vector<Part> parts_;
+  std::optional<Error> failure_;                  // the first; the batch cannot be committed any more
+  bool wrote_ = false;
+};
+
+}  // namespace runner::store

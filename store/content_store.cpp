@@ -1,0 +1,126 @@
+#include "store/content_store.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "embedded/content_schema.hpp"
+#include "runner/core/error.hpp"
+#include "store/chunk_codec.hpp"
+#include "store/content_batch.hpp"
+#include "store/database.hpp"
+#include "store/digest.hpp"
+
+namespace runner::store {
+namespace {
+
+constexpr std::size_t kPiece = 1U << 20;           // bytes handed to a reader at once
+constexpr std::int64_t kLargestChunk = 64 << 20;   // bytes; a damaged size must not become an allocation
+
+constexpr Schema kSchema{"content.db", 0x52756e43 /* "RunC" */, 1, embedded::content_schema, {}};
+
+constexpr DatabaseOptions kOptions{
+    .page_bytes = 65'536,
+    .incremental_vacuum = true,
+    .enforce_foreign_keys = false,
+    .writer_cache_kib = 4096,  // dropped after every batch
+    .reader_cache_kib = 2048,
+    .checkpoint_pages = 512,   // a WAL of 32 MiB
+    .readers = 2,
+};
+
+Error damaged(const Hash& hash) {
+  return Error(ErrorCode::kInternal, "content " + hash.hex() + " is damaged",
+               "`runner fsck` lists every damaged content and what refers to it");
+}
+
+Error missing(const Hash& hash) { return Error(ErrorCode::kNotFound, "content " + hash.hex() + " is not in the store"); }
+
+}  // namespace
+
+class ContentStore::Impl {
+ public:
+  explicit Impl(const std::filesystem::path& path) : database(path, kSchema, kOptions) {}
+
+  struct Found {
+    std::int64_t size;
+    bool whole;  // one chunk
+  };
+  std::optional<Found> find(const Hash& hash) const {
+    const auto reader = database.read();
+    Query query = reader->query("SELECT size, chunk FROM content WHERE hash = ?", hash);
+    if (!query.next()) return std::nullopt;
+    return Found{query.integer(0), !query.is_null(1)};
+  }
+
+  // The content of one chunk, checked. No connection is held when it returns.
+  std::vector<std::byte> load_chunk(const Hash& hash) const {
+    std::vector<std::byte> bytes;
+    {
+      const auto reader = database.read();
+      Query query = reader->query(
+          "SELECT c.size, k.size, k.codec, k.data FROM content c JOIN chunk k ON k.id = c.chunk WHERE c.hash = ?", hash);
+      if (!query.next()) throw damaged(hash);
+      const std::int64_t size = query.integer(0);
+      if (size < 0 || size > kLargestChunk || size != query.integer(1)) throw damaged(hash);
+      bytes.resize(static_cast<std::size_t>(size));
+      if (!decode(static_cast<Codec>(query.integer(2)), query.blob(3), bytes)) throw damaged(hash);
+    }
+    if (sha256.of(bytes) != hash) throw damaged(hash);
+    return bytes;
+  }
+
+  struct PartAt {
+    Hash chunk;
+    std::int64_t offset;
+  };
+  PartAt part_at(const Hash& content, std::int64_t position) const {
+    const auto reader = database.read();
+    Query query = reader->query(
+        "SELECT chunk, offset FROM part WHERE content = ? AND offset <= ? ORDER BY offset DESC LIMIT 1", content, position);
+    if (!query.next()) throw damaged(content);
+    return {query.hash(0), query.integer(1)};
+  }
+
+  mutable Database database;
+  Sha256 sha256;
+};
+
+ContentStore::ContentStore(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
+ContentStore::~ContentStore() = default;
+
+std::unique_ptr<ContentBatch> ContentStore::begin() { return std::make_unique<Batch>(impl_->database, impl_->sha256); }
+
+bool ContentStore::contains(const Hash& hash) const { return impl_->find(hash).has_value(); }
+
+std::int64_t ContentStore::size(const Hash& hash) const {
+  const auto found = impl_->find(hash);
+  if (!found) throw missing(hash);
+  return found->size;
+}
+
+void ContentStore::read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const {
+  const auto found = impl_->find(hash);
+  if (!found) throw missing(hash);
+  if (offset < 0 || offset > found->size)
+    throw Error(ErrorCode::kInvalid, "read content " + hash.hex() + ": offset " + std::to_string(offset) +
+                                         " is outside its " + std::to_string(found->size) + " bytes");
+  const std::int64_t available = found->size - offset;
+  const std::int64_t end = offset + (length < 0 ? available : std::min(length, available));
+  // An empty content is checked too.
+  if (found->size == 0) impl_->load_chunk(hash);
+
+  while (offset < end) {
+    const Impl::PartAt part = found->whole ? Impl::PartAt{hash, 0} : impl_->part_at(hash, offset);
+    const std::vector<std::byte> bytes = impl_->load_chunk(part.chunk);
+    const std::int64_t part_end = part.offset + static_cast<std::int64_t>(bytes.size());
+    if (part_end <= offset || part_end > found->size) throw damaged(hash);
+    auto piece = std::span(bytes).subspan(static_cast<std::size_t>(offset - part.offset),
+                                          static_cast<std::size_t>(std::min(end, part_end) - offset));
+    offset += static_cast<std::int64_t>(piece.size());
+    for (; !piece.empty(); piece = piece.subspan(std::min(piece.size(), kPiece)))
+      write(piece.first(std::min(piece.size(), kPiece)));
+  }
+}
+
+}  // namespace runner::store

@@ -1,0 +1,55 @@
+#include "store/database.hpp"
+
+#include <fcntl.h>
+
+#include <string>
+#include <system_error>
+
+#include "runner/os/file.hpp"
+
+namespace runner::store {
+namespace {
+
+std::string pragma(const char* name, int value) {
+  return "PRAGMA " + std::string(name) + "=" + std::to_string(value) + ";";
+}
+
+// SQLite would create the file with the umask's mode; WAL and shared memory take theirs from it.
+const std::filesystem::path& create_private(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) os::open_file(path, O_RDWR | O_CREAT, 0600);
+  return path;
+}
+
+bool has_wal(const std::filesystem::path& path) {
+  std::error_code missing;
+  const auto bytes = std::filesystem::file_size(path.string() + "-wal", missing);
+  return !missing && bytes > 0;
+}
+
+std::string reader_setup(const DatabaseOptions& options) {
+  return "PRAGMA query_only=ON;" + pragma("cache_size", -options.reader_cache_kib) + "PRAGMA temp_store=MEMORY;";
+}
+
+}  // namespace
+
+Database::Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options)
+    : writer_(create_private(path), Connection::Mode::kReadWrite),
+      commits_(writer_),
+      readers_(path, reader_setup(options), options.readers) {
+  const bool crashed = has_wal(path);
+  refuse_foreign(writer_, schema);
+  writer_.execute(pragma("page_size", options.page_bytes) +
+                  (options.incremental_vacuum ? "PRAGMA auto_vacuum=INCREMENTAL;" : "") +
+                  "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF;"
+                  "PRAGMA trusted_schema=OFF;" +
+                  pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) +
+                  pragma("cache_size", -options.writer_cache_kib) +
+                  pragma("wal_autocheckpoint", options.checkpoint_pages) +
+                  pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
+  migrate(writer_, schema);
+  // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
+  // On a full disk this fails and is made up for by the next checkpoint.
+  if (crashed) writer_.checkpoint();
+}
+
+}  // namespace runner::store

@@ -1,0 +1,38 @@
+// One database file as this folder uses it: a grouped writer, a few readers, WAL. Any thread.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+
+#include "store/group_commit.hpp"
+#include "store/migrations.hpp"
+#include "store/reader_pool.hpp"
+#include "store/sqlite_handle.hpp"
+
+namespace runner::store {
+
+struct DatabaseOptions {
+  int page_bytes = 4096;
+  bool incremental_vacuum = false;  // fixed, like the page size, when the file is made
+  bool enforce_foreign_keys = true;
+  int writer_cache_kib = 1024;
+  int reader_cache_kib = 512;
+  int checkpoint_pages = 1000;      // the WAL's length at which a commit also copies it into the file
+  std::size_t readers = 2;
+};
+
+class Database {
+ public:
+  // Opens, creates (0600) or migrates.
+  Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options);
+
+  void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
+  ReaderPool::Lease read() const { return readers_.lease(); }
+
+ private:
+  Connection writer_;
+  GroupCommit commits_;
+  mutable ReaderPool readers_;  // closed first
+};
+
+}  // namespace runner::store

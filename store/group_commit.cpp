@@ -1,0 +1,112 @@
+#include "store/group_commit.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "runner/core/error.hpp"
+#include "store/sqlite_handle.hpp"
+
+namespace runner::store {
+namespace {
+
+constexpr std::size_t kMaxBatch = 64;  // bounds how long the first of a batch waits for the last
+
+}  // namespace
+
+struct GroupCommit::Request {
+  Sync sync;
+  const Work& work;
+  std::exception_ptr error;
+  enum class State { kWaiting, kLeader, kDone } state = State::kWaiting;
+  std::condition_variable changed;
+};
+
+void GroupCommit::run(Sync sync, const Work& work) {
+  Request request{sync, work, nullptr, Request::State::kWaiting, {}};
+  std::vector<Request*> batch;
+  std::unique_lock lock(mutex_);
+  waiting_.push_back(&request);
+  if (std::exchange(led_, true))
+    request.changed.wait(lock, [&] { return request.state != Request::State::kWaiting; });
+  if (request.state != Request::State::kDone) {
+    // A leader is always the oldest waiting caller, so its own request is in the batch.
+    const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), kMaxBatch));
+    batch.assign(waiting_.begin(), end);
+    waiting_.erase(waiting_.begin(), end);
+    lock.unlock();
+    execute(batch);
+    lock.lock();
+    // Notified under the lock: a request lives on its caller's stack, which is gone soon after the lock is.
+    for (Request* done : batch) {
+      done->state = Request::State::kDone;
+      if (done != &request) done->changed.notify_one();
+    }
+    led_ = !waiting_.empty();
+    if (led_) {
+      waiting_.front()->state = Request::State::kLeader;
+      waiting_.front()->changed.notify_one();
+    }
+  }
+  lock.unlock();
+  if (request.error) std::rethrow_exception(request.error);
+}
+
+void GroupCommit::execute(std::span<Request* const> batch) noexcept {
+  if (batch.size() > 1 && execute_together(batch)) return;
+  for (Request* request : batch) execute_alone(*request);
+}
+
+// False: the transaction as a whole failed and nothing of it stays; each request then gets one of its own, so that the one to
+// blame fails alone.
+bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
+  try {
+    const bool durable = std::any_of(batch.begin(), batch.end(), [](const Request* r) { return r->sync == Sync::kDurable; });
+    begin(durable ? Sync::kDurable : Sync::kRelaxed);
+    for (Request* request : batch) {
+      writer_.run("SAVEPOINT request");
+      try {
+        request->work(writer_);
+      } catch (...) {
+        request->error = std::current_exception();
+        if (!writer_.in_transaction()) throw;  // SQLite has rolled back everything: disk full, I/O error
+        writer_.run("ROLLBACK TO request");
+      }
+      writer_.run("RELEASE request");
+    }
+    writer_.run("COMMIT");
+    return true;
+  } catch (...) {
+    roll_back();
+    for (Request* request : batch) request->error = nullptr;
+    return false;
+  }
+}
+
+void GroupCommit::execute_alone(Request& request) noexcept {
+  try {
+    begin(request.sync);
+    request.work(writer_);
+    writer_.run("COMMIT");
+  } catch (...) {
+    request.error = std::current_exception();
+    roll_back();
+  }
+}
+
+void GroupCommit::begin(Sync sync) {
+  if (sync != current_sync_) {  // takes effect when prepared, so it cannot be a cached statement
+    writer_.execute(sync == Sync::kDurable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+    current_sync_ = sync;
+  }
+  writer_.run("BEGIN IMMEDIATE");
+}
+
+void GroupCommit::roll_back() noexcept {
+  try {
+    if (writer_.in_transaction()) writer_.run("ROLLBACK");
+  } catch (const Error&) {
+    // ROLLBACK fails only when SQLite has rolled back by itself, which is what was wanted.
+  }
+}
+
+}  // namespace runner::store

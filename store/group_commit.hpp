@@ -1,0 +1,50 @@
+// Many callers, one writer: operations that arrive while a transaction runs share the next one and its sync.
+// There is no thread: the first caller to find the writer free executes the batch itself (leader) and hands the lead to a
+// waiting caller afterwards, which saves a lone caller two context switches and an idle daemon a thread.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace runner::store {
+
+class Connection;
+
+enum class Sync {
+  kDurable,  // on disk when the call returns
+  kRelaxed,  // committed and visible; a power cut may lose it, a killed process does not
+};
+
+class GroupCommit {
+ public:
+  using Work = std::function<void(Connection&)>;
+
+  explicit GroupCommit(Connection& writer) : writer_(writer) {}
+
+  // Runs `work` in a transaction and returns when it is committed; throws what `work` or the commit threw, and then nothing of
+  // it stays. Any thread. `work` may run on another caller's thread, and twice when a shared transaction had to be rolled
+  // back: it only sets its results, and never calls `run`.
+  void run(Sync sync, const Work& work);
+
+ private:
+  struct Request;
+  void execute(std::span<Request* const> batch) noexcept;
+  bool execute_together(std::span<Request* const> batch) noexcept;
+  void execute_alone(Request& request) noexcept;
+  void begin(Sync sync);
+  void roll_back() noexcept;
+
+  Connection& writer_;
+  Sync current_sync_ = Sync::kDurable;  // the connection's; only the leader touches it
+
+  std::mutex mutex_;
+  std::vector<Request*> waiting_;  // under mutex_
+  bool led_ = false;               // under mutex_: some caller is the leader
+};
+
+}  // namespace runner::store

@@ -1,0 +1,158 @@
+// Everything that changes runner.db, but for metrics. JSON is made before the writer is asked for: others may be waiting for it.
+#include "embedded/history_schema.hpp"
+#include "store/history.hpp"
+#include "store/history_rows.hpp"
+#include "store/record_json.hpp"
+
+namespace runner::store {
+namespace {
+
+constexpr Schema kSchema{"runner.db", 0x52756e52 /* "RunR" */, 1, embedded::history_schema, {}};
+
+// The JSON columns of a new run.
+struct Documents {
+  std::string definition;
+  std::optional<std::string> git;
+  std::string environment;
+  std::optional<std::string> outcome;
+  std::optional<std::string> error;
+};
+
+Documents documents_of(const RunRecord& run) {
+  Documents documents{to_json(run.definition), {}, to_json(run.environment), {}, {}};
+  if (run.git) documents.git = to_json(*run.git);
+  if (run.outcome) documents.outcome = to_json(*run.outcome);
+  if (run.error) documents.error = to_json(*run.error);
+  return documents;
+}
+
+// The run that has this run's idempotency key, if any.
+std::optional<RunRecord> existing(Connection& connection, const RunRecord& run) {
+  if (!run.idempotency_key) return std::nullopt;
+  Query query = connection.query("SELECT seq FROM run WHERE idempotency_key = ?", *run.idempotency_key);
+  if (!query.next()) return std::nullopt;
+  RunRecord found = load_run(connection, query.integer(0));
+  if (found.submission_digest != run.submission_digest)
+    throw Error(ErrorCode::kConflict,
+                "idempotency key \"" + *run.idempotency_key + "\" belongs to run " + found.id +
+                    ", which was submitted with other content",
+                "use another --idempotency-key for another submission");
+  return found;
+}
+
+std::int64_t experiment_of(Connection& connection, const std::string& name) {
+  {
+    Query query = connection.query("SELECT id FROM experiment WHERE name = ?", name);
+    if (query.next()) return query.integer(0);
+  }
+  connection.run("INSERT INTO experiment(name) VALUES (?)", name);
+  return connection.last_insert_id();
+}
+
+void insert(Connection& connection, const RunRecord& run, const Documents& documents) {
+  const std::int64_t experiment = experiment_of(connection, run.experiment);
+  std::optional<std::int64_t> parent;
+  if (run.parent) parent = seq_of(connection, *run.parent);
+  connection.run(
+      "INSERT INTO run(id, experiment, parent, name, status, status_reason, created, started, ended, attempt, priority,"
+      " snapshot, idempotency_key, environment, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      run.id, experiment, parent, run.name, to_string(run.status), run.status_reason, run.created, run.started, run.ended,
+      run.attempt, run.priority, run.snapshot, run.idempotency_key, documents.environment, documents.outcome,
+      documents.error);
+  const std::int64_t seq = connection.last_insert_id();
+  connection.run("INSERT INTO submission(run, digest, definition, git) VALUES (?, ?, ?, ?)", seq, run.submission_digest,
+                 documents.definition, documents.git);
+  for (const auto& [key, value] : run.tags)
+    connection.run("INSERT INTO tag(run, key, value) VALUES (?, ?, ?)", seq, key, value);
+  for (const auto& [key, value] : run.properties)
+    connection.run("INSERT INTO property(run, key, value) VALUES (?, ?, ?)", seq, key, value);
+}
+
+}  // namespace
+
+History::Impl::Impl(const std::filesystem::path& path) : database(path, kSchema, DatabaseOptions{}) {}
+
+History::History(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
+History::~History() = default;
+
+History::Added History::add_run(const RunRecord& run) {
+  const Documents documents = documents_of(run);
+  std::optional<RunRecord> found;
+  impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    found = existing(connection, run);
+    if (!found) insert(connection, run, documents);
+  });
+  return found ? Added{std::move(*found), true} : Added{run, false};
+}
+
+bool History::set_status(const std::string& id, RunStatus status, const std::string& reason,
+                         std::optional<UtcTime> started) {
+  if (is_final(status))
+    throw Error(ErrorCode::kInternal, "run " + id + ": " + std::string(to_string(status)) + " is set by its end only");
+  bool changed = false;
+  impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
+    changed = connection.run(
+                  "UPDATE run SET status = ?2, status_reason = ?3, started = coalesce(started, ?4) WHERE id = ?1"
+                  " AND status NOT IN ('Completed', 'Failed', 'Canceled')"
+                  " AND (status <> 'CancelRequested' OR ?2 = 'Finalizing')",
+                  id, to_string(status), reason, started) == 1;
+    if (!changed) seq_of(connection, id);
+  });
+  return changed;
+}
+
+void History::set_environment(const std::string& id, const EnvironmentRef& environment) {
+  const std::string json = to_json(environment);
+  impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
+    if (connection.run("UPDATE run SET environment = ?2 WHERE id = ?1", id, json) == 0) throw no_such_run(id);
+  });
+}
+
+bool History::request_cancel(const std::string& id, const std::string& reason) {
+  bool alive = false;
+  impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    // A second request changes nothing: the first reason is the one that stopped the run.
+    connection.run(
+        "UPDATE run SET status = 'CancelRequested', status_reason = ?2 WHERE id = ?1"
+        " AND status NOT IN ('Completed', 'Failed', 'Canceled', 'CancelRequested')",
+        id, reason);
+    Query query = connection.query("SELECT ended IS NULL FROM run WHERE id = ?", id);
+    if (!query.next()) throw no_such_run(id);
+    alive = query.integer(0) != 0;
+  });
+  return alive;
+}
+
+bool History::finish(const std::string& id, RunStatus final_status, const std::string& reason, const Outcome& outcome,
+                     const std::optional<RunError>& error, UtcTime ended, std::span<const Artifact> artifacts) {
+  if (!is_final(final_status))
+    throw Error(ErrorCode::kInternal, "run " + id + ": " + std::string(to_string(final_status)) + " is no end");
+  const std::string outcome_json = to_json(outcome);
+  std::optional<std::string> error_json;
+  if (error) error_json = to_json(*error);
+  bool finished = false;
+  impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    const std::int64_t seq = seq_of(connection, id);
+    finished = connection.run(
+                   "UPDATE run SET status = ?2, status_reason = ?3, outcome = ?4, error = ?5, ended = ?6 WHERE seq = ?1"
+                   " AND status NOT IN ('Completed', 'Failed', 'Canceled')",
+                   seq, to_string(final_status), reason, outcome_json, error_json, ended) == 1;
+    if (!finished) return;
+    for (const Artifact& artifact : artifacts)
+      connection.run("INSERT INTO artifact(run, name, bytes, sha256) VALUES (?, ?, ?, ?)", seq, artifact.name,
+                     artifact.bytes, artifact.sha256);
+  });
+  return finished;
+}
+
+void History::add_notice(const std::string& id, const std::string& text) {
+  impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
+    const std::int64_t seq = seq_of(connection, id);
+    connection.run(
+        "INSERT INTO notice(run, number, text)"
+        " SELECT ?1, coalesce(max(number), 0) + 1, ?2 FROM notice WHERE run = ?1",
+        seq, text);
+  });
+}
+
+}  // namespace runner::store

@@ -1,0 +1,198 @@
+#include "store/record_json.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "runner/core/error.hpp"
+
+namespace runner::store {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string dump(const Json& json, std::string_view what) {
+  try {
+    return json.dump();
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::kInvalid, std::string(what) + " holds text that is not UTF-8");
+  }
+}
+
+template <class Read>
+auto parse(std::string_view text, std::string_view what, Read&& read) {
+  try {
+    return read(Json::parse(text));
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::kInternal, "runner.db: " + std::string(what) + " of a run is damaged",
+                "`runner fsck` says what is damaged");
+  }
+}
+
+template <class T>
+void put(Json& json, const char* key, const std::optional<T>& value) {
+  if (value) json[key] = *value;
+}
+
+void put(Json& json, const char* key, const std::string& value) {
+  if (!value.empty()) json[key] = value;
+}
+
+template <class T>
+void get(const Json& json, const char* key, T& value) {
+  if (const auto found = json.find(key); found != json.end()) value = found->get<T>();
+}
+
+template <class T>
+void get(const Json& json, const char* key, std::optional<T>& value) {
+  if (const auto found = json.find(key); found != json.end() && !found->is_null()) value = found->get<T>();
+}
+
+Hash hash_at(const Json& json, const char* key) {
+  return Hash::from_hex(json.value(key, std::string())).value_or(Hash{});
+}
+
+}  // namespace
+
+// {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs", "cpus",
+//  "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}], "environmentVariables": {}}
+std::string to_json(const RunDefinition& definition) {
+  Json json = Json::object();
+  put(json, "script", definition.script);
+  json["arguments"] = definition.arguments;
+  if (!definition.command.empty()) json["command"] = definition.command;
+  json["sourceDirectory"] = definition.source_directory;
+  put(json, "config", definition.config_name);
+  json["isolation"] = to_string(definition.isolation);
+  if (definition.max_run_duration) json["maxRunDurationMs"] = definition.max_run_duration->count();
+  json["graceMs"] = definition.grace.count();
+  put(json, "cpus", definition.cpus);
+  put(json, "memoryBytes", definition.memory_bytes);
+  put(json, "pids", definition.pids);
+  put(json, "shmBytes", definition.shm_bytes);
+  json["network"] = definition.network;
+  for (const Mount& mount : definition.mounts)
+    json["mounts"].push_back({{"source", mount.source}, {"target", mount.target}, {"writable", mount.writable}});
+  if (!definition.environment_variables.empty()) json["environmentVariables"] = definition.environment_variables;
+  return dump(json, "the run definition");
+}
+
+RunDefinition definition_from_json(std::string_view text) {
+  return parse(text, "the definition", [](const Json& json) {
+    RunDefinition definition;
+    get(json, "script", definition.script);
+    get(json, "arguments", definition.arguments);
+    get(json, "command", definition.command);
+    get(json, "sourceDirectory", definition.source_directory);
+    get(json, "config", definition.config_name);
+    definition.isolation = isolation_from(json.value("isolation", std::string())).value_or(Isolation::kSandbox);
+    if (json.contains("maxRunDurationMs"))
+      definition.max_run_duration = std::chrono::milliseconds(json["maxRunDurationMs"].get<std::int64_t>());
+    if (json.contains("graceMs")) definition.grace = std::chrono::milliseconds(json["graceMs"].get<std::int64_t>());
+    get(json, "cpus", definition.cpus);
+    get(json, "memoryBytes", definition.memory_bytes);
+    get(json, "pids", definition.pids);
+    get(json, "shmBytes", definition.shm_bytes);
+    get(json, "network", definition.network);
+    for (const Json& mount : json.value("mounts", Json::array())) {
+      Mount& added = definition.mounts.emplace_back();
+      get(mount, "source", added.source);
+      get(mount, "target", added.target);
+      get(mount, "writable", added.writable);
+    }
+    get(json, "environmentVariables", definition.environment_variables);
+    return definition;
+  });
+}
+
+// {"repositoryUri", "branch", "commit", "dirty"}
+std::string to_json(const GitState& git) {
+  Json json = Json::object();
+  put(json, "repositoryUri", git.repository_uri);
+  put(json, "branch", git.branch);
+  put(json, "commit", git.commit);
+  json["dirty"] = git.dirty;
+  return dump(json, "the git state");
+}
+
+GitState git_from_json(std::string_view text) {
+  return parse(text, "the git state", [](const Json& json) {
+    GitState git;
+    get(json, "repositoryUri", git.repository_uri);
+    get(json, "branch", git.branch);
+    get(json, "commit", git.commit);
+    get(json, "dirty", git.dirty);
+    return git;
+  });
+}
+
+// {"name", "version", "kind", "digest", "lockDigest", "interpreter", "pythonVersion"}
+std::string to_json(const EnvironmentRef& environment) {
+  Json json = Json::object();
+  put(json, "name", environment.name);
+  put(json, "version", environment.version);
+  put(json, "kind", environment.kind);
+  json["digest"] = environment.digest.hex();
+  if (environment.lock_digest) json["lockDigest"] = environment.lock_digest->hex();
+  put(json, "interpreter", environment.interpreter);
+  put(json, "pythonVersion", environment.python_version);
+  return dump(json, "the environment");
+}
+
+EnvironmentRef environment_from_json(std::string_view text) {
+  return parse(text, "the environment", [](const Json& json) {
+    EnvironmentRef environment;
+    get(json, "name", environment.name);
+    get(json, "version", environment.version);
+    get(json, "kind", environment.kind);
+    environment.digest = hash_at(json, "digest");
+    if (json.contains("lockDigest")) environment.lock_digest = hash_at(json, "lockDigest");
+    get(json, "interpreter", environment.interpreter);
+    get(json, "pythonVersion", environment.python_version);
+    return environment;
+  });
+}
+
+// {"kind", "exitCode", "signal", "peakMemoryBytes", "cpuSeconds", "message"}
+std::string to_json(const Outcome& outcome) {
+  Json json = Json::object();
+  json["kind"] = to_string(outcome.kind);
+  put(json, "exitCode", outcome.exit_code);
+  put(json, "signal", outcome.signal);
+  put(json, "peakMemoryBytes", outcome.peak_memory_bytes);
+  put(json, "cpuSeconds", outcome.cpu_seconds);
+  put(json, "message", outcome.message);
+  return dump(json, "the outcome");
+}
+
+Outcome outcome_from_json(std::string_view text) {
+  return parse(text, "the outcome", [](const Json& json) {
+    Outcome outcome;
+    outcome.kind = outcome_kind_from(json.value("kind", std::string())).value_or(OutcomeKind::kLost);
+    get(json, "exitCode", outcome.exit_code);
+    get(json, "signal", outcome.signal);
+    get(json, "peakMemoryBytes", outcome.peak_memory_bytes);
+    get(json, "cpuSeconds", outcome.cpu_seconds);
+    get(json, "message", outcome.message);
+    return outcome;
+  });
+}
+
+// {"code", "message", "hint"}
+std::string to_json(const RunError& error) {
+  Json json = Json::object();
+  json["code"] = error.code;
+  json["message"] = error.message;
+  put(json, "hint", error.hint);
+  return dump(json, "the run's error");
+}
+
+RunError error_from_json(std::string_view text) {
+  return parse(text, "the error", [](const Json& json) {
+    RunError error;
+    get(json, "code", error.code);
+    get(json, "message", error.message);
+    get(json, "hint", error.hint);
+    return error;
+  });
+}
+
+}  // namespace runner::store
