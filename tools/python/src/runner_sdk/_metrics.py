@@ -108,7 +108,9 @@ def _number(value: Any) -> Any:
             return int(value)
         if hasattr(value, "__float__"):  # Decimal, Fraction, numpy.longdouble
             return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except TypeError:
+        pass  # complex numbers had a __float__ that only raises until Python 3.9
+    except (ValueError, OverflowError) as error:
         raise ValueError("runner.log: value {} is no number: {}".format(_shown(value), error)) from None
     raise TypeError(
         "runner.log: value must be a number or a text, not {}; log one number per call, "
