@@ -1,0 +1,39 @@
+// The paths of a git index, sorted, looked up a directory at a time. Immutable after construction: any thread.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace runner::snapshot {
+
+class TrackedPaths {
+ public:
+  struct Path {
+    std::string path;         // relative to the work tree
+    bool repository = false;  // a submodule ("gitlink")
+  };
+  // Everything below one directory is one stretch of the sorted list.
+  struct Range {
+    std::size_t first = 0;
+    std::size_t last = 0;    // behind the last
+    std::size_t offset = 0;  // length of the directory's path with its '/'
+    bool empty() const { return first == last; }
+  };
+  enum class Kind { kNone, kFile, kRepository };
+
+  TrackedPaths() = default;
+  explicit TrackedPaths(std::vector<Path> paths);  // in any order
+
+  Range all() const { return {.first = 0, .last = paths_.size(), .offset = 0}; }
+  Kind find(const Range& directory, std::string_view name) const;
+  Range below(const Range& directory, std::string_view name) const;
+  std::vector<std::string> names(const Range& directory) const;  // of the directory's entries, each once, sorted
+
+ private:
+  std::size_t lower_bound(const Range& directory, std::string_view rest) const;
+  std::vector<Path> paths_;
+};
+
+}  // namespace runner::snapshot

@@ -1,0 +1,166 @@
+#include "support.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "runner/os/file.hpp"
+#include "runner/os/process.hpp"
+#include "snapshot/tree_object.hpp"
+
+namespace runner::test {
+namespace fs = std::filesystem;
+
+TempDir::TempDir() {
+  std::string pattern = (fs::canonical(fs::temp_directory_path()) / "runner-test-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
+  path_ = pattern;
+}
+TempDir::~TempDir() {
+  try {
+    os::remove_tree(path_);
+  } catch (const std::exception&) {  // a test's leftovers are not worth its result
+  }
+}
+
+void write_file(const fs::path& path, std::string_view content, unsigned mode) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << content;
+  if (::chmod(path.c_str(), mode) != 0) throw std::runtime_error("chmod " + path.string());
+}
+
+std::string read_file(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+const fs::path& test_home() {
+  static const TempDir home;
+  return home.path();
+}
+
+namespace {
+// Before any test, hence before libgit2 looks for its configuration.
+const bool home_is_set = [] {
+  ::setenv("HOME", test_home().c_str(), 1);
+  ::unsetenv("XDG_CONFIG_HOME");
+  return true;
+}();
+}  // namespace
+
+std::string git(const fs::path& directory, const std::vector<std::string>& arguments) {
+  static const auto program = os::find_program("git", "/usr/local/bin:/usr/bin:/bin").value();
+  os::SpawnRequest request{.arguments = {program.string(), "-C", directory.string()},
+                           .environment = {"HOME=" + test_home().string(), "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
+                                           "PATH=/usr/local/bin:/usr/bin:/bin", "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@t",
+                                           "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@t"},
+                           .directory = {},
+                           .descriptors = {}};
+  std::string line;
+  for (const std::string& argument : arguments) {
+    request.arguments.push_back(argument);
+    line += " " + argument;
+  }
+  const os::Captured captured = os::capture(request, std::chrono::seconds(60));
+  INFO("git" << line << ": " << captured.err);
+  REQUIRE(captured.exit_code == 0);
+  return captured.out;
+}
+
+std::string git(const fs::path& directory, std::initializer_list<std::string> arguments) {
+  return git(directory, std::vector<std::string>(arguments));
+}
+
+void make_repository(const fs::path& directory, std::string_view extra_config) {
+  fs::create_directories(directory / ".git" / "objects");
+  fs::create_directories(directory / ".git" / "refs" / "heads");
+  write_file(directory / ".git" / "HEAD", "ref: refs/heads/main\n");
+  write_file(directory / ".git" / "config",
+             "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n" + std::string(extra_config));
+}
+
+std::vector<std::string> split_nul(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\0');
+    parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
+  return parts;
+}
+
+namespace {
+
+class MemoryBatch : public ContentBatch {
+ public:
+  explicit MemoryBatch(MemoryStore& store) : store_(store) {}
+  Hash put(std::span<const std::byte> content) override {
+    return store_.put(std::string(reinterpret_cast<const char*>(content.data()), content.size()));
+  }
+  Stored put_stream(const ReadSome& read) override {
+    std::string all;
+    std::array<std::byte, 65536> buffer;
+    while (const std::size_t got = read(buffer)) all.append(reinterpret_cast<const char*>(buffer.data()), got);
+    const auto bytes = static_cast<std::int64_t>(all.size());
+    return {.hash = store_.put(std::move(all)), .bytes = bytes};
+  }
+  void commit() override { ++store_.commits; }
+  bool known(const Hash& hash) override { return store_.knows && store_.contains(hash); }
+
+ private:
+  MemoryStore& store_;
+};
+
+}  // namespace
+
+std::unique_ptr<ContentBatch> MemoryStore::begin() { return std::make_unique<MemoryBatch>(*this); }
+
+Hash MemoryStore::put(std::string content) {
+  const Hash hash = snapshot::sha256(content);
+  const std::lock_guard lock(mutex_);
+  contents_.emplace(hash, std::move(content));
+  ++puts;
+  return hash;
+}
+
+bool MemoryStore::contains(const Hash& hash) const {
+  const std::lock_guard lock(mutex_);
+  return contents_.contains(hash);
+}
+
+std::int64_t MemoryStore::size(const Hash& hash) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = contents_.find(hash);
+  if (found == contents_.end()) throw Error(ErrorCode::kNotFound, "no content " + hash.hex());
+  return static_cast<std::int64_t>(found->second.size());
+}
+
+void MemoryStore::read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const {
+  const std::string* content = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = contents_.find(hash);
+    if (found == contents_.end()) throw Error(ErrorCode::kNotFound, "no content " + hash.hex());
+    content = &found->second;
+  }
+  std::string_view rest = *content;
+  rest = rest.substr(static_cast<std::size_t>(offset), length < 0 ? std::string_view::npos : static_cast<std::size_t>(length));
+  constexpr std::size_t kPiece = 1 << 20;
+  while (!rest.empty()) {
+    const auto piece = rest.substr(0, kPiece);
+    write(std::as_bytes(std::span(piece.data(), piece.size())));
+    rest.remove_prefix(piece.size());
+  }
+}
+
+}  // namespace runner::test
