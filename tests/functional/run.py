@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Runs functional test modules: run.py test_submit [test_submit.Class.test_method …]
+
+Exit status: 0 passed, 1 failed, 77 nothing could run here. RUNNER_STRICT=1 turns every skip into a failure.
+Parameters come from the environment: support/settings.py lists them.
+"""
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True  # the source tree may belong to somebody else
+
+from support import accounts, program, settings  # noqa: E402
+
+SKIPPED = 77
+
+
+def cannot_run():
+    """Why nothing can be tested here, or an empty text."""
+    if problem := program.missing():
+        return problem
+    if settings.USER not in ("root", "ordinary"):
+        return "RUNNER_TEST_USER is neither root nor ordinary"
+    if settings.USER == "root" and os.geteuid() != 0:
+        return "only root can test root's daemon"
+    return ""
+
+
+def main(names):
+    if problem := cannot_run():
+        print("skipped: " + problem, file=sys.stderr)
+        return 1 if settings.STRICT else SKIPPED
+    accounts.account()  # made once, before any home
+    suite = unittest.defaultTestLoader.loadTestsFromNames(names)
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    for test, reason in result.skipped:
+        print("skipped: %s: %s" % (test, reason), file=sys.stderr)
+    if not result.wasSuccessful() or result.testsRun == 0:
+        return 1
+    if result.skipped and settings.STRICT:
+        return 1
+    return SKIPPED if len(result.skipped) == result.testsRun else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""Looking at the machine's processes, mounts and cgroups: what a run has, and what it must not leave behind."""
+import os
+import select
+import signal
+
+from . import settings
+from .waiting import wait_until
+
+CGROUPS = "/sys/fs/cgroup"
+
+
+class Process:
+    """One process at the moment of the look. Fields that may not be read are empty."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.command = self._read("cmdline").split(b"\0")
+        self.environment = self._read("environ")
+        self.name = self._read("comm").strip().decode(errors="replace")
+        status = dict(line.split(b":", 1) for line in self._read("status").splitlines() if b":" in line)
+        self.parent = int(status.get(b"PPid", b"0"))
+        self.state = status.get(b"State", b"?").strip()[:1].decode()
+
+    def _read(self, what):
+        try:
+            with open("/proc/%d/%s" % (self.pid, what), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    def mentions(self, text):
+        text = text.encode()
+        return text in self.environment or any(text in argument for argument in self.command)
+
+    def __repr__(self):
+        return "%d %s %r" % (self.pid, self.name, b" ".join(self.command)[:200])
+
+
+def processes():
+    """All live ones (zombies do nothing any more)."""
+    found = [Process(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+    return [process for process in found if process.state not in ("Z", "?")]
+
+
+def mentioning(text):
+    """Processes whose command line or environment contains the text, without this one."""
+    return [process for process in processes() if process.pid != os.getpid() and process.mentions(text)]
+
+
+def shim_of(run_id):
+    """The Process of a live run's shim, or None."""
+    for process in processes():
+        if process.name == "runner-shim" and any(run_id.encode() in argument for argument in process.command):
+            return process
+    return None
+
+
+def init_of(run_id):
+    """The Process of a live container's pid 1, or None: a child of the run's shim (its environment may be unreadable)."""
+    shim = shim_of(run_id)
+    if shim is None:
+        return None
+    for process in processes():
+        if process.parent == shim.pid and process.name == "runner-init":
+            return process
+    return None
+
+
+def kill_and_wait(pid, number=signal.SIGKILL, deadline=settings.DEADLINE):
+    """Sends the signal and returns when the process has ended; a pid that is gone already is fine."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            return
+        ready, _, _ = select.select([pidfd], [], [], deadline)
+        if not ready:
+            raise AssertionError("process %d survived signal %d for %g s" % (pid, number, deadline))
+    finally:
+        os.close(pidfd)
+
+
+def cgroups_mentioning(text):
+    """Cgroup directories whose name contains the text, deepest first."""
+    found = []
+    for directory, names, _ in os.walk(CGROUPS):
+        found += [os.path.join(directory, name) for name in names if text in name]
+    return sorted(found, key=len, reverse=True)
+
+
+def mounts_mentioning(text):
+    """Mount points of this mount namespace that contain the text, deepest first."""
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+        lines = [line for line in file if text in line]
+    return sorted((line.split()[4] for line in lines), key=len, reverse=True)
+
+
+def no_process_mentions(text, deadline=settings.DEADLINE):
+    """Waits until nothing with the text lives any more; AssertionError with the survivors."""
+    survivors = []
+
+    def none_left():
+        survivors[:] = mentioning(text)
+        return not survivors
+    try:
+        wait_until(none_left, "no process with " + text, deadline)
+    except AssertionError:
+        raise AssertionError("still alive: %r" % survivors) from None

@@ -1,0 +1,26 @@
+"""What this test process was asked to test. All of it comes from the environment (tests/functional/CMakeLists.txt sets it).
+
+RUNNER_BIN_DIR         where runner, runnerd, runner-shim and runner-init were built
+RUNNER_TEST_USER       root | ordinary: who runs every command (ordinary: a user made for this process and removed again)
+RUNNER_OCI_RUNTIME     crun | runc: what the daemon must use; empty: its own choice
+RUNNER_TEST_ISOLATION  sandbox; later docker and none: every submission names it unless it is the default
+RUNNER_STRICT          1: a test that cannot run here fails instead of being skipped
+"""
+import os
+
+BIN_DIR = os.environ.get("RUNNER_BIN_DIR", "")
+USER = os.environ.get("RUNNER_TEST_USER") or ("root" if os.geteuid() == 0 else "ordinary")
+RUNTIME = os.environ.get("RUNNER_OCI_RUNTIME", "")
+ISOLATION = os.environ.get("RUNNER_TEST_ISOLATION") or "sandbox"
+STRICT = os.environ.get("RUNNER_STRICT") == "1"
+PYTHON = "/usr/bin/python3"  # Debian's: the one that has scikit-learn and matplotlib
+SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+DEADLINE = 30.0  # seconds: how long a test waits for what must come; far above what it takes
+
+
+def only_for(user):
+    """Decorator: the test exists for this kind of user only (it is not counted as skipped for the other)."""
+    def keep_or_drop(test):
+        return test if USER == user else None
+    return keep_or_drop
