@@ -1,18 +1,18 @@
-// Beast parses what the peer sends; reading, writing and waiting are ours, because each of them must end at a deadline, when
-// the peer goes, and when the server stops. The only Beast unit of this folder.
+// Beast parses what the peer sends; reading, writing and waiting are ours, because each of them must end at a deadline,
+// when the peer goes, and when the server stops. The only Beast unit of this folder.
 #include "runner/daemon/http_connection.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 #include <boost/beast/http/status.hpp>
 #include <boost/beast/http/string_body.hpp>
-#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <limits>
@@ -29,10 +29,10 @@ namespace beast = boost::beast;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr std::size_t kReadBytes = 16 * 1024;        // a submission with its environment variables in one read
-constexpr milliseconds kStopGrace{500};              // a blocked writer's time once the server stops
-constexpr milliseconds kDrainTime{1000};             // for a refused peer to notice, before its unread bytes reset it
-constexpr std::size_t kDrainBytes = 64 << 20;        // and at most so much of what it still sends
+constexpr std::size_t kReadBytes = 16 * 1024;  // a submission with its environment variables in one read
+constexpr milliseconds kStopGrace{500};        // a blocked writer's time once the server stops
+constexpr milliseconds kDrainTime{1000};       // for a refused peer to notice, before its unread bytes reset it
+constexpr std::size_t kDrainBytes = 64 << 20;  // and at most so much of what it still sends
 
 int poll_milliseconds(nanoseconds until) {
   const auto left = std::chrono::ceil<milliseconds>(until - os::monotonic_now()).count();
@@ -104,7 +104,8 @@ bool Connection::stopping() const {
 
 // --- reading
 
-// Waits for bytes and appends them to the buffer. Throws Closed at the end of the stream with nothing read and on shutdown.
+// Waits for bytes and appends them to the buffer. Throws Closed at the end of the stream with nothing read and on
+// shutdown.
 void Connection::receive(std::optional<nanoseconds> deadline) {
   for (;;) {
     std::array<pollfd, 2> polled{pollfd{socket_.get(), POLLIN, 0}, pollfd{server_.stopping.get(), POLLIN, 0}};
@@ -154,7 +155,8 @@ void Connection::read_request() {
       receive(deadline);
     } catch (const Closed&) {
       if (stopping() || !began) throw;
-      throw refusal_for(beast::http::error::partial_message, server_.limits);  // a peer that only half-closed can read it
+      throw refusal_for(beast::http::error::partial_message,
+                        server_.limits);  // a peer that only half-closed can read it
     }
     error = {};
   }
@@ -279,8 +281,8 @@ bool Connection::wait(int wake_fd, std::optional<milliseconds> limit) {
   const std::optional<nanoseconds> deadline =
       limit ? std::optional<nanoseconds>(os::monotonic_now() + *limit) : std::nullopt;
   for (;;) {
-    // No event is asked of the peer: POLLHUP comes unasked, when it has closed or died. POLLRDHUP would also fire for one
-    // that only finished sending (shutdown(SHUT_WR), as `nc -N` does) and still listens.
+    // No event is asked of the peer: POLLHUP comes unasked, when it has closed or died. POLLRDHUP would also fire for
+    // one that only finished sending (shutdown(SHUT_WR), as `nc -N` does) and still listens.
     std::array<pollfd, 3> polled{pollfd{socket_.get(), 0, 0}, pollfd{wake_fd, POLLIN, 0},
                                  pollfd{server_.stopping.get(), POLLIN, 0}};
     const int ready = ::poll(polled.data(), polled.size(), deadline ? poll_milliseconds(*deadline) : -1);

@@ -23,14 +23,14 @@
 namespace runner::daemon {
 namespace {
 
-// Handlers run on this stack: git's and SQLite's path buffers fit well, and the trees that are walked recursively are those
-// of our own data directory. Only touched pages are resident, glibc returns them when the thread ends.
+// Handlers run on this stack: git's and SQLite's path buffers fit well, and the trees that are walked recursively are
+// those of our own data directory. Only touched pages are resident, glibc returns them when the thread ends.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::size_t kStackBytes = 8 << 20;  // instrumented frames are several times as large
 #else
 constexpr std::size_t kStackBytes = 1 << 20;
 #endif
-constexpr int kBacklog = 128;          // connections the kernel holds while the acceptor is busy
+constexpr int kBacklog = 128;            // connections the kernel holds while the acceptor is busy
 constexpr int kRetryMilliseconds = 100;  // out of descriptors: until then some request will have ended
 
 // A joinable thread with a stack of our size, which std::thread cannot have.

@@ -16,8 +16,8 @@
 
 namespace runner::daemon {
 
-// One request's answer. Used by the handler on the connection's thread only. Every call throws ClientGone when the peer has
-// closed or does not read for the write time-out; handlers let it pass.
+// One request's answer. Used by the handler on the connection's thread only. Every call throws ClientGone when the peer
+// has closed or does not read for the write time-out; handlers let it pass.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -33,21 +33,22 @@ class Exchange {
 struct ClientGone {};
 
 struct ServerLimits {
-  std::size_t connections = 256;          // more are answered 503 and closed
-  std::size_t header_bytes = 64 * 1024;   // more: 431
-  std::size_t body_bytes = 16 << 20;      // more: 413
+  std::size_t connections = 256;            // more are answered 503 and closed
+  std::size_t header_bytes = 64 * 1024;     // more: 431
+  std::size_t body_bytes = 16 << 20;        // more: 413
   std::chrono::milliseconds read{10'000};   // for one whole request, once its first byte came: 408 or close
   std::chrono::milliseconds write{30'000};  // a peer that does not read
 };
 
 class HttpServer {
  public:
-  // An Error thrown by the handler before it answered becomes {"error": {code, message, hint}} with the mapped status; any
-  // other std::exception becomes 500 `internal`. After a stream has started an exception closes the connection, cut short.
+  // An Error thrown by the handler before it answered becomes {"error": {code, message, hint}} with the mapped status;
+  // any other std::exception becomes 500 `internal`. After a stream has started an exception closes the connection, cut
+  // short.
   using Handler = std::function<void(const http::Request&, Exchange&)>;
 
-  // Binds `socket` (mode 0600, at most 107 bytes: Error(kInvalid) with a hint), replacing a dead socket file; the caller
-  // holds the lock that makes that safe. Only peers with our own uid or root are served (SO_PEERCRED).
+  // Binds `socket` (mode 0600, at most 107 bytes: Error(kInvalid) with a hint), replacing a dead socket file; the
+  // caller holds the lock that makes that safe. Only peers with our own uid or root are served (SO_PEERCRED).
   HttpServer(const std::filesystem::path& socket, Handler handler, ServerLimits limits = {});
   // Stops accepting, wakes every wait(), closes idle connections, joins all threads: at most about a second.
   ~HttpServer();

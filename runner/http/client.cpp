@@ -8,10 +8,10 @@
 #include <sys/un.h>
 
 #include <array>
+#include <boost/beast/core/buffers_range.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/fields.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/core/buffers_range.hpp>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -138,7 +138,9 @@ class Client::Impl {
     std::string head;
     head.append(method).append(" ").append(target).append(" HTTP/1.1\r\nHost: runner\r\n");
     if (!body.empty() || method != "GET")
-      head.append("Content-Type: application/json\r\nContent-Length: ").append(std::to_string(body.size())).append("\r\n");
+      head.append("Content-Type: application/json\r\nContent-Length: ")
+          .append(std::to_string(body.size()))
+          .append("\r\n");
     head.append("\r\n");
     std::array<std::string_view, 2> pieces{head, body};
     while (!pieces[0].empty() || !pieces[1].empty()) {

@@ -13,8 +13,8 @@
 
 namespace runner::http {
 
-// The connection broke before the answer was complete: the daemon died or was stopped. Error(kUnavailable); its own type so
-// that a follower can tell it from a daemon that answers "unavailable".
+// The connection broke before the answer was complete: the daemon died or was stopped. Error(kUnavailable); its own
+// type so that a follower can tell it from a daemon that answers "unavailable".
 class ConnectionLost : public Error {
  public:
   using Error::Error;
@@ -29,9 +29,9 @@ class Client {
   explicit Client(const std::filesystem::path& socket);
   ~Client();
 
-  // `target` is already encoded ("/v1/runs?limit=10"). Waits for the answer however long it takes. An answer of status >= 400
-  // is thrown as the Error it carries; a broken connection is ConnectionLost "the daemon went away". Afterwards the client
-  // may be used again: it connects anew.
+  // `target` is already encoded ("/v1/runs?limit=10"). Waits for the answer however long it takes. An answer of status
+  // >= 400 is thrown as the Error it carries; a broken connection is ConnectionLost "the daemon went away". Afterwards
+  // the client may be used again: it connects anew.
   Response call(std::string_view method, std::string_view target, std::string_view body = {});
   // The same with the body handed on piece by piece as it arrives. An exception of `write` passes through.
   void stream(std::string_view method, std::string_view target, const WriteSome& write);

@@ -12,7 +12,7 @@
 namespace runner::http {
 
 struct Request {
-  std::string method;  // "GET"
+  std::string method;             // "GET"
   std::vector<std::string> path;  // percent-decoded segments: /v1/runs/a%2Fb → {"v1", "runs", "a/b"}
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order, repeatable
   std::string body;
@@ -28,8 +28,8 @@ struct Response {
 
 // "/v1/runs/" + percent_encode("a/b"): everything but unreserved characters is encoded.
 std::string percent_encode(std::string_view text);
-// Splits and decodes a request target into path and query; false if it is malformed (no leading slash, a broken %XX, %00).
-// In the query "+" is a blank, as HTML forms and Python's urlencode write it.
+// Splits and decodes a request target into path and query; false if it is malformed (no leading slash, a broken %XX,
+// %00). In the query "+" is a blank, as HTML forms and Python's urlencode write it.
 bool parse_target(std::string_view target, Request& into);
 
 // The one shape of an error on the wire: {"error": {"code", "message", "hint"}}.

@@ -188,8 +188,8 @@ TEST_CASE("too large a header is 431 and too large a body 413, whether announced
   CHECK(status_of("GET /x HTTP/1.1\r\nA: " + std::string(5000, 'a') + "\r\n\r\n") == "HTTP/1.1 431");
   CHECK(status_of("GET /" + std::string(5000, 'a') + " HTTP/1.1\r\n\r\n") == "HTTP/1.1 431");
   CHECK(status_of("POST /x HTTP/1.1\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'b')) == "HTTP/1.1 413");
-  CHECK(status_of("POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + std::string(2000, 'b') + "\r\n0\r\n\r\n") ==
-        "HTTP/1.1 413");
+  CHECK(status_of("POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + std::string(2000, 'b') +
+                  "\r\n0\r\n\r\n") == "HTTP/1.1 413");
   CHECK(status_of("POST /x HTTP/1.1\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n" + std::string(1000, 'b')) ==
         "HTTP/1.1 200");
 }
@@ -197,7 +197,8 @@ TEST_CASE("too large a header is 431 and too large a body 413, whether announced
 TEST_CASE("a refused upload can still read why, though it was in the middle of sending") {
   Server server(echo, {.body_bytes = 1000});
   RawPeer peer(server.socket);
-  std::thread sender([&] { peer.send("POST /x HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n" + std::string(4'000'000, 'b')); });
+  std::thread sender(
+      [&] { peer.send("POST /x HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n" + std::string(4'000'000, 'b')); });
   const auto answer = peer.read_to_end();
   sender.join();
   CHECK(answer.rfind("HTTP/1.1 413", 0) == 0);
@@ -258,7 +259,8 @@ TEST_CASE("errors of the handler become JSON with the mapped status, and the con
   peer.send("GET /missing HTTP/1.1\r\nHost: r\r\n\r\n");
   auto answer = peer.read_until("}}");
   CHECK(answer.rfind("HTTP/1.1 404 Not Found\r\n", 0) == 0);
-  CHECK(answer.find(R"({"error":{"code":"notFound","hint":"runner ls","message":"no run \"x\""}})") != std::string::npos);
+  CHECK(answer.find(R"({"error":{"code":"notFound","hint":"runner ls","message":"no run \"x\""}})") !=
+        std::string::npos);
   for (const std::string_view path : {"/defect", "/silent"}) {
     peer.send("GET " + std::string(path) + " HTTP/1.1\r\nHost: r\r\n\r\n");
     answer = peer.read_until("}}");

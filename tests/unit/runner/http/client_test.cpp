@@ -25,8 +25,8 @@ namespace os = runner::os;
 
 namespace {
 
-// Serves one connection after the other: reads one request (up to the blank line), sends the next answer. An empty answer
-// closes the connection; "hang" leaves it open without an answer until the client goes.
+// Serves one connection after the other: reads one request (up to the blank line), sends the next answer. An empty
+// answer closes the connection; "hang" leaves it open without an answer until the client goes.
 class ScriptedPeer {
  public:
   explicit ScriptedPeer(std::vector<std::string> answers) : answers_(std::move(answers)) {
@@ -86,7 +86,8 @@ class ScriptedPeer {
 };
 
 std::string ok(const std::string& body) {
-  return "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  return "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+         body;
 }
 
 ErrorCode code_of(const std::function<void()>& action) {
@@ -116,7 +117,8 @@ TEST_CASE("calls share one connection and carry method, target and body") {
 }
 
 TEST_CASE("a chunked body is handed on in order, and the connection can be used again") {
-  ScriptedPeer peer({"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n", ok("after")});
+  ScriptedPeer peer(
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n", ok("after")});
   Client client(peer.socket);
   std::string got;
   client.stream("GET", "/log", [&](std::span<const std::byte> piece) {

@@ -1,0 +1,279 @@
+// The only unit with CLI11 (5 s to compile).
+#include "runner/cli/arguments.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "runner/cli/invocation.hpp"
+#include "runner/core/error.hpp"
+
+namespace runner::cli {
+namespace {
+
+KeyValue split_key_value(const std::string& text, const char* option) {
+  const auto equals = text.find('=');
+  if (text.empty() || equals == 0)
+    throw Error(ErrorCode::kInvalid, std::string(option) + ": '" + text + "' has no name before the '='");
+  if (equals == std::string::npos) return {text, std::nullopt};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+// Repeatable K[=V]; with `value_required` the = must be there.
+void add_key_values(CLI::App& app, const char* flags, const char* shown, std::vector<KeyValue>& into,
+                    const std::string& help, bool value_required = false) {
+  app.add_option_function<std::vector<std::string>>(
+         flags,
+         [&into, shown, value_required](const std::vector<std::string>& texts) {
+           for (const std::string& text : texts) {
+             KeyValue pair = split_key_value(text, shown);
+             if (value_required && !pair.second)
+               throw Error(ErrorCode::kInvalid, std::string(shown) + ": '" + text + "' is not of the form K=V");
+             into.push_back(std::move(pair));
+           }
+         },
+         help)
+      ->type_name(value_required ? "K=V" : "K[=V]")
+      ->allow_extra_args(false);
+}
+
+void add_list(CLI::App& app, const char* flags, std::vector<std::string>& into, const char* type,
+              const std::string& help) {
+  app.add_option(flags, into, help)->type_name(type)->allow_extra_args(false);
+}
+
+CLI::Option* add_text(CLI::App& app, const char* flags, std::optional<std::string>& into, const char* type,
+                      const std::string& help) {
+  return app.add_option(flags, into, help)->type_name(type);
+}
+
+// RUN may also be given as -r RUN, as in the Azure CLI.
+void add_run(CLI::App& app, std::string& into) {
+  auto* option =
+      app.add_option("run,-r,--run", into, "id, a unique prefix, the 8-hex tail, or @last")->type_name("RUN");
+  option->required();
+}
+
+void add_runs(CLI::App& app, std::vector<std::string>& into) {
+  app.add_option("runs,-r,--run", into, "ids, unique prefixes, 8-hex tails, or @last")->type_name("RUN")->required();
+}
+
+void define(CLI::App& app, SubmitOptions& o) {
+  add_text(app, "-e,--experiment", o.experiment, "NAME", "experiment (the source directory's name)");
+  add_text(app, "--name", o.name, "TEXT", "display name");
+  add_key_values(app, "--tag", "--tag", o.tags, "a tag; may be changed later");
+  add_key_values(app, "--property", "--property", o.properties, "a property; never changes", true);
+  add_text(app, "--parent", o.parent, "RUN", "parent run");
+  add_text(app, "--source-dir", o.source_directory, "DIR", "what is snapshotted (the current directory)");
+  add_text(app, "-c,--config", o.config, "NAME", "a runconfig: .runner/NAME[.runconfig], then .azureml/…, then a path");
+  add_text(app, "--python", o.python, "PATH", "interpreter (the active environment's, else python3)");
+  add_text(app, "--isolation", o.isolation, "KIND", "sandbox or none (sandbox)");
+  add_text(app, "--max-run-duration", o.max_run_duration, "T", "90, 90s, 30m, 2h, 1d, from the script's start (none)");
+  add_text(app, "--grace", o.grace, "T", "from the polite signal to the kill (10s)");
+  add_text(app, "--cpus", o.cpus, "N", "CPUs (all)");
+  add_text(app, "--memory", o.memory, "SIZE", "memory: 512m, 2g");
+  add_text(app, "--pids", o.pids, "N", "processes and threads");
+  add_text(app, "--shm-size", o.shm_size, "SIZE", "/dev/shm (half of the memory)");
+  add_text(app, "--network", o.network, "on|off", "network (on)");
+  add_list(app, "--mount", o.mounts, "SRC:DST[:ro|:rw]", "extra host directory, read-only unless :rw");
+  add_key_values(app, "-E,--env-var", "--env-var", o.environment_variables,
+                 "variable of the run; K alone: the caller's value");
+  app.add_option("--priority", o.priority, "queue order, higher first (0)")->type_name("N");
+  app.add_flag("--detach,--async", o.detach, "print the run's id and return");
+  add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
+  app.add_flag("--command", o.command,
+               "run a command instead of a script: one word is a shell line, several are exact");
+  app.footer(
+      "SCRIPT [ARGS…] or, with --command, COMMAND [ARGS…] follows the options; everything behind SCRIPT belongs to "
+      "it.\n"
+      "SCRIPT is relative to the source directory. '--' ends the options.");
+}
+
+void define(CLI::App& app, ListOptions& o) {
+  add_text(app, "-e,--experiment", o.experiment, "NAME", "only of this experiment");
+  auto* last = app.add_option("--last", o.last, "how many (10)")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_flag("--all", o.all, "all of them")->excludes(last);
+  add_text(app, "--status", o.status, "STATUS", "only with this status");
+  add_list(app, "--tag", o.tags, "K[=V]", "only with this tag");
+  add_list(app, "--property", o.properties, "K[=V]", "only with this property");
+  add_text(app, "--parent", o.parent, "RUN", "only children of this run");
+  add_text(app, "--since", o.since, "T", "only created since: 2h, 1d or an ISO 8601 time");
+  app.add_flag("--children", o.children, "child runs, too");
+}
+
+void define(CLI::App& app, ShowOptions& o) { add_run(app, o.run); }
+
+void define(CLI::App& app, LogsOptions& o) {
+  add_run(app, o.run);
+  app.add_flag("-f,--follow", o.follow, "go on until the run has ended");
+  add_text(app, "--name", o.file, "FILE", "another file of the run: logs/…, outputs/… (user_logs/std_log.txt)");
+  app.add_option("--offset", o.offset, "skip so many bytes (0)")->type_name("N")->check(CLI::NonNegativeNumber);
+}
+
+void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }
+
+void define(CLI::App& app, CancelOptions& o) {
+  add_runs(app, o.runs);
+  add_text(app, "--reason", o.reason, "TEXT", "recorded with the run");
+}
+
+void define(CLI::App& app, FilesOptions& o) {
+  add_run(app, o.run);
+  add_text(app, "prefix", o.prefix, "PREFIX", "only names that begin so");
+}
+
+void define(CLI::App& app, DownloadOptions& o) {
+  add_run(app, o.run);
+  app.add_option("names", o.names, "files or directories of the run (all)")->type_name("NAME");
+  app.add_option("-d,--dir", o.directory, "where to; names keep outputs/ and logs/ (.)")->type_name("DIR");
+}
+
+void define(CLI::App& app, MetricsOptions& o) {
+  add_run(app, o.run);
+  add_text(app, "--name", o.name, "NAME", "every point of this metric");
+}
+
+void define(CLI::App& app, ChildrenOptions& o) {
+  add_run(app, o.run);
+  app.add_flag("--recursive", o.recursive, "their children, too");
+}
+
+void define(CLI::App& app, DaemonStopOptions& o) { app.add_flag("--cancel-runs", o.cancel_runs, "end live runs, too"); }
+
+template <class WithoutOptions>
+void define(CLI::App&, WithoutOptions&) {}
+
+void define_global(CLI::App& app, GlobalOptions& global) {
+  const char* group = "Global options";
+  app.add_flag("--json", global.json, "one JSON object on standard output")->group(group);
+  app.add_option("--home", global.home, "the data directory")->type_name("DIR")->group(group);
+  app.add_option("--socket", global.socket, "the daemon's socket")->type_name("PATH")->group(group);
+  app.add_flag("--no-autostart", global.no_autostart, "do not start the daemon")->group(group);
+}
+
+Error usage_error(const CLI::App& app, const std::string& command, const CLI::ParseError& error) {
+  std::string hint = "'runner " + command + " --help' lists its options";
+  std::string message = error.what();
+  const auto unknown = message.find("not expected: ");
+  if (unknown != std::string::npos) {
+    std::string word = message.substr(unknown + std::string_view("not expected: ").size());
+    word = word.substr(0, word.find_first_of(" ="));
+    message = word.starts_with('-') ? "'" + word + "': unknown option" : "'" + word + "': one argument too many";
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app.get_options())
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    const std::vector<std::string_view> candidates(names.begin(), names.end());
+    const auto near = nearest(word, candidates);
+    if (word.starts_with("--") && !near.empty()) hint = "did you mean '" + std::string(near) + "'?";
+  }
+  return Error(ErrorCode::kInvalid, command + ": " + message, hint);
+}
+
+// Where SCRIPT stands: the first word that is neither an option nor an option's value. "--" ends the options.
+struct ScriptSplit {
+  std::vector<std::string> options;
+  std::vector<std::string> words;
+};
+ScriptSplit split_at_script(const CLI::App& app, std::span<const std::string> arguments) {
+  ScriptSplit split;
+  std::size_t at = 0;
+  for (; at < arguments.size(); ++at) {
+    const std::string& word = arguments[at];
+    if (word == "--") {
+      ++at;
+      break;
+    }
+    if (word.size() < 2 || word[0] != '-') break;
+    split.options.push_back(word);
+    const bool attached = word[1] == '-' ? word.find('=') != std::string::npos : word.size() > 2;
+    const CLI::Option* option = app.get_option_no_throw(word);
+    if (attached || option == nullptr || option->get_items_expected_max() == 0) continue;
+    if (at + 1 < arguments.size()) split.options.push_back(arguments[++at]);
+  }
+  for (; at < arguments.size(); ++at) split.words.push_back(arguments[at]);
+  return split;
+}
+
+void parse_into(CLI::App& app, std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  app.parse(std::move(arguments));
+}
+
+template <class Options>
+Command parse_as(const std::string& name, const std::string& description, std::span<const std::string> arguments,
+                 GlobalOptions& global) {
+  CLI::App app(description, "runner " + name);
+  Options options;
+  define(app, options);
+  define_global(app, global);
+  // A wrong command line must still be answered in the wanted form.
+  ScriptSplit split;
+  if constexpr (std::is_same_v<Options, SubmitOptions>)
+    split = split_at_script(app, arguments);
+  else
+    split.options.assign(arguments.begin(), arguments.end());
+  const bool wants_json =
+      global.json || std::find(split.options.begin(), split.options.end(), "--json") != split.options.end();
+  try {
+    parse_into(app, split.options);
+  } catch (const CLI::CallForHelp&) {
+    return HelpOptions{app.help()};
+  } catch (const CLI::ParseError& error) {
+    global.json = wants_json;
+    throw usage_error(app, name, error);
+  } catch (const Error&) {
+    global.json = wants_json;
+    throw;
+  }
+  if constexpr (std::is_same_v<Options, SubmitOptions>) {
+    options.words = std::move(split.words);
+    if (options.words.empty() && options.command)
+      throw Error(ErrorCode::kInvalid, name + ": --command: the command is missing",
+                  "runner submit --command 'echo hello'");
+    if (options.words.empty() && !options.config)  // a runconfig may name the script
+      throw Error(ErrorCode::kInvalid, name + ": SCRIPT is missing", "runner submit [OPTIONS] train.py [ARGS…]");
+  }
+  return options;
+}
+
+}  // namespace
+
+Command parse_arguments(CommandId id, const std::string& name, const std::string& description,
+                        std::span<const std::string> arguments, GlobalOptions& global) {
+  switch (id) {
+    case CommandId::kSubmit:
+      return parse_as<SubmitOptions>(name, description, arguments, global);
+    case CommandId::kList:
+      return parse_as<ListOptions>(name, description, arguments, global);
+    case CommandId::kShow:
+      return parse_as<ShowOptions>(name, description, arguments, global);
+    case CommandId::kLogs:
+      return parse_as<LogsOptions>(name, description, arguments, global);
+    case CommandId::kWait:
+      return parse_as<WaitOptions>(name, description, arguments, global);
+    case CommandId::kCancel:
+      return parse_as<CancelOptions>(name, description, arguments, global);
+    case CommandId::kFiles:
+      return parse_as<FilesOptions>(name, description, arguments, global);
+    case CommandId::kDownload:
+      return parse_as<DownloadOptions>(name, description, arguments, global);
+    case CommandId::kMetrics:
+      return parse_as<MetricsOptions>(name, description, arguments, global);
+    case CommandId::kChildren:
+      return parse_as<ChildrenOptions>(name, description, arguments, global);
+    case CommandId::kExperimentList:
+      return parse_as<ExperimentListOptions>(name, description, arguments, global);
+    case CommandId::kDaemonStart:
+      return parse_as<DaemonStartOptions>(name, description, arguments, global);
+    case CommandId::kDaemonStop:
+      return parse_as<DaemonStopOptions>(name, description, arguments, global);
+    case CommandId::kDaemonStatus:
+      return parse_as<DaemonStatusOptions>(name, description, arguments, global);
+    case CommandId::kDaemonLogs:
+      return parse_as<DaemonLogsOptions>(name, description, arguments, global);
+    case CommandId::kDoctor:
+      return parse_as<DoctorOptions>(name, description, arguments, global);
+  }
+  throw Error(ErrorCode::kInternal, "unknown command");
+}
+
+}  // namespace runner::cli

@@ -1,0 +1,36 @@
+// The options of each command, read with CLI11. One parser is built a call, for the command at hand only: building all
+// of them would cost every command more than the rest of its start. Used by invocation.cpp.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "runner/cli/options.hpp"
+
+namespace runner::cli {
+
+enum class CommandId {
+  kSubmit,
+  kList,
+  kShow,
+  kLogs,
+  kWait,
+  kCancel,
+  kFiles,
+  kDownload,
+  kMetrics,
+  kChildren,
+  kExperimentList,
+  kDaemonStart,
+  kDaemonStop,
+  kDaemonStatus,
+  kDaemonLogs,
+  kDoctor,
+};
+
+// `name` is how the user called it ("run list"); `arguments` everything else that was typed, global options included.
+// HelpOptions when --help is among them. Error(kInvalid) for wrong usage.
+Command parse_arguments(CommandId id, const std::string& name, const std::string& description,
+                        std::span<const std::string> arguments, GlobalOptions& global);
+
+}  // namespace runner::cli

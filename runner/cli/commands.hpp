@@ -1,0 +1,26 @@
+// Every command: its options in, its exit code out. Each stands in the file named after it. Errors are thrown.
+#pragma once
+
+#include "runner/cli/options.hpp"
+#include "runner/cli/session.hpp"
+
+namespace runner::cli {
+
+int run(Session& session, const SubmitOptions& options);
+int run(Session& session, const ListOptions& options);
+int run(Session& session, const ShowOptions& options);
+int run(Session& session, const LogsOptions& options);
+int run(Session& session, const WaitOptions& options);
+int run(Session& session, const CancelOptions& options);
+int run(Session& session, const FilesOptions& options);
+int run(Session& session, const DownloadOptions& options);
+int run(Session& session, const MetricsOptions& options);
+int run(Session& session, const ChildrenOptions& options);
+int run(Session& session, const ExperimentListOptions& options);
+int run(Session& session, const DaemonStartOptions& options);
+int run(Session& session, const DaemonStopOptions& options);
+int run(Session& session, const DaemonStatusOptions& options);
+int run(Session& session, const DaemonLogsOptions& options);
+int run(Session& session, const DoctorOptions& options);
+
+}  // namespace runner::cli

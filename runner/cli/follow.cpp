@@ -1,0 +1,97 @@
+#include "runner/cli/follow.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+
+#include "runner/cli/terminal.hpp"
+#include "runner/core/error.hpp"
+
+namespace runner::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kSecondPress{2'000};  // cli.md
+
+// The handler's only way to say something; -1 while no guard lives. A descriptor, so that poll() hears it without a
+// race.
+volatile sig_atomic_t interrupt_event = -1;
+
+void on_interrupt(int) {
+  const int saved = errno;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t wrote = ::write(static_cast<int>(interrupt_event), &one, sizeof one);
+  errno = saved;
+}
+
+bool interrupted() {
+  pollfd polled{static_cast<int>(interrupt_event), POLLIN, 0};
+  return interrupt_event >= 0 && ::poll(&polled, 1, 0) > 0;
+}
+
+// Counts in `offset` what really went out, so that a reconnect continues exactly there.
+void write_counted(int fd, std::span<const std::byte> bytes, std::int64_t& offset) {
+  while (!bytes.empty()) {
+    // A reader that pauses (less, Ctrl-S) must not keep Ctrl-C from being heard.
+    std::array<pollfd, 2> polled{pollfd{fd, POLLOUT, 0}, pollfd{static_cast<int>(interrupt_event), POLLIN, 0}};
+    if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) throw errno_error(errno, "poll");
+    if (polled[1].revents != 0) throw http::Interrupted{};
+    if (polled[0].revents == 0) continue;
+    const ssize_t wrote = ::write(fd, bytes.data(), bytes.size());
+    if (wrote < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (wrote < 0 && errno == EPIPE) throw OutputClosed{};
+    if (wrote < 0) throw errno_error(errno, "write the log");
+    offset += wrote;
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+}
+
+}  // namespace
+
+void follow_log(Session& session, FollowedLog log) {
+  const WriteSome write = [&](std::span<const std::byte> piece) { write_counted(log.output, piece, log.offset); };
+  const std::string name = log.file.empty() ? "" : "&name=" + http::percent_encode(log.file);
+  for (;;) {
+    try {
+      session.client().stream("GET", run_target(log.run, "/log?follow=1&offset=" + std::to_string(log.offset) + name),
+                              write);
+      return;
+    } catch (const http::ConnectionLost&) {
+      session.reconnect();
+    }
+  }
+}
+
+InterruptGuard::InterruptGuard(Session& session) : session_(session) {
+  const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0) throw errno_error(errno, "eventfd");
+  interrupt_event = event;
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;  // no SA_RESTART: a blocked write returns
+  ::sigaction(SIGINT, &action, nullptr);
+  session_.interrupt_on(event);
+}
+
+InterruptGuard::~InterruptGuard() {
+  session_.interrupt_on(-1);
+  ::signal(SIGINT, SIG_DFL);
+  ::close(static_cast<int>(interrupt_event));
+  interrupt_event = -1;
+}
+
+bool InterruptGuard::pressed_again() {
+  std::uint64_t count = 0;
+  static_cast<void>(::read(static_cast<int>(interrupt_event), &count, sizeof count));
+  if (count > 1) return true;
+  pollfd polled{static_cast<int>(interrupt_event), POLLIN, 0};
+  while (::poll(&polled, 1, static_cast<int>(kSecondPress.count())) < 0 && errno == EINTR && !interrupted()) {
+  }
+  return interrupted();
+}
+
+}  // namespace runner::cli

@@ -1,0 +1,39 @@
+// Following a run's log to its end, over lost connections and dying daemons, and stopping at Ctrl-C.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "runner/cli/session.hpp"
+#include "runner/os/fd.hpp"
+
+namespace runner::cli {
+
+struct FollowedLog {
+  std::string run;
+  std::string file;         // empty: the standard log
+  std::int64_t offset = 0;  // bytes to skip
+  int output = 1;           // descriptor
+};
+
+// Writes the log's bytes as they arrive, at once, and returns when the run is final and its log complete. A daemon that
+// dies is found again and asked from the byte that was printed last: nothing is lost or repeated. Throws
+// http::Interrupted while an InterruptGuard is active and Ctrl-C was pressed, OutputClosed when nobody reads any more.
+void follow_log(Session& session, FollowedLog log);
+
+// While it lives, Ctrl-C interrupts the session's waiting instead of ending the program.
+class InterruptGuard {
+ public:
+  explicit InterruptGuard(Session& session);
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+  // After the first Ctrl-C: whether another one comes within 2 s.
+  bool pressed_again();
+
+ private:
+  Session& session_;
+};
+
+}  // namespace runner::cli

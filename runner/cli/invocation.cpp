@@ -1,0 +1,157 @@
+#include "runner/cli/invocation.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "runner/cli/arguments.hpp"
+#include "runner/core/error.hpp"
+
+namespace runner::cli {
+namespace {
+
+struct CommandRow {
+  std::string_view name;  // one word, or group and word
+  CommandId id;
+  std::string_view description;
+  bool alias = false;  // left out of --help
+};
+
+constexpr std::array kCommands{
+    CommandRow{"submit", CommandId::kSubmit, "Snapshot the source directory, run a script of it, follow its log"},
+    CommandRow{"ls", CommandId::kList, "List runs, newest first (also: run list)"},
+    CommandRow{"show", CommandId::kShow, "Everything about a run"},
+    CommandRow{"logs", CommandId::kLogs, "Print the log of a run, or follow it"},
+    CommandRow{"wait", CommandId::kWait, "Wait for runs to end; exits with the first non-zero exit code"},
+    CommandRow{"cancel", CommandId::kCancel, "Stop runs"},
+    CommandRow{"run submit-script", CommandId::kSubmit, "The same as submit", true},
+    CommandRow{"run submit", CommandId::kSubmit, "The same as submit", true},
+    CommandRow{"run list", CommandId::kList, "List runs, newest first", true},
+    CommandRow{"run show", CommandId::kShow, "Everything about a run", true},
+    CommandRow{"run logs", CommandId::kLogs, "Print the log of a run, or follow it", true},
+    CommandRow{"run monitor-logs", CommandId::kLogs, "Print the log of a run, or follow it", true},
+    CommandRow{"run wait", CommandId::kWait, "Wait for runs to end; exits with the first non-zero exit code", true},
+    CommandRow{"run cancel", CommandId::kCancel, "Stop runs", true},
+    CommandRow{"run files", CommandId::kFiles, "List the files a run left behind"},
+    CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
+    CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},
+    CommandRow{"run children", CommandId::kChildren, "List the child runs of a run"},
+    CommandRow{"experiment list", CommandId::kExperimentList, "List experiments"},
+    CommandRow{"daemon start", CommandId::kDaemonStart, "Start the daemon if none runs"},
+    CommandRow{"daemon stop", CommandId::kDaemonStop, "Stop the daemon; live runs go on"},
+    CommandRow{"daemon status", CommandId::kDaemonStatus, "Which daemon runs; exits with 3 if none does"},
+    CommandRow{"daemon logs", CommandId::kDaemonLogs, "Print the daemon's own log"},
+    CommandRow{"doctor", CommandId::kDoctor, "What works on this machine and why not"},
+};
+
+std::string usage() {
+  std::string text =
+      "runner: run scripts reproducibly on this machine\n\n"
+      "usage: runner [GLOBAL OPTIONS] COMMAND [OPTIONS]\n\n";
+  for (const CommandRow& row : kCommands) {
+    if (row.alias) continue;
+    std::string line = "  " + std::string(row.name);
+    line.resize(std::max<std::size_t>(line.size() + 1, 20), ' ');
+    text.append(line).append(row.description).append("\n");
+  }
+  return text +
+         "\n'runner COMMAND --help' lists a command's options. The first group also answers to 'runner run …'.\n\n"
+         "global options, before or after the command:\n"
+         "  --json              one JSON object on standard output\n"
+         "  --home DIR          the data directory (RUNNER_HOME, else ~/.local/share/runner)\n"
+         "  --socket PATH       the daemon's socket (RUNNER_SOCKET, else DIR/control.sock)\n"
+         "  --no-autostart      do not start the daemon\n"
+         "  --version           print the version\n";
+}
+
+// Takes the option at `at` if it is a global one; false: it is not. With a value it moves `at` onto the value.
+bool take_global(std::span<const std::string> arguments, std::size_t& at, GlobalOptions& global) {
+  const std::string_view word = arguments[at];
+  if (word == "--json") return global.json = true;
+  if (word == "--no-autostart") return global.no_autostart = true;
+  for (const auto& [option, target] :
+       {std::pair{std::string_view("--home"), &global.home}, {"--socket", &global.socket}}) {
+    if (word == option) {
+      if (at + 1 == arguments.size()) throw Error(ErrorCode::kInvalid, std::string(option) + ": a value is missing");
+      *target = arguments[++at];
+      return true;
+    }
+    if (word.size() > option.size() && word.starts_with(option) && word[option.size()] == '=') {
+      *target = word.substr(option.size() + 1);
+      return true;
+    }
+  }
+  return false;
+}
+
+Error unknown_command(std::string_view name) {
+  std::array<std::string_view, kCommands.size()> names;
+  std::transform(kCommands.begin(), kCommands.end(), names.begin(), [](const CommandRow& row) { return row.name; });
+  const auto near = nearest(name, names);
+  return Error(
+      ErrorCode::kInvalid, "'" + std::string(name) + "': unknown command",
+      near.empty() ? "'runner --help' lists the commands" : "did you mean 'runner " + std::string(near) + "'?");
+}
+
+bool is_group(std::string_view word) {
+  return std::any_of(kCommands.begin(), kCommands.end(), [word](const CommandRow& row) {
+    return row.name.size() > word.size() && row.name.starts_with(word) && row.name[word.size()] == ' ';
+  });
+}
+
+}  // namespace
+
+std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
+  const auto distance = [word](std::string_view other) {  // Levenshtein, one row
+    std::vector<std::size_t> row(other.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < word.size(); ++i) {
+      std::size_t diagonal = row[0]++;
+      for (std::size_t j = 0; j < other.size(); ++j) {
+        const std::size_t replaced = diagonal + (word[i] == other[j] ? 0 : 1);
+        diagonal = row[j + 1];
+        row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replaced});
+      }
+    }
+    return row.back();
+  };
+  // A third of the word may be wrong: "lst" is list, "frobnicate" is nothing we have.
+  std::size_t best = std::max<std::size_t>(word.size() / 3, 1) + 1;
+  std::string_view found;
+  for (const std::string_view candidate : candidates) {
+    const std::size_t d = distance(candidate);
+    if (d >= best) continue;
+    best = d;
+    found = candidate;
+  }
+  return found;
+}
+
+Command parse_invocation(std::span<const std::string> arguments, GlobalOptions& global) {
+  std::string name;
+  std::size_t at = 0;
+  for (; at < arguments.size(); ++at) {
+    const std::string& word = arguments[at];
+    if (word == "--version" && name.empty()) return VersionOptions{};
+    if ((word == "--help" || word == "-h")) return HelpOptions{usage()};
+    if (take_global(arguments, at, global)) continue;
+    if (word.starts_with('-')) {
+      constexpr std::array<std::string_view, 6> kGlobal{"--json",         "--home",    "--socket",
+                                                        "--no-autostart", "--version", "--help"};
+      const auto near = nearest(word, kGlobal);
+      throw Error(ErrorCode::kInvalid, "'" + word + "': unknown global option",
+                  near.empty() ? "'runner --help' lists them" : "did you mean '" + std::string(near) + "'?");
+    }
+    name += (name.empty() ? "" : " ") + word;
+    if (!is_group(name)) break;
+  }
+  if (name.empty()) throw Error(ErrorCode::kInvalid, "no command", "'runner --help' lists the commands");
+  if (is_group(name))
+    throw Error(ErrorCode::kInvalid, "'" + name + "': a command must follow", "'runner --help' lists the commands");
+  const auto row =
+      std::find_if(kCommands.begin(), kCommands.end(), [&](const CommandRow& r) { return r.name == name; });
+  if (row == kCommands.end()) throw unknown_command(name);
+  return parse_arguments(row->id, name, std::string(row->description), arguments.subspan(at + 1), global);
+}
+
+}  // namespace runner::cli

@@ -1,0 +1,95 @@
+// The plain lists: files, metrics, experiments, doctor. One request, one table.
+#include <nlohmann/json.hpp>
+
+#include "runner/cli/commands.hpp"
+#include "runner/cli/document.hpp"
+#include "runner/cli/table.hpp"
+#include "runner/cli/terminal.hpp"
+
+namespace runner::cli {
+namespace {
+
+// Prints the answer as it is, or the rows that `row` makes of its items.
+template <class Row>
+int print_list(Session& session, const std::string& target, Table table, const Row& row, const char* none) {
+  const std::string answer = session.get(target);
+  if (session.json()) {
+    print(answer + "\n");
+    return 0;
+  }
+  const Json document = parse_document(answer);
+  for (const Json& item : member(document, "items")) table.add(row(item));
+  if (table.empty()) {
+    print_error(std::string("runner: ") + none + "\n");
+    return 0;
+  }
+  print(table.text(terminal_width()));
+  return 0;
+}
+
+}  // namespace
+
+int run(Session& session, const FilesOptions& options) {
+  const std::string query = options.prefix ? "?prefix=" + http::percent_encode(*options.prefix) : "";
+  Table table({{.title = "NAME"}, {.title = "SIZE", .right = true}, {.title = "SHA256", .least = 12}});
+  const auto row = [](const Json& file) -> std::vector<Cell> {
+    const auto bytes = static_cast<std::int64_t>(number_at(file, "bytes").value_or(0));
+    return {{text_at(file, "name")}, {format_size(bytes)}, {text_at(file, "sha256"), Colour::kDim}};
+  };
+  return print_list(session, run_target(options.run, "/files" + query), std::move(table), row, "no files");
+}
+
+int run(Session& session, const MetricsOptions& options) {
+  if (options.name) {
+    Table table({{.title = "STEP", .right = true}, {.title = "VALUE", .right = true}, {.title = "TIME"}});
+    const auto row = [](const Json& point) -> std::vector<Cell> {
+      return {{scalar_text(member(point, "step"))},
+              {scalar_text(member(point, "value"))},
+              {text_at(point, "timeUtc"), Colour::kDim}};
+    };
+    return print_list(session, run_target(options.run, "/metrics?name=" + http::percent_encode(*options.name)),
+                      std::move(table), row, "no points");
+  }
+  Table table({{.title = "METRIC", .least = 10},
+               {.title = "COUNT", .right = true},
+               {.title = "LAST", .right = true, .least = 10},
+               {.title = "MIN", .right = true},
+               {.title = "MAX", .right = true}});
+  const auto row = [](const Json& metric) -> std::vector<Cell> {
+    return {{text_at(metric, "name")},
+            {scalar_text(member(metric, "count"))},
+            {scalar_text(member(metric, "last"))},
+            {scalar_text(member(metric, "min"))},
+            {scalar_text(member(metric, "max"))}};
+  };
+  return print_list(session, run_target(options.run, "/metrics"), std::move(table), row, "no metrics");
+}
+
+int run(Session& session, const ExperimentListOptions&) {
+  const auto row = [](const Json& experiment) -> std::vector<Cell> { return {{text_at(experiment, "name")}}; };
+  return print_list(session, "/v1/experiments", Table({{.title = "EXPERIMENT"}}), row, "no experiments");
+}
+
+int run(Session& session, const DoctorOptions&) {
+  const std::string answer = session.get("/v1/doctor");
+  if (session.json()) {
+    print(answer + "\n");
+    return 0;
+  }
+  std::string text;
+  const Json document = parse_document(answer);
+  for (const Json& check : member(document, "items")) {
+    const Json& works = member(check, "works");
+    const bool good = works.is_boolean() && works.get<bool>();
+    text += (good ? coloured("yes", Colour::kGreen) : coloured("no ", Colour::kRed)) + "  " +
+            printable(text_at(check, "name"));
+    if (const auto detail = text_at(check, "detail"); !detail.empty()) text += ": " + printable(detail);
+    text += "\n";
+    if (const auto remedy = text_at(check, "remedy"); !good && !remedy.empty())
+      text += "     hint: " + printable(remedy) + "\n";
+  }
+  print(text);
+  return 0;
+}
+
+}  // namespace runner::cli

@@ -1,0 +1,93 @@
+// What the user typed, one plain struct a command. Filled by arguments.cpp, carried out by the command's own file.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace runner::cli {
+
+// Options of every command; accepted before and after its name.
+struct GlobalOptions {
+  bool json = false;
+  bool no_autostart = false;
+  std::string home;    // empty: RUNNER_HOME, else the user's data directory
+  std::string socket;  // empty: RUNNER_SOCKET, else control.sock in the home
+};
+
+using KeyValue = std::pair<std::string, std::optional<std::string>>;
+
+struct SubmitOptions {
+  std::optional<std::string> config, experiment, name, source_directory, parent, python, isolation, max_run_duration,
+      grace, cpus, memory, pids, shm_size, network, idempotency_key;
+  std::vector<KeyValue> tags;
+  std::vector<KeyValue> properties;             // value always set
+  std::vector<KeyValue> environment_variables;  // no value: the caller's
+  std::vector<std::string> mounts;
+  std::optional<int> priority;
+  bool detach = false;
+  bool command = false;            // `words` is a command instead of SCRIPT ARGS…
+  std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
+};
+struct ListOptions {
+  std::optional<std::string> experiment, status, parent, since;
+  std::vector<std::string> tags, properties;
+  std::int64_t last = 10;
+  bool all = false;
+  bool children = false;
+};
+struct ShowOptions {
+  std::string run;
+};
+struct LogsOptions {
+  std::string run;
+  std::optional<std::string> file;
+  std::int64_t offset = 0;  // bytes
+  bool follow = false;
+};
+struct WaitOptions {
+  std::vector<std::string> runs;
+};
+struct CancelOptions {
+  std::vector<std::string> runs;
+  std::optional<std::string> reason;
+};
+struct FilesOptions {
+  std::string run;
+  std::optional<std::string> prefix;
+};
+struct DownloadOptions {
+  std::string run;
+  std::vector<std::string> names;  // files or directories of the run; none: everything
+  std::string directory = ".";
+};
+struct MetricsOptions {
+  std::string run;
+  std::optional<std::string> name;
+};
+struct ChildrenOptions {
+  std::string run;
+  bool recursive = false;
+};
+struct ExperimentListOptions {};
+struct DaemonStartOptions {};
+struct DaemonStopOptions {
+  bool cancel_runs = false;
+};
+struct DaemonStatusOptions {};
+struct DaemonLogsOptions {};
+struct DoctorOptions {};
+struct VersionOptions {};
+struct HelpOptions {
+  std::string text;
+};
+
+using Command =
+    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FilesOptions,
+                 DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions, DaemonStartOptions,
+                 DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
+
+}  // namespace runner::cli

@@ -1,0 +1,114 @@
+#include "runner/cli/submission.hpp"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "runner/core/error.hpp"
+
+extern char** environ;
+
+namespace runner::cli {
+namespace {
+
+using nlohmann::json;
+
+// What finds the interpreter as the caller's shell would, and the locale (DESIGN.md: nothing else of the caller's
+// passes).
+bool is_for_the_daemon(std::string_view name) {
+  constexpr std::array<std::string_view, 7> kNames{"PATH", "HOME", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV",
+                                                   "LANG", "TZ"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("PYENV_") ||
+         name.starts_with("LC_");
+}
+
+bool is_utf8(const std::string& text) {
+  try {
+    static_cast<void>(json(text).dump());
+    return true;
+  } catch (const json::exception&) {
+    return false;
+  }
+}
+
+template <class T>
+void set(json& document, const char* key, const std::optional<T>& value) {
+  if (value) document[key] = *value;
+}
+
+json run_variables(const SubmitOptions& options, const Caller& caller) {
+  json variables = json::object();
+  for (const auto& [name, value] : options.environment_variables) {
+    if (value) {
+      variables[name] = *value;
+      continue;
+    }
+    const auto own = caller.variables.find(name);
+    if (own == caller.variables.end())
+      throw Error(ErrorCode::kInvalid, "--env-var " + name + ": it is not set here",
+                  "set it, or give a value: -E " + name + "=…");
+    variables[name] = own->second;
+  }
+  return variables;
+}
+
+}  // namespace
+
+Caller this_caller() {
+  Caller caller{.directory = std::filesystem::current_path(), .variables = {}};
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equals = text.find('=');
+    if (equals != std::string_view::npos && equals > 0)
+      caller.variables.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return caller;
+}
+
+std::string submission_document(const SubmitOptions& options, const Caller& caller) {
+  json document = json::object();
+  if (options.command) {
+    document["command"] = options.words.size() == 1 ? json{"sh", "-c", options.words[0]} : json(options.words);
+  } else if (!options.words.empty()) {
+    document["script"] = options.words[0];
+    // Without any, those of the runconfig count.
+    if (options.words.size() > 1) document["arguments"] = std::vector(options.words.begin() + 1, options.words.end());
+  }
+  const std::filesystem::path source = caller.directory / options.source_directory.value_or("");
+  std::string directory = source.lexically_normal().string();
+  if (directory.size() > 1 && directory.back() == '/') directory.pop_back();
+  document["sourceDirectory"] = directory;
+  document["sourceDirectoryExplicit"] = options.source_directory.has_value();
+  set(document, "config", options.config);
+  set(document, "experiment", options.experiment);
+  set(document, "name", options.name);
+  for (const auto& [key, value] : options.tags) document["tags"][key] = value ? json(*value) : json(nullptr);
+  for (const auto& [key, value] : options.properties) document["properties"][key] = *value;
+  set(document, "parentRunId", options.parent);
+  set(document, "python", options.python);
+  set(document, "isolation", options.isolation);
+  set(document, "maxRunDuration", options.max_run_duration);
+  set(document, "grace", options.grace);
+  set(document, "cpus", options.cpus);
+  set(document, "memory", options.memory);
+  set(document, "pids", options.pids);
+  set(document, "shmSize", options.shm_size);
+  set(document, "network", options.network);
+  if (!options.mounts.empty()) document["mounts"] = options.mounts;
+  if (!options.environment_variables.empty()) document["environmentVariables"] = run_variables(options, caller);
+  set(document, "priority", options.priority);
+  set(document, "idempotencyKey", options.idempotency_key);
+  json variables = json::object();
+  for (const auto& [name, value] : caller.variables)
+    if (is_for_the_daemon(name) && is_utf8(value)) variables[name] = value;
+  document["caller"] = {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
+  try {
+    return document.dump();
+  } catch (const json::exception&) {
+    throw Error(ErrorCode::kInvalid, "submit: a word of the command line is not UTF-8",
+                "rename the file or directory, or pass the bytes through a file");
+  }
+}
+
+}  // namespace runner::cli

@@ -1,0 +1,25 @@
+// The Submission document of POST /v1/runs: what the user typed, as typed (docs/api-notes.md); the daemon judges it.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "runner/cli/options.hpp"
+
+namespace runner::cli {
+
+// The submitting process's surroundings.
+struct Caller {
+  std::filesystem::path directory;               // absolute
+  std::map<std::string, std::string> variables;  // all of them; the ones the daemon needs are picked
+};
+Caller this_caller();
+
+// JSON text. Error(kInvalid) for `-E K` without a K in the environment and for words that are not UTF-8, which JSON
+// cannot say.
+std::string submission_document(const SubmitOptions& options, const Caller& caller);
+
+}  // namespace runner::cli

@@ -1,0 +1,62 @@
+// The hot path: one connection, three requests (submit, log, show), nothing else.
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "runner/cli/commands.hpp"
+#include "runner/cli/document.hpp"
+#include "runner/cli/follow.hpp"
+#include "runner/cli/submission.hpp"
+#include "runner/cli/summary.hpp"
+#include "runner/cli/terminal.hpp"
+
+namespace runner::cli {
+namespace {
+
+constexpr int kInterruptedExit = 130;  // 128 + SIGINT, as if the shell had ended us
+
+void print_notices(const Json& run) {
+  for (const Json& notice : member(run, "notices"))
+    if (notice.is_string()) print_error("runner: warning: " + printable(notice.get<std::string>()) + "\n");
+}
+
+int stop_following(Session& session, InterruptGuard& guard, const std::string& id) {
+  const std::string tail = short_id(id);
+  print_error("\nrunner: run " + id + " goes on; Ctrl-C again within 2 s cancels it ('runner logs -f " + tail +
+              "' follows it)\n");
+  if (!guard.pressed_again()) return kInterruptedExit;
+  session.interrupt_on(-1);
+  session.post(run_target(id, "/cancel"), R"({"reason":"Ctrl-C"})");
+  print_error("runner: run " + id + " is being canceled\n");
+  return kInterruptedExit;
+}
+
+}  // namespace
+
+int run(Session& session, const SubmitOptions& options) {
+  const std::string answer = session.post("/v1/runs", submission_document(options, this_caller()));
+  const Json submitted = parse_document(answer);
+  const std::string id = text_at(submitted, "runId");
+  print_notices(submitted);
+  if (options.detach) {
+    print((session.json() ? answer : id) + "\n");
+    return 0;
+  }
+  print_error(coloured("runner: run " + printable(id), Colour::kDim, Stream::kError) + "\n");
+  InterruptGuard guard(session);
+  std::string ended;
+  try {
+    follow_log(session, {.run = id, .file = {}, .offset = 0, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
+    // The log ends when the run is final; should a daemon disagree, the run is awaited.
+    ended = session.get_patiently(run_target(id));
+    if (!is_final_run(parse_document(ended))) ended = session.get_patiently(run_target(id, "/wait"));
+  } catch (const http::Interrupted&) {
+    return stop_following(session, guard, id);
+  }
+  const Json run = parse_document(ended);
+  if (session.json()) print(ended + "\n");
+  print_error(summary_of(run, Stream::kError));
+  return exit_code_of_run(run);
+}
+
+}  // namespace runner::cli
