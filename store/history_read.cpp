@@ -78,6 +78,14 @@ RunRecord History::get(const std::string& id) const {
   return load_run(*reader, seq_of(*reader, id));
 }
 
+std::optional<RunRecord> History::find_by_key(const std::string& idempotency_key) const {
+  const auto reader = impl_->database.read();
+  const ReadTransaction transaction(*reader);
+  Query query = reader->query("SELECT seq FROM run WHERE idempotency_key = ?", idempotency_key);
+  if (!query.next()) return std::nullopt;
+  return load_run(*reader, query.integer(0));
+}
+
 std::vector<Artifact> History::artifacts(const std::string& id) const {
   const auto reader = impl_->database.read();
   const ReadTransaction transaction(*reader);

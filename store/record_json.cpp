@@ -72,6 +72,7 @@ std::string to_json(const RunDefinition& definition) {
   for (const Mount& mount : definition.mounts)
     json["mounts"].push_back({{"source", mount.source}, {"target", mount.target}, {"writable", mount.writable}});
   if (!definition.environment_variables.empty()) json["environmentVariables"] = definition.environment_variables;
+  if (!definition.caller_variables.empty()) json["callerVariables"] = definition.caller_variables;
   return dump(json, "the run definition");
 }
 
@@ -99,6 +100,7 @@ RunDefinition definition_from_json(std::string_view text) {
       get(mount, "writable", added.writable);
     }
     get(json, "environmentVariables", definition.environment_variables);
+    get(json, "callerVariables", definition.caller_variables);
     return definition;
   });
 }

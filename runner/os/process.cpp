@@ -108,6 +108,10 @@ Child spawn(const SpawnRequest& request) {
     ::posix_spawn_file_actions_adddup2(&actions.value, moved, theirs);
     ::posix_spawn_file_actions_addclose(&actions.value, moved++);
   }
+  // What we were given ourselves without O_CLOEXEC (a shell's redirections) goes no further.
+  int last = 2;
+  for (const auto& [ours, theirs] : request.descriptors) last = std::max(last, theirs);
+  ::posix_spawn_file_actions_addclosefrom_np(&actions.value, last + 1);
   if (!request.directory.empty()) ::posix_spawn_file_actions_addchdir_np(&actions.value, request.directory.c_str());
 
   short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
