@@ -122,6 +122,16 @@ class KilledDaemon(RunnerTest):
         self.assertEqual(len([n for n in os.listdir(self.gate) if n.startswith("once-")]), 5)
         self.home.assert_nothing_left()
 
+    def test_killed_while_it_starts(self):
+        for _ in range(4):
+            first = self.home.background("run", "list")
+            pid = wait_until(self.home.daemon_pid, "a daemon appears")
+            processes.kill_and_wait(pid)
+            first.finish()
+        self.submit_python("print('fine')\n")
+        self.home.assert_nothing_left()
+        self.assertEqual([name for name in os.listdir(self.home.data + "/cache") if name.startswith("trial")], [])
+
     def test_what_nobody_owns_is_removed_at_the_next_start(self):
         self.runs()
         orphan = self.home.data + "/runs/orphan_1_deadbeef"

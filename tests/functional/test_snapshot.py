@@ -37,6 +37,22 @@ class Frozen(RunnerTest):
         self.wait(queued)
         self.assertEqual(self.log(queued), b"still here\n")
 
+    def test_a_first_line_edited_right_after_submit_changes_nothing(self):
+        blocker = self.hold_the_queue()
+        edited = self.detach("job", directory=self.scripted("one"))
+        removed = self.detach("job", directory=self.scripted("two"))
+        self.write("one/job", "#!/bin/false\n")
+        os.remove(self.project + "/two/job")
+        self.open_gate("go")
+        self.wait(blocker)
+        for run in (edited, removed):
+            self.wait(run)
+            self.assertEqual(self.log(run), b"as submitted\n")
+
+    def scripted(self, name):
+        self.write(name + "/job", "#!/bin/sh\necho as submitted\n")
+        return self.project + "/" + name
+
 
 class Contents(RunnerTest):
     LIST = """\
