@@ -1,5 +1,5 @@
-// Finding is split from asking: `locate` follows what a shell would do and starts nothing, `executable_behind` asks shims,
-// `InterpreterProbe::resolve` asks the interpreter itself unless the answer is remembered.
+// Finding is split from asking: `locate` follows what a shell would do and starts nothing, `executable_behind` asks
+// shims, `InterpreterProbe::resolve` asks the interpreter itself unless the answer is remembered.
 #include "envs/interpreter.hpp"
 
 #include <fcntl.h>
@@ -75,7 +75,8 @@ Candidate locate(const std::optional<std::string>& python, const Caller& caller)
     if (python->empty()) throw Error(ErrorCode::kInvalid, "--python: empty", kHint);
     if (python->find('/') != std::string::npos)
       return {.named = named, .program = (caller.directory / *python).lexically_normal()};
-    if (const auto found = os::find_program(*python, variable(caller, "PATH"))) return {.named = named, .program = *found};
+    if (const auto found = os::find_program(*python, variable(caller, "PATH")))
+      return {.named = named, .program = *found};
     throw Error(ErrorCode::kInvalid, named + ": no such program on PATH", kHint);
   }
   for (const char* name : {"VIRTUAL_ENV", "CONDA_PREFIX"})
@@ -100,10 +101,11 @@ std::string last_line(const std::string& text) {
   const auto end = text.find_last_not_of(" \t\r\n");
   if (end == std::string::npos) return {};
   const auto begin = text.find_last_of('\n', end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1) + 1);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1,
+                     end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
-os::Captured ask(const Candidate& candidate, os::SpawnRequest request, std::chrono::milliseconds limit) {
+os::Captured ask(const Candidate& candidate, const os::SpawnRequest& request, std::chrono::milliseconds limit) {
   os::Captured captured;
   try {
     captured = os::capture(request, limit);
@@ -127,9 +129,10 @@ fs::path executable_behind(const Candidate& candidate, const Caller& caller, std
   request.arguments = {candidate.program, "-I", "-c", kAskExecutable};
   request.directory = caller.directory;
   for (const auto& [name, value] : caller.variables) request.environment.push_back(name + "=" + value);
-  const fs::path answered = last_line(ask(candidate, std::move(request), limit).out);
+  fs::path answered = last_line(ask(candidate, request, limit).out);
   if (!answered.is_absolute() || ::access(answered.c_str(), X_OK) != 0)
-    throw Error(ErrorCode::kInvalid, candidate.named + ": is no Python (it did not say where its interpreter is)", kHint);
+    throw Error(ErrorCode::kInvalid, candidate.named + ": is no Python (it did not say where its interpreter is)",
+                kHint);
   return answered;
 }
 
@@ -140,15 +143,15 @@ struct Question {
   std::chrono::milliseconds limit;
 };
 
-// Asked in "/" and without PYTHON*: the answer belongs to the interpreter, not to where and how it was called. HOME stays,
-// the user site depends on it.
+// Asked in "/" and without PYTHON*: the answer belongs to the interpreter, not to where and how it was called. HOME
+// stays, the user site depends on it.
 json full_answer(const Question& question) {
   os::SpawnRequest request;
   request.arguments = {question.executable, "-B", "-c", kProbe};
   request.directory = "/";
   for (const auto& [name, value] : question.caller.variables)
     if (!name.starts_with("PYTHON")) request.environment.push_back(name + "=" + value);
-  const auto captured = ask(question.candidate, std::move(request), question.limit);
+  const auto captured = ask(question.candidate, request, question.limit);
   const std::string line = last_line(captured.out);
   if (!line.starts_with(kAnswerMark))
     throw Error(ErrorCode::kInvalid, question.candidate.named + ": is no Python (it ignored a Python program)", kHint);
@@ -168,8 +171,8 @@ void add_distinct(std::vector<std::string>& to, const std::string& path) {
   if (std::find(to.begin(), to.end(), path) == to.end()) to.push_back(path);
 }
 
-// The directories of each link on the way to the real file (a venv's python → the base's → python3.11), unless they lie in
-// a prefix already. Only the directory: its parent may be somebody's home.
+// The directories of each link on the way to the real file (a venv's python → the base's → python3.11), unless they lie
+// in a prefix already. Only the directory: its parent may be somebody's home.
 void add_link_directories(std::vector<std::string>& prefixes, fs::path program) {
   constexpr int kMaxLinks = 40;  // as the kernel
   std::error_code error;
@@ -177,8 +180,8 @@ void add_link_directories(std::vector<std::string>& prefixes, fs::path program) 
     const fs::path directory = program.parent_path();
     // "/bin" of a merged /usr is a link in every sandbox, too.
     const fs::path seen = directory.parent_path() == "/" ? fs::canonical(directory, error) : directory;
-    const bool covered = std::any_of(prefixes.begin(), prefixes.end(),
-                                     [&](const std::string& prefix) { return within(seen, prefix); });
+    const bool covered =
+        std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& prefix) { return within(seen, prefix); });
     if (!covered) add_distinct(prefixes, directory);
     const fs::path target = fs::read_symlink(program, error);
     if (error) return;

@@ -1,5 +1,5 @@
-// An existing Python interpreter: found the way the caller's shell would, asked once what it needs to run, remembered until
-// anything it depends on changes. Any thread.
+// An existing Python interpreter: found the way the caller's shell would, asked once what it needs to run, remembered
+// until anything it depends on changes. Any thread.
 #pragma once
 
 #include <chrono>
@@ -20,8 +20,8 @@ struct Caller {
 };
 
 struct Interpreter {
-  std::string executable;               // sys.executable: absolute, venv links kept
-  std::string version;                  // "3.11.7"
+  std::string executable;  // sys.executable: absolute, venv links kept
+  std::string version;     // "3.11.7"
   // Everything that must be visible beside the search path: sys.prefix, base_prefix, exec_prefix, where they and the
   // executable's links lead, and what editable installs' import hooks point to (files, too); absolute, distinct.
   std::vector<std::string> prefixes;
@@ -31,13 +31,15 @@ struct Interpreter {
 
 class InterpreterProbe {
  public:
-  // `cache` is a directory for remembered answers; it may be deleted at any time. `limit` bounds each question to a program.
+  // `cache` is a directory for remembered answers; it may be deleted at any time. `limit` bounds each question to a
+  // program.
   explicit InterpreterProbe(std::filesystem::path cache, std::chrono::milliseconds limit = std::chrono::seconds(20));
 
-  // `python` as given by the user (a path, relative to `caller.directory`, or a program name); without it the active virtual
-  // environment's, the active conda environment's, else `python3` on the caller's PATH. A shim (a script) is asked anew
-  // every time for sys.executable; a real interpreter starts no process while its answer is remembered.
-  // Errors: kInvalid "--python X: …" when it does not exist, does not start or is no Python; kUnavailable when there is none.
+  // `python` as given by the user (a path, relative to `caller.directory`, or a program name); without it the active
+  // virtual environment's, the active conda environment's, else `python3` on the caller's PATH. A shim (a script) is
+  // asked anew every time for sys.executable; a real interpreter starts no process while its answer is remembered.
+  // Errors: kInvalid "--python X: …" when it does not exist, does not start or is no Python; kUnavailable when there is
+  // none.
   Interpreter resolve(const std::optional<std::string>& python, const Caller& caller) const;
 
  private:

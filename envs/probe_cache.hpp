@@ -1,7 +1,9 @@
-// Remembered answers of interpreters, valid while nothing they depend on has changed. Private to this folder. Any thread.
+// Remembered answers of interpreters, valid while nothing they depend on has changed. Private to this folder. Any
+// thread.
 //
 // File <sha256 of the key>.json, version 1:
-//   {"version": 1, "key": K, "answer": {…}, "watch": [[path, size, mtime ns, inode] | [path], …]}    [path]: must not exist
+//   {"version": 1, "key": K, "answer": {…}, "watch": [[path, size, mtime ns, inode] | [path], …]}    [path]: must not
+//   exist
 #pragma once
 
 #include <filesystem>

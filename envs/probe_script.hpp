@@ -3,7 +3,8 @@
 
 namespace runner::envs {
 
-// A shim (pyenv, asdf, a wrapper) decides by the caller's directory and variables; -I keeps the directory's own modules out.
+// A shim (pyenv, asdf, a wrapper) decides by the caller's directory and variables; -I keeps the directory's own modules
+// out.
 inline constexpr const char* kAskExecutable = "import sys; print(sys.executable)";
 
 // Prints kAnswerMark and one JSON object as its last line (sitecustomize may print before it):

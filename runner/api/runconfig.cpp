@@ -45,7 +45,8 @@ bool holds_nothing(const YAML::Node& node, int depth = 0) {
   constexpr int kMaxDepth = 8;  // aliases could make a loop
   if (is_nothing(node)) return true;
   if (!node.IsMap() || depth > kMaxDepth) return false;
-  return std::all_of(node.begin(), node.end(), [depth](const auto& item) { return holds_nothing(item.second, depth + 1); });
+  return std::all_of(node.begin(), node.end(),
+                     [depth](const auto& item) { return holds_nothing(item.second, depth + 1); });
 }
 
 class Reader {
@@ -70,14 +71,18 @@ class Reader {
   }
 
  private:
-  // --- the tables -----------------------------------------------------------------------------------------------------
+  // --- the tables
+  // -----------------------------------------------------------------------------------------------------
   Table top_level() {
     const std::map<std::string, std::string> pytorch{
         {"communicationBackend", "nccl"}, {"processCount", "null"}, {"nodeCount", "1"}};
     const std::map<std::string, std::string> tensorflow{{"workerCount", "1"}, {"parameterServerCount", "1"}};
     return {
         {"script", [this](const Entry& e) { config_.script = optional_text(e); }},
-        {"arguments", [this](const Entry& e) { if (!e.value.IsNull()) config_.arguments = texts(e); }},
+        {"arguments",
+         [this](const Entry& e) {
+           if (!e.value.IsNull()) config_.arguments = texts(e);
+         }},
         {"command", [this](const Entry& e) { config_.command = command_line(e); }},
         {"maxRunDurationSeconds", [this](const Entry& e) { config_.max_run_duration = seconds(e); }},
         {"environment_variables", [this](const Entry& e) { add_variables(e, config_.environment_variables); }},
@@ -96,12 +101,13 @@ class Reader {
         {"tensorFlow", distributed(tensorflow)},
         {"data", nothing_in_it("datasets are not supported: name files with --mount SRC:DST")},
         {"dataReferences", nothing_in_it("datastores are not supported: name files with --mount SRC:DST")},
-        {"outputData", nothing_in_it("datastores are not supported: write to outputs/, or name a directory with --mount SRC:DST:rw")},
+        {"outputData",
+         nothing_in_it("datastores are not supported: write to outputs/, or name a directory with --mount SRC:DST:rw")},
         {"sourceDirectoryDataStore", nothing_in_it("datastores are not supported")},
-        {"spark", ignored()},        // counts with framework: PySpark
-        {"amlcompute", ignored()},   // counts with target: amlcompute
+        {"spark", ignored()},       // counts with framework: PySpark
+        {"amlcompute", ignored()},  // counts with target: amlcompute
         {"amlCompute", ignored()},
-        {"hdi", ignored()},          // counts with an HDInsight target
+        {"hdi", ignored()},  // counts with an HDInsight target
         {"autoPrepareEnvironment", ignored()},
     };
   }
@@ -137,8 +143,8 @@ class Reader {
                    if (!e.value.IsNull() && boolean(e))
                      throw refused(e, "Docker is not supported yet: leave it out, the run is isolated in the sandbox");
                  }}};
-    for (const char* key : {"baseImage", "baseDockerfile", "baseImageRegistry", "baseImagePlatform", "sharedVolumes", "shmSize",
-                            "arguments", "preparation", "gpuSupport", "platform", "buildContext"})
+    for (const char* key : {"baseImage", "baseDockerfile", "baseImageRegistry", "baseImagePlatform", "sharedVolumes",
+                            "shmSize", "arguments", "preparation", "gpuSupport", "platform", "buildContext"})
       table.emplace(key, ignored());
     return table;
   }
@@ -146,7 +152,8 @@ class Reader {
   Table history() {
     const auto always = [this](const char* why) {
       return [this, why](const Entry& e) {
-        if (!e.value.IsNull() && !boolean(e)) warn(e.line, "'" + e.path + ": " + e.value.Scalar() + "' has no effect: " + why);
+        if (!e.value.IsNull() && !boolean(e))
+          warn(e.line, "'" + e.path + ": " + e.value.Scalar() + "' has no effect: " + why);
       };
     };
     return {{"outputCollection", always("outputs are always collected")},
@@ -154,12 +161,13 @@ class Reader {
             {"directoriesToWatch", ignored()}};
   }
 
-  // --- what is done with a value --------------------------------------------------------------------------------------
+  // --- what is done with a value
+  // --------------------------------------------------------------------------------------
   static Take ignored() {
     return [](const Entry&) {};
   }
 
-  Take only(std::vector<std::string> accepted, std::string supported) {
+  Take only(const std::vector<std::string>& accepted, const std::string& supported) {
     return [this, accepted, supported](const Entry& e) {
       if (is_nothing(e.value)) return;
       const std::string value = text(e);
@@ -168,13 +176,13 @@ class Reader {
     };
   }
 
-  Take nothing_in_it(std::string supported) {
+  Take nothing_in_it(const std::string& supported) {
     return [this, supported](const Entry& e) {
       if (!holds_nothing(e.value)) throw refused(e, supported);
     };
   }
 
-  Take distributed(std::map<std::string, std::string> defaults) {
+  Take distributed(const std::map<std::string, std::string>& defaults) {
     return [this, defaults](const Entry& e) {
       Table table;
       for (const auto& [key, value] : defaults)
@@ -202,7 +210,8 @@ class Reader {
     }
   }
 
-  // --- values ---------------------------------------------------------------------------------------------------------
+  // --- values
+  // ---------------------------------------------------------------------------------------------------------
   std::string text(const Entry& e) const {
     if (!e.value.IsScalar()) throw wrong(e, "text or a number");
     return e.value.Scalar();  // as written: 1e-3 stays 1e-3
@@ -216,7 +225,8 @@ class Reader {
     if (!e.value.IsSequence()) throw wrong(e, "a list");
     std::vector<std::string> items;
     for (const YAML::Node& item : e.value)
-      items.push_back(text({.path = e.path + "[" + std::to_string(items.size()) + "]", .line = item.Mark().line + 1, .value = item}));
+      items.push_back(text(
+          {.path = e.path + "[" + std::to_string(items.size()) + "]", .line = item.Mark().line + 1, .value = item}));
     return items;
   }
 
@@ -263,7 +273,8 @@ class Reader {
   void refuse_curated(const Entry& e) const {
     const std::string name = folded(optional_text(e).value_or(""));
     if (name.starts_with("azureml") || name.starts_with("microsoft"))
-      throw refused(e, "curated environments are not supported: name an interpreter with environment.python.interpreterPath");
+      throw refused(
+          e, "curated environments are not supported: name an interpreter with environment.python.interpreterPath");
   }
 
   // Refused only at the end: with userManagedDependencies: true nothing is built, and that key may come later.
@@ -273,12 +284,14 @@ class Reader {
 
   void refuse_conda_files() const {
     if (!conda_ || user_managed_) return;
-    throw refused(*conda_,
-                  "conda environments are not built yet: set userManagedDependencies: true and interpreterPath to a Python "
-                  "that has the packages");
+    throw refused(
+        *conda_,
+        "conda environments are not built yet: set userManagedDependencies: true and interpreterPath to a Python "
+        "that has the packages");
   }
 
-  // --- messages -------------------------------------------------------------------------------------------------------
+  // --- messages
+  // -------------------------------------------------------------------------------------------------------
   std::string at(int line) const { return label_ + ":" + std::to_string(line) + ": "; }
   void warn(int line, const std::string& message) { config_.warnings.push_back(at(line) + message); }
 

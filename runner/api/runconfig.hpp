@@ -2,9 +2,11 @@
 //
 // What a file says is taken, refused or reported, never dropped in silence:
 //   - a key this version acts on is read;
-//   - a known key that cannot be honoured (a cloud target, a conda file, Docker, several nodes) is an error, unless its value is
+//   - a known key that cannot be honoured (a cloud target, a conda file, Docker, several nodes) is an error, unless its
+//   value is
 //     the documented default, which generated files spell out in full;
-//   - a known key without effect here (amlcompute, hdi, spark settings, which count only with targets and frameworks that are
+//   - a known key without effect here (amlcompute, hdi, spark settings, which count only with targets and frameworks
+//   that are
 //     refused) is accepted;
 //   - an unknown key is a warning naming file and line.
 #pragma once
@@ -20,21 +22,25 @@
 namespace runner::api {
 
 struct Runconfig {
-  std::filesystem::path file;                          // where it was found
-  std::optional<std::string> script;                   // relative to the source directory
-  std::optional<std::vector<std::string>> arguments;   // of the script
-  std::optional<std::vector<std::string>> command;     // exact argument vector; a command line became sh -c LINE
+  std::filesystem::path file;                         // where it was found
+  std::optional<std::string> script;                  // relative to the source directory
+  std::optional<std::vector<std::string>> arguments;  // of the script
+  std::optional<std::vector<std::string>> command;    // exact argument vector; a command line became sh -c LINE
   std::optional<std::chrono::milliseconds> max_run_duration;
-  std::optional<std::string> interpreter_path;         // absent for Azure's default, "python"; a relative path is made absolute
-  std::map<std::string, std::string> environment_variables;  // of the run; win over those of the environment, merged here
-  std::vector<std::string> warnings;                   // ".runner/x.runconfig:3: unknown key 'foo'"
+  std::optional<std::string>
+      interpreter_path;  // absent for Azure's default, "python"; a relative path is made absolute
+  std::map<std::string, std::string>
+      environment_variables;          // of the run; win over those of the environment, merged here
+  std::vector<std::string> warnings;  // ".runner/x.runconfig:3: unknown key 'foo'"
 };
 
-// Looks for `.runner/NAME.runconfig`, `.runner/NAME`, the same in `.azureml/`, then NAME as a path relative to the source
-// directory or absolute. Error(kInvalid) naming file, line and key; if there is no such file, with the names there are.
+// Looks for `.runner/NAME.runconfig`, `.runner/NAME`, the same in `.azureml/`, then NAME as a path relative to the
+// source directory or absolute. Error(kInvalid) naming file, line and key; if there is no such file, with the names
+// there are.
 Runconfig load_runconfig(const std::filesystem::path& source_directory, const std::string& name);
 
 // The grammar alone. `label` stands for the file in messages.
-Runconfig parse_runconfig(std::string_view text, const std::string& label, const std::filesystem::path& source_directory);
+Runconfig parse_runconfig(std::string_view text, const std::string& label,
+                          const std::filesystem::path& source_directory);
 
 }  // namespace runner::api

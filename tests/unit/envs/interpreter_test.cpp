@@ -1,5 +1,5 @@
-// Real interpreters, real shims, a real disk. "Starts no process" is checked with a virtual environment whose Python leaves
-// its process id whenever it starts (a wrapper around it would be a shim, which is asked every time).
+// Real interpreters, real shims, a real disk. "Starts no process" is checked with a virtual environment whose Python
+// leaves its process id whenever it starts (a wrapper around it would be a shim, which is asked every time).
 #include "envs/interpreter.hpp"
 
 #include <sys/stat.h>
@@ -62,8 +62,8 @@ std::string make_venv(const fs::path& root, const std::string& version) {
   return site;
 }
 
-// The stamps' clock moves in ticks; a file that changed while its interpreter was asked is not remembered. Tests that are
-// about remembering date their files back instead of waiting.
+// The stamps' clock moves in ticks; a file that changed while its interpreter was asked is not remembered. Tests that
+// are about remembering date their files back instead of waiting.
 void make_old(const fs::path& root) {
   const auto past = fs::file_time_type::clock::now() - std::chrono::hours(1);
   for (const auto& entry : fs::recursive_directory_iterator(root))
@@ -106,7 +106,8 @@ std::size_t starts_in(const fs::path& file) {
 fs::path counting_venv(const World& world, const fs::path& count) {
   const fs::path root = world.directory.path / "counting";
   const fs::path site = make_venv(root, world.version());
-  write(site / "count.pth", "import os; open('" + count.string() + "', 'a').write(str(os.getpid()) + '\\n'); print('noise')\n");
+  write(site / "count.pth",
+        "import os; open('" + count.string() + "', 'a').write(str(os.getpid()) + '\\n'); print('noise')\n");
   make_old(root);
   return root;
 }
@@ -187,7 +188,8 @@ TEST_CASE("PYTHON variables and the caller's directory do not leak into the answ
 TEST_CASE("the user site and what .pth files add are on the search path") {
   World world;
   const std::string version = world.version();
-  const fs::path site = world.home / ".local/lib" / ("python" + version.substr(0, version.rfind('.'))) / "site-packages";
+  const fs::path site =
+      world.home / ".local/lib" / ("python" + version.substr(0, version.rfind('.'))) / "site-packages";
   const fs::path project = world.directory.path / "project";
   fs::create_directories(project / "src");
   write(site / "project.pth", (project / "src").string() + "\n");
@@ -199,8 +201,8 @@ TEST_CASE("the user site and what .pth files add are on the search path") {
   }
   SECTION("an editable install by import hook") {
     write(project / "src" / "demo" / "__init__.py", "");
-    write(site / "__editable___demo_finder.py",
-          "MAPPING = {'demo': '" + (project / "src" / "demo").string() + "', 'gone': '/nowhere/gone'}\nNAMESPACES = {}\n");
+    write(site / "__editable___demo_finder.py", "MAPPING = {'demo': '" + (project / "src" / "demo").string() +
+                                                    "', 'gone': '/nowhere/gone'}\nNAMESPACES = {}\n");
     write(site / "__editable__.demo.pth", "import __editable___demo_finder\n");
     const Interpreter python = world.probe.resolve(kSystemPython, world.caller);
     CHECK(contains(python.prefixes, project / "src" / "demo"));
@@ -216,8 +218,9 @@ TEST_CASE("the user site and what .pth files add are on the search path") {
 TEST_CASE("a shim is asked where it leads, in the caller's directory and with the caller's variables") {
   World world;
   const fs::path shim = world.directory.path / "shims" / "python3";
-  write_program(shim, "#!/bin/sh\necho a version manager says hello\n[ \"$CHOICE\" = \"$(cat choice)\" ] || exit 9\n"
-                      "exec /usr/bin/python3 \"$@\"\n");
+  write_program(shim,
+                "#!/bin/sh\necho a version manager says hello\n[ \"$CHOICE\" = \"$(cat choice)\" ] || exit 9\n"
+                "exec /usr/bin/python3 \"$@\"\n");
   write(world.directory.path / "choice", "this\n");
   world.caller.variables["PATH"] = shim.parent_path().string() + ":/usr/bin:/bin";
   world.caller.variables["CHOICE"] = "this";
@@ -343,7 +346,8 @@ TEST_CASE("a file that changed while its interpreter was asked is not trusted") 
   const fs::path root = counting_venv(world, count);
   fs::last_write_time(root / "pyvenv.cfg", fs::file_time_type::clock::now() + std::chrono::milliseconds(5));
   world.probe.resolve((root / "bin" / "python").string(), world.caller);
-  CHECK(fs::directory_iterator(world.cache) != fs::directory_iterator());  // of the system's Python, asked for its version
+  CHECK(fs::directory_iterator(world.cache) !=
+        fs::directory_iterator());  // of the system's Python, asked for its version
   CHECK(std::distance(fs::directory_iterator(world.cache), fs::directory_iterator()) == 1);
 }
 

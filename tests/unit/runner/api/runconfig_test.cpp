@@ -149,7 +149,8 @@ environment:
 }
 
 TEST_CASE("JSON is YAML") {
-  const Runconfig config = parse("{\"script\": \"train.py\",\n \"arguments\": [\"-n\", 3],\n \"maxRunDurationSeconds\": 1.5}");
+  const Runconfig config =
+      parse("{\"script\": \"train.py\",\n \"arguments\": [\"-n\", 3],\n \"maxRunDurationSeconds\": 1.5}");
   CHECK(config.arguments == Texts{"-n", "3"});
   CHECK(config.max_run_duration == std::chrono::milliseconds(1500));
 }
@@ -172,8 +173,10 @@ environment:
   CHECK(config.environment_variables ==
         std::map<std::string, std::string>{{"A", "run"}, {"N", "007"}, {"EMPTY", ""}, {"B", "environment"}});
   CHECK(parse("environmentVariables: {A: b}").environment_variables.at("A") == "b");
-  CHECK_THAT(failure("environment_variables: [A]").message(), Contains("'environment_variables' must be names and values"));
-  CHECK_THAT(failure("environment_variables:\n  A: [1]").message(), Contains("x.runconfig:2: 'environment_variables.A'"));
+  CHECK_THAT(failure("environment_variables: [A]").message(),
+             Contains("'environment_variables' must be names and values"));
+  CHECK_THAT(failure("environment_variables:\n  A: [1]").message(),
+             Contains("x.runconfig:2: 'environment_variables.A'"));
 }
 
 TEST_CASE("a command is a shell line or an exact argument vector, and excludes a script") {
@@ -220,8 +223,10 @@ TEST_CASE("what cannot be honoured is an error with file, line, key and what is 
       {"\ndocker: {useDocker: true}", "x.runconfig:2: 'docker.useDocker: true'"},
       {"\nenvironment: {docker: {enabled: true}}", "x.runconfig:2: 'environment.docker.enabled: true'"},
       {"\nenvironment: {name: AzureML-Minimal}", "x.runconfig:2: 'environment.name: AzureML-Minimal'"},
-      {"\nenvironment:\n  python: {condaDependenciesFile: c.yml}", "x.runconfig:3: 'environment.python.condaDependenciesFile: c.yml'"},
-      {"\nenvironment: {python: {condaDependencies: {dependencies: [numpy]}}}", "'environment.python.condaDependencies'"},
+      {"\nenvironment:\n  python: {condaDependenciesFile: c.yml}",
+       "x.runconfig:3: 'environment.python.condaDependenciesFile: c.yml'"},
+      {"\nenvironment: {python: {condaDependencies: {dependencies: [numpy]}}}",
+       "'environment.python.condaDependencies'"},
       {"\nenvironment: {databricks: {pypiLibraries: [x]}}", "'environment.databricks'"},
   }));
   const Error error = failure(text);
@@ -244,7 +249,8 @@ TEST_CASE("a wrong type is an error with line and key") {
   CHECK_THAT(failure("- a").message(), Contains("x.runconfig:1: must hold keys and values"));
   CHECK_THAT(failure("script: a\nscript: b").message(), Contains("x.runconfig:2: 'script' is given twice"));
   for (const char* value : {"-1", "0", "soon", "[1]", ".inf", ".nan", "1e12"})
-    CHECK_THAT(failure(std::string("maxRunDurationSeconds: ") + value).message(), Contains("number of seconds above 0"));
+    CHECK_THAT(failure(std::string("maxRunDurationSeconds: ") + value).message(),
+               Contains("number of seconds above 0"));
 }
 
 TEST_CASE("malformed YAML is an error with line and column") {

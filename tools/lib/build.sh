@@ -1,0 +1,28 @@
+# Where and how to build. Sourced by tools/quickstart and tools/test; wants `root`, the source tree.
+# shellcheck shell=bash
+
+# Outside the source tree, one per source tree.
+build_root() {
+  local name
+  name=$(printf '%s' "${root:?}" | sha256sum | cut -c 1-12)
+  printf '%s\n' "${RUNNER_BUILD_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/runner-build/$name}"
+}
+
+# Warnings are errors in CI and with the compiler CI uses; elsewhere a new compiler's warning must not stop a newcomer. (Not
+# different between the two scripts: that would build everything twice.)
+warnings_are_errors() {
+  if [ "${RUNNER_STRICT:-}" = 1 ] || [ "$(c++ -dumpversion)" = 12 ]; then echo ON; else echo OFF; fi
+}
+
+# configure_and_build TITLE DIRECTORY TARGETS -- CMAKE_OPTIONS...
+configure_and_build() {
+  local title=$1 directory=$2 targets=()
+  shift 2
+  while [ "$1" != -- ]; do
+    targets+=("$1")
+    shift
+  done
+  shift
+  step "Configuring ($title)" "$directory.configure.log" cmake -S "$root" -B "$directory" -G Ninja "$@"
+  step "Building ($title)" "$directory.build.log" cmake --build "$directory" --target "${targets[@]}"
+}

@@ -1,0 +1,49 @@
+# What must be installed, as Debian packages (docs/dependencies.md says why). Sourced by tools/quickstart and tools/test.
+# shellcheck shell=bash disable=SC2034
+
+# To build. Catch2 is here because configuring covers the tests, too.
+build_packages=(
+  g++ libc6-dev make cmake ninja-build ccache pkg-config
+  libboost-dev libcli11-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev libyaml-cpp-dev
+  libzstd-dev nlohmann-json3-dev catch2
+)
+# To run, the sample included.
+run_packages=(git crun python3 python3-matplotlib python3-sklearn)
+# To test: the second OCI runtime, an ordinary user's tools, the lints.
+test_packages=(
+  runc bubblewrap golang-github-containers-common
+  acl curl jq procps python3-venv sqlite3 sudo util-linux
+  clang-format clang-tidy shellcheck
+)
+
+# Prints those of the packages that are not installed.
+missing_packages() {
+  local installed package
+  installed=$(dpkg-query -W -f='${db:Status-Abbrev} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^ii *//p') || true
+  for package in "$@"; do
+    if ! grep -qxF "$package" <<<"$installed"; then printf '%s\n' "$package"; fi
+  done
+}
+
+# install_packages LOG PACKAGES...: nothing but a quick look when all are there.
+install_packages() {
+  local log=$1 missing as_root=()
+  shift
+  if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    say "==> This is no Debian: nothing is installed. Needed, by Debian's names: $*"
+    return
+  fi
+  mapfile -t missing < <(missing_packages "$@")
+  if [ ${#missing[@]} -eq 0 ]; then return; fi
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "these packages are missing and there is no sudo: ${missing[*]}" \
+      "as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+    # The password is asked for here, where it can be seen, or not at all.
+    if [ -t 0 ]; then sudo -v; else as_root=(sudo -n); fi
+  fi
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  step "Reading the package lists" "$log" "${as_root[@]}" apt-get update
+  step "Installing ${#missing[@]} packages: ${missing[*]}" "$log" \
+    "${as_root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"
+}
