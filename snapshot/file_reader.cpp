@@ -27,20 +27,27 @@ constexpr std::array kWaits{std::chrono::milliseconds(1), std::chrono::milliseco
 
 std::int64_t nanoseconds(const ::timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
 
-// Git's racy-timestamp rule: a file may change again within the tick of its last change and keep its times. So a stamp is
-// trusted later only if the file was at rest for longer than a tick when it was read: 20 ms covers every kernel's clock
-// tick (at most 10 ms), 2 s the file systems that store whole (FAT: even) seconds.
-bool is_settled(const FileStamp& stamp, std::int64_t now) {
-  constexpr std::int64_t kSecond = 1'000'000'000;
-  const std::int64_t newest = std::max(stamp.modified, stamp.changed);
-  const bool coarse = stamp.modified % kSecond == 0 && stamp.changed % kSecond == 0;
-  return newest + (coarse ? 2 * kSecond : kSecond / 50) < now;
+std::int64_t coarse_now() {  // the clock that stamps files: it ticks every 1 to 10 ms
+  ::timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return nanoseconds(now);
 }
 
-std::int64_t now_nanoseconds() {
-  ::timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return nanoseconds(now);
+// A file may be written twice in one tick and keep its times: then comparing stamps would miss a change during the reading
+// (git's racy-timestamp rule meets the same). So a file that changed in the current tick is read in the next one. A
+// change time far ahead is another machine's clock: no waiting helps.
+void wait_for_rest(const FileStamp& stamp) {
+  constexpr std::int64_t kTwoTicks = 20'000'000;
+  for (std::int64_t now = coarse_now(); stamp.changed >= now && stamp.changed - now < kTwoTicks; now = coarse_now())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+// Whether a later change is bound to show in the stamp, so that the stat cache may trust it. File systems that store whole
+// seconds (FAT: even ones) tick slowly.
+bool is_settled(const FileStamp& stamp) {
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  const bool whole_seconds = stamp.modified % kSecond == 0 && stamp.changed % kSecond == 0;
+  return stamp.changed + (whole_seconds ? 2 * kSecond : 0) < coarse_now();
 }
 
 std::size_t read_some(int fd, std::span<std::byte> into, const std::string& shown) {
@@ -96,13 +103,14 @@ bool FileReader::read_file(int directory_fd, const std::string& name, const std:
     else if (errno != ENOENT && errno != ELOOP && errno != ENXIO) throw errno_error(errno, "open " + shown);
     return false;
   }
-  const std::int64_t now = now_nanoseconds();
   struct ::stat info {};
   if (::fstat(fd.get(), &info) != 0) throw errno_error(errno, "stat " + shown);
   if (!S_ISREG(info.st_mode)) return false;
+  wait_for_rest(stamp_of(info));
+  if (::fstat(fd.get(), &info) != 0) throw errno_error(errno, "stat " + shown);
   result.stamp = stamp_of(info);
   result.type = type_of(result.stamp);
-  result.settled = is_settled(result.stamp, now);
+  result.settled = is_settled(result.stamp);
   return static_cast<std::size_t>(info.st_size) <= kSmall ? put_small(fd.get(), shown, result)
                                                           : put_large(fd.get(), shown, result);
 }

@@ -13,6 +13,7 @@ class TrackedPaths {
   struct Path {
     std::string path;         // relative to the work tree
     bool repository = false;  // a submodule ("gitlink")
+    std::string folded;       // with core.ignorecase: what is compared
   };
   // Everything below one directory is one stretch of the sorted list.
   struct Range {
@@ -24,7 +25,8 @@ class TrackedPaths {
   enum class Kind { kNone, kFile, kRepository };
 
   TrackedPaths() = default;
-  explicit TrackedPaths(std::vector<Path> paths);  // in any order
+  // In any order. With `ignore_case` a file whose name differs from a tracked one in letter case only is that tracked file.
+  TrackedPaths(std::vector<Path> paths, bool ignore_case);
 
   Range all() const { return {.first = 0, .last = paths_.size(), .offset = 0}; }
   Kind find(const Range& directory, std::string_view name) const;
@@ -32,8 +34,12 @@ class TrackedPaths {
   std::vector<std::string> names(const Range& directory) const;  // of the directory's entries, each once, sorted
 
  private:
-  std::size_t lower_bound(const Range& directory, std::string_view rest) const;
+  std::size_t lower_bound(const Range& directory, std::string_view wanted) const;
+  Kind kind_at(std::size_t at, const Range& directory, std::string_view wanted) const;
+  std::string_view rest(const Path& path, const Range& directory) const;  // of what is compared, below the directory
+
   std::vector<Path> paths_;
+  bool ignore_case_ = false;
 };
 
 }  // namespace runner::snapshot

@@ -110,9 +110,9 @@ void read_index(git_repository* repository, WorkTree& tree) {
   for (std::size_t at = 0; at < count; ++at) {
     const git_index_entry* entry = git_index_get_byindex(index.get(), at);
     if (!std::string_view(entry->path).starts_with(tree.prefix)) continue;
-    paths.push_back({.path = entry->path, .repository = entry->mode == GIT_FILEMODE_COMMIT});
+    paths.push_back({.path = entry->path, .repository = entry->mode == GIT_FILEMODE_COMMIT, .folded = {}});
   }
-  tree.tracked = TrackedPaths(std::move(paths));
+  tree.tracked = TrackedPaths(std::move(paths), tree.ignore_case);
 }
 
 // The work tree whose ".git" stands in `candidate`, if it is one and `directory` lies in it.

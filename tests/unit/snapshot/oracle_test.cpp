@@ -10,7 +10,7 @@
 #include <random>
 #include <set>
 
-#include "runner/os/file.hpp"
+#include "snapshot/wildmatch.hpp"
 #include "support.hpp"
 
 namespace fs = std::filesystem;
@@ -163,6 +163,15 @@ Comparison compare(const Tree& tree) {
   std::sort(comparison.git.begin(), comparison.git.end());
   comparison.git.erase(std::unique(comparison.git.begin(), comparison.git.end()), comparison.git.end());
   comparison.ours = runner::snapshot::list_files({.source = source, .data_directory = {}, .stat_cache = {}});
+  // With core.ignorecase on a file system that tells cases apart, git forgets a "B" beside a tracked "b"; we keep it.
+  if (tree.ignore_case)
+    std::erase_if(comparison.ours, [&](const std::string& path) {
+      const std::string from_root = (tree.source.empty() ? "" : tree.source + "/") + path;
+      return std::none_of(comparison.git.begin(), comparison.git.end(), [&](const std::string& same) { return same == path; }) &&
+             std::any_of(tree.tracked.begin(), tree.tracked.end(), [&](const std::string& tracked) {
+               return runner::snapshot::equal_bytes(tracked, from_root, true);
+             });
+    });
   return comparison;
 }
 

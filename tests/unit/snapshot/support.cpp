@@ -110,7 +110,10 @@ class MemoryBatch : public ContentBatch {
   Stored put_stream(const ReadSome& read) override {
     std::string all;
     std::array<std::byte, 65536> buffer;
-    while (const std::size_t got = read(buffer)) all.append(reinterpret_cast<const char*>(buffer.data()), got);
+    while (const std::size_t got = read(buffer)) {
+      if (all.empty() && store_.during_stream) store_.during_stream();
+      all.append(reinterpret_cast<const char*>(buffer.data()), got);
+    }
     const auto bytes = static_cast<std::int64_t>(all.size());
     return {.hash = store_.put(std::move(all)), .bytes = bytes};
   }

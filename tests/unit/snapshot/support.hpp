@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -56,6 +57,7 @@ class MemoryStore : public ContentWriter, public ContentReader {
   std::size_t count() const { return contents_.size(); }
   int puts = 0;     // since the test set it to 0
   int commits = 0;
+  std::function<void()> during_stream;  // called once a stream, behind its first piece
   bool knows = true;  // whether batches answer `known`
 
  private:
