@@ -18,20 +18,18 @@ Compressor::Compressor() : context_(ZSTD_createCCtx(), ZSTD_freeCCtx) {
   if (!context_) throw Error(ErrorCode::kInternal, "zstd: out of memory");
 }
 
-std::optional<std::size_t> Compressor::compress(std::span<const std::byte> bytes, std::vector<std::byte>& out) {
+std::optional<std::span<const std::byte>> Compressor::compress(std::span<const std::byte> bytes) {
   if (bytes.size() < kSmallestWorth) return std::nullopt;
-  const std::size_t before = out.size();
-  const std::size_t worth = bytes.size() - bytes.size() / 16;
-  out.resize(before + worth);
   // Room for exactly what would pay: zstd gives up early on the rest.
-  const std::size_t size =
-      ZSTD_compressCCtx(context_.get(), out.data() + before, worth, bytes.data(), bytes.size(), kLevel);
-  if (ZSTD_isError(size) != 0) {
-    out.resize(before);
-    return std::nullopt;
+  const std::size_t worth = bytes.size() - bytes.size() / 16;
+  if (capacity_ < worth) {
+    frame_ = std::make_unique_for_overwrite<std::byte[]>(worth);
+    capacity_ = worth;
   }
-  out.resize(before + size);
-  return size;
+  const std::size_t size =
+      ZSTD_compressCCtx(context_.get(), frame_.get(), worth, bytes.data(), bytes.size(), kLevel);
+  if (ZSTD_isError(size) != 0) return std::nullopt;
+  return std::span<const std::byte>(frame_.get(), size);
 }
 
 bool decode(Codec codec, std::span<const std::byte> stored, std::span<std::byte> out) {

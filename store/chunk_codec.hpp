@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <vector>
 
 struct ZSTD_CCtx_s;
 
@@ -13,15 +12,17 @@ namespace runner::store {
 
 enum class Codec { kPlain = 0, kZstd = 1 };  // column chunk.codec
 
-// One thread at a time. Holds about 1 MiB while it lives.
+// One thread at a time. Holds up to 4 MiB while it lives.
 class Compressor {
  public:
   Compressor();
-  // Appends the frame to `out`; nothing, and `out` unchanged, where compression does not pay.
-  std::optional<std::size_t> compress(std::span<const std::byte> bytes, std::vector<std::byte>& out);
+  // The frame, valid until the next call; nothing where compression does not pay.
+  std::optional<std::span<const std::byte>> compress(std::span<const std::byte> bytes);
 
  private:
   std::unique_ptr<ZSTD_CCtx_s, std::size_t (*)(ZSTD_CCtx_s*)> context_;
+  std::unique_ptr<std::byte[]> frame_;
+  std::size_t capacity_ = 0;
 };
 
 // Fills `out` exactly; false if the stored bytes are damaged.

@@ -153,15 +153,16 @@ void Batch::store_at_once(const Hash& hash, std::span<const std::byte> bytes) {
     unclaim(hash);
     return;
   }
-  std::vector<std::byte> compressed;
-  const bool pays = Compressor().compress(bytes, compressed).has_value();
-  const std::span<const std::byte> data = pays ? std::span<const std::byte>(compressed) : bytes;
+  auto compressor = take_compressor();
+  const auto frame = compressor->compress(bytes);
   std::int64_t id = 0;
   database_.write(Sync::kRelaxed, [&](Connection& connection) {
     connection.run("INSERT INTO chunk(codec, size, data) VALUES (?, ?, ?)",
-                   static_cast<int>(pays ? Codec::kZstd : Codec::kPlain), as_signed(bytes.size()), BorrowedBlob{data});
+                   static_cast<int>(frame ? Codec::kZstd : Codec::kPlain), as_signed(bytes.size()),
+                   BorrowedBlob{frame.value_or(bytes)});
     id = connection.last_insert_id();
   });
+  give_back(std::move(compressor));
   {
     const std::lock_guard lock(mutex_);
     wrote_ = true;
@@ -226,7 +227,7 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
     for (const std::size_t i : by_hash)  // in the order of the table: each page is visited once
       is_known[i] = reader->query("SELECT 1 FROM content WHERE hash = ?", lot.items[i].hash).next();
   }
-  Compressor compressor;
+  auto compressor = take_compressor();
   for (std::size_t i = 0; i < lot.items.size(); ++i) {
     const Lot::Item& item = lot.items[i];
     if (is_known[i]) {
@@ -234,15 +235,15 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
       continue;
     }
     Row row{item.hash, as_signed(item.size), Codec::kPlain, item.offset, item.size};
-    const std::size_t offset = prepared.compressed.size();
-    if (const auto size =
-            compressor.compress(std::span(prepared.plain).subspan(item.offset, item.size), prepared.compressed)) {
+    if (const auto frame = compressor->compress(std::span(prepared.plain).subspan(item.offset, item.size))) {
       row.codec = Codec::kZstd;
-      row.offset = offset;
-      row.stored_size = *size;
+      row.offset = prepared.compressed.size();
+      row.stored_size = frame->size();
+      prepared.compressed.insert(prepared.compressed.end(), frame->begin(), frame->end());
     }
     prepared.rows.push_back(row);
   }
+  give_back(std::move(compressor));
   return prepared;
 }
 
@@ -330,6 +331,19 @@ void Batch::commit() {
   contents_.clear();
   parts_.clear();
   claimed_.clear();
+}
+
+std::unique_ptr<Compressor> Batch::take_compressor() {
+  const std::lock_guard lock(mutex_);
+  if (compressors_.empty()) return std::make_unique<Compressor>();
+  auto compressor = std::move(compressors_.back());
+  compressors_.pop_back();
+  return compressor;
+}
+
+void Batch::give_back(std::unique_ptr<Compressor> compressor) {
+  const std::lock_guard lock(mutex_);
+  compressors_.push_back(std::move(compressor));
 }
 
 void Batch::check_failure_locked() const {

@@ -2,8 +2,9 @@
 // gathered into lots, large ones written at once; `content` rows, which make chunks visible, are written with the commit.
 #pragma once
 
-#include <cstdint>
 #include <condition_variable>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <unordered_set>
@@ -73,6 +74,8 @@ class Batch final : public ContentBatch {
   void write_lot(Lot lot);
   void publish_when_many();
   PreparedLot prepare(Lot lot);
+  std::unique_ptr<Compressor> take_compressor();
+  void give_back(std::unique_ptr<Compressor> compressor);
   static void insert(Connection& connection, const PreparedLot& lot, std::vector<Entry>& entries);
   static void publish(Connection& connection, std::vector<Entry>& entries);
   void check_failure_locked() const;
@@ -89,6 +92,7 @@ class Batch final : public ContentBatch {
   std::vector<Entry> chunks_;                     // written, not yet published
   std::vector<Entry> contents_;                   // of several chunks; published last
   std::vector<Part> parts_;
+  std::vector<std::unique_ptr<Compressor>> compressors_;  // idle ones: as many as threads have put at once
   std::optional<Error> failure_;                  // the first; the batch cannot be committed any more
   bool wrote_ = false;
 };

@@ -28,7 +28,7 @@ void apply(Connection& connection, const Schema& schema, const Migration& migrat
 
 }  // namespace
 
-void refuse_foreign(Connection& connection, const Schema& schema) {
+int refuse_foreign(Connection& connection, const Schema& schema) {
   const std::int64_t version = pragma(connection, "PRAGMA user_version");
   const std::int64_t application = pragma(connection, "PRAGMA application_id");
   const std::string file(schema.file);
@@ -39,6 +39,7 @@ void refuse_foreign(Connection& connection, const Schema& schema) {
                 file + " has schema version " + std::to_string(version) + ", this program knows version " +
                     std::to_string(schema.version),
                 "it was written by a newer runner: install that version again, or choose another --home");
+  return static_cast<int>(version);
 }
 
 void migrate(Connection& connection, const Schema& schema) {

@@ -24,8 +24,8 @@ struct Schema {
   std::span<const Migration> steps;    // from version 1 on, ascending; the last one leads to `version`
 };
 
-// Error(kConflict) for a newer schema or a file of another program; nothing has been changed then.
-void refuse_foreign(Connection& connection, const Schema& schema);
+// The file's schema version, 0 if it is empty. Error(kConflict) for a newer one or a file of another program; reads only.
+int refuse_foreign(Connection& connection, const Schema& schema);
 // Creates or migrates, each step in a transaction of its own.
 void migrate(Connection& connection, const Schema& schema);
 

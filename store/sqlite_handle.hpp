@@ -108,7 +108,7 @@ class Connection {
 
   std::int64_t last_insert_id() const;
   bool in_transaction() const;
-  bool checkpoint();      // everything in the WAL into the file, synced, the WAL emptied; false if that was not possible now
+  bool checkpoint();      // copies the WAL into the file and syncs both; false if that failed
   void release_memory();  // drops the page cache
 
  private:
