@@ -144,12 +144,16 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
                                            .init = host.init,
                                            .python_package = host.python_package,
                                            .user_namespace = host.uid != 0,
+                                           .recursive_files = runtime.kind == Runtime::Kind::kRunc,
                                            .shm_bytes = shm_bytes_of(run.limits, host)});
   make_mount_points({}, plan.backing);
   const path root = root_skeleton(host.data.roots(), plan.skeleton);
   os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id));
   const bool crun = runtime.kind == Runtime::Kind::kCrun;
   if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
+  // A cpu cgroup without a limit is not neutral: all processes of the run together would weigh as much as one other.
+  if (!run.limits.cpus) cgroups.directories.erase("cpu");
+  if (!run.limits.pids) cgroups.directories.erase("pids");
   os::publish_file(run.directory.bundle() / "config.json", make_config(run, runtime, host, plan, root, cgroups),
                    os::Durability::kAtomic);
   shim::write_spec(run.directory, {.run_id = run.id,
@@ -158,6 +162,7 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
                                    .user_namespace = crun && host.uid != 0,
                                    .join_cgroups = crun,
                                    .cgroups = std::move(cgroups),
+                                   .warm_cgroups_file = crun ? os::warm_file(base).string() : "",
                                    .limits = {.memory_bytes = run.limits.memory_bytes,
                                               .pids = run.limits.pids,
                                               .cpus = run.limits.cpus},

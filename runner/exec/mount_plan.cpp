@@ -19,6 +19,7 @@ using std::filesystem::path;
 
 // Recursive, so that nothing mounted below stays writable (platform.md, 18).
 const std::vector<std::string> kReadOnlyBind{"rbind", "rro", "nosuid", "nodev"};
+const std::vector<std::string> kReadOnlyFile{"bind", "ro", "nosuid", "nodev"};
 const std::vector<std::string> kWritableBind{"rbind", "rw", "nosuid", "nodev"};
 
 constexpr std::array kTopLevel{"bin", "lib", "lib32", "lib64", "libx32", "sbin"};
@@ -101,11 +102,13 @@ void Planner::add(Entry entry) {
 }
 
 void Planner::add_bind(const std::string& source, const std::string& target, bool writable, const std::string& backing) {
+  const bool file = !is_directory(source);
+  const auto& read_only = file && !context_.recursive_files ? kReadOnlyFile : kReadOnlyBind;
   add({.mount = {.target = normal(target),
                  .type = "bind",
                  .source = source,
-                 .options = writable ? kWritableBind : kReadOnlyBind,
-                 .file = !is_directory(source)},
+                 .options = writable ? kWritableBind : read_only,
+                 .file = file},
        .backing = backing});
 }
 

@@ -41,6 +41,7 @@ struct MountContext {
   std::filesystem::path init;            // runner-init on the host
   std::filesystem::path python_package;  // empty or missing: none
   bool user_namespace = false;           // overlay marks in user.* instead of trusted.*
+  bool recursive_files = false;          // "rro" on single files: crun cannot, rootless runc needs it (platform.md, 2)
   std::int64_t shm_bytes = 0;
 };
 

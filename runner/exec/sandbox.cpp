@@ -27,8 +27,8 @@ std::string variable(const char* name) {
 
 }  // namespace
 
-// Threads: the callers', and one jthread "runtime-trial" that ends when the trial has. `trial_` is written by it once, under
-// the mutex, and constant from then on.
+// Threads: the callers', and one jthread "sandbox" that tries the runtimes and then waits to warm things up. `trial_` is
+// written by it once, under the mutex, and constant from then on.
 class Sandbox::Impl {
  public:
   Impl(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init, std::filesystem::path python_package)
@@ -36,7 +36,11 @@ class Sandbox::Impl {
         shim_(std::move(shim)),
         choice_(variable("RUNNER_OCI_RUNTIME")),
         search_path_(variable("PATH")) {
-    thread_ = std::jthread([this](std::stop_token stop) { find_runtime(stop); });
+    thread_ = std::jthread([this](std::stop_token stop) {
+      ::pthread_setname_np(::pthread_self(), "sandbox");
+      find_runtime(stop);
+      warm_on_demand(stop);
+    });
   }
 
   const TrialResult& trial() const {
@@ -59,9 +63,26 @@ class Sandbox::Impl {
 
   TrialResult try_again() const { return try_runtimes(host_, shim_, choice_, search_path_, true, {}); }
 
+  void expect_run() {
+    const std::lock_guard lock(mutex_);
+    expected_ = true;
+    wanted_.notify_one();
+  }
+
  private:
+  void warm_on_demand(std::stop_token stop) {
+    const std::filesystem::path file = os::warm_file(os::find_cgroup_base());
+    for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        if (!wanted_.wait(lock, stop, [this] { return expected_; })) return;
+        expected_ = false;
+      }
+      os::warm_cgroups(file);
+    }
+  }
+
   void find_runtime(std::stop_token stop) {
-    ::pthread_setname_np(::pthread_self(), "runtime-trial");
     TrialResult result;
     try {
       result = try_runtimes(host_, shim_, choice_, search_path_, false, stop);
@@ -80,6 +101,8 @@ class Sandbox::Impl {
   mutable std::mutex mutex_;
   mutable std::condition_variable found_;
   std::optional<TrialResult> trial_;
+  std::condition_variable_any wanted_;
+  bool expected_ = false;
   std::jthread thread_;  // last: it uses all of the above
 };
 
@@ -109,6 +132,8 @@ void Sandbox::refuse_unenforceable(const RunDefinition& definition) const {
   need(definition.pids.has_value(), "--pids", "pids");
   need(definition.cpus.has_value(), "--cpus", "cpu");
 }
+
+void Sandbox::expect_run() const { impl_->expect_run(); }
 
 void Sandbox::prepare(const SandboxRun& run) const {
   write_bundle(run, impl_->need_runtime(), impl_->host(), os::find_cgroup_base());

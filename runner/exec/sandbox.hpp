@@ -58,6 +58,9 @@ class Sandbox {
   // Error(kUnavailable) naming the limit and the reason if one asked for cannot be enforced on this machine. Before the run exists.
   void refuse_unenforceable(const RunDefinition& definition) const;
 
+  // A run is about to start: warms what the kernel is slow at when it has not been done for a while (os::warm_cgroups, 10 ms),
+  // on a thread of the sandbox's own. Returns at once; any number of calls is fine. Best as soon as a submission comes in.
+  void expect_run() const;
   // Writes the bundle and spec.json. Idempotent: may be repeated after a crash before the claim.
   void prepare(const SandboxRun& run) const;
   // Starts runner-shim for a prepared run. A second shim for one run finds the claim and exits at once, harmlessly.

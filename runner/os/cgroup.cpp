@@ -274,10 +274,21 @@ void make_run_cgroups(const RunCgroups& cgroups, const CgroupLimits& limits) {
   write_limits(cgroups, limits);
 }
 
-std::vector<path> join_files(const RunCgroups& cgroups) {
+void join_run_cgroups(const RunCgroups& cgroups, pid_t pid) {
   std::set<path> unique;
   for (const auto& [controller, directory] : cgroups.directories) unique.insert(directory / "cgroup.procs");
-  return {unique.begin(), unique.end()};
+  for (const path& members : unique) write_control(members, std::to_string(pid));
+}
+
+path warm_file(const CgroupBase& base) {
+  return base.version == 0 || base.hierarchies.empty() ? path() : base.hierarchies.front() / "cgroup.procs";
+}
+
+void warm_cgroups(const path& file) {
+  if (file.empty()) return;
+  const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+  // "0" is the caller, and the caller is in this very cgroup. A refusal costs only the milliseconds this was to save.
+  if (fd) [[maybe_unused]] const ssize_t wrote = ::write(fd.get(), "0", 1);
 }
 
 CgroupUsage read_usage(const RunCgroups& cgroups) {

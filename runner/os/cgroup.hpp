@@ -2,6 +2,8 @@
 // never at the root, so that two daemons on one machine never meet. Any thread; plain files underneath, no state here.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -43,8 +45,14 @@ RunCgroups plan_run_cgroups(const CgroupBase& base, const std::string& name);
 
 // mkdir (existing ones are taken over) and the limits. Throws Error naming the file that refused.
 void make_run_cgroups(const RunCgroups& cgroups, const CgroupLimits& limits);
-// Paths of the cgroup.procs files into which a process writes "0" to join; each only once.
-std::vector<std::filesystem::path> join_files(const RunCgroups& cgroups);
+// Moves a process; its later children follow. Error if it cannot be moved (it may have ended: kNotFound).
+void join_run_cgroups(const RunCgroups& cgroups, pid_t pid);
+
+// Moving a process into a cgroup waits for an RCU grace period of the whole kernel, about 10 ms, unless somebody moved one in
+// the last 10 ms or so. Writing a process where it is already waits the same and changes nothing: done while something
+// else is going on anyway, it makes the next real move take 0.1 ms. `warm_file` finds the file; warming never fails.
+std::filesystem::path warm_file(const CgroupBase& base);
+void warm_cgroups(const std::filesystem::path& file);
 
 struct CgroupUsage {
   std::optional<std::int64_t> peak_memory_bytes;  // page cache included: it is what the kernel keeps

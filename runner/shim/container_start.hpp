@@ -1,4 +1,4 @@
-// Starting the OCI runtime: in the run's cgroups, where crun cannot see the host's, with the init socket as descriptor 3.
+// Starting the OCI runtime: where crun cannot see the host's cgroups, with the init socket as descriptor 3.
 #pragma once
 
 #include <sys/types.h>

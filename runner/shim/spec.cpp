@@ -53,6 +53,7 @@ Spec read_spec(const os::RunDirectory& run) {
     spec.user_namespace = object.at("userNamespace").get<bool>();
     spec.join_cgroups = object.at("joinCgroups").get<bool>();
     spec.cgroups = cgroups_from(object.at("cgroups"));
+    spec.warm_cgroups_file = object.value("warmCgroupsFile", "");
     const json& limits = object.at("limits");
     spec.limits.memory_bytes = get<std::int64_t>(limits, "memoryBytes");
     spec.limits.pids = get<std::int64_t>(limits, "pids");
@@ -81,6 +82,7 @@ void write_spec(const os::RunDirectory& run, const Spec& spec) {
               {"userNamespace", spec.user_namespace},
               {"joinCgroups", spec.join_cgroups},
               {"cgroups", to_json(spec.cgroups)},
+              {"warmCgroupsFile", spec.warm_cgroups_file},
               {"limits", limits},
               {"graceMillis", spec.grace.count()},
               {"scriptName", spec.script_name}};

@@ -18,6 +18,7 @@ struct Spec {
   bool user_namespace = false;  // hiding needs one for anybody but root
   bool join_cgroups = true;     // false: the runtime itself puts the container there (runc)
   os::RunCgroups cgroups;
+  std::string warm_cgroups_file;  // os::warm_cgroups; empty: nothing to warm
   os::CgroupLimits limits;
   std::optional<std::chrono::milliseconds> max_run_duration;
   std::chrono::milliseconds grace{10'000};

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "runner/core/error.hpp"
@@ -38,11 +39,14 @@ class Supervisor {
 
  private:
   void open_descriptors();
+  void prepare_cgroups();
+  void refuse_start(const std::string& why);
   void wait_until_empty(LogCopy& log);
   bool cancelled_before_start();
   void on_cancel_request();
   bool on_init_message();
-  void on_started(pid_t init);
+  void on_ready(pid_t init);
+  void on_started();
   void on_signals();
   void on_timer();
   bool reap();
@@ -56,6 +60,7 @@ class Supervisor {
   os::Fd timer_;
   os::Fd socket_;        // our end of the init socket
   os::Fd init_;          // pidfd of the container's pid 1
+  os::ProcessIdentity init_identity_;
   pid_t runtime_ = 0;    // 0 once it is reaped
   EndFacts facts_;
 };
@@ -85,22 +90,37 @@ Outcome Supervisor::run_to_end() {
     os::Fd theirs(pair[1]);
     const int on = 1;
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-    os::make_run_cgroups(spec_.cgroups, spec_.limits);
     if (!cancelled_before_start()) {
       runtime_ = start_runtime(run_, spec_, theirs.get());
       theirs.reset();
+      prepare_cgroups();
       wait_until_empty(log);
     }
     log.finish();
     facts_.lost_log_bytes = log.lost_bytes();
     facts_.lost_log_reason = log.lost_reason();
-    if (!facts_.started && !facts_.exec_failure) facts_.runtime_words = runtime_words(run_);
+    if (!facts_.started && !facts_.exec_failure && facts_.runtime_words.empty()) facts_.runtime_words = runtime_words(run_);
   } catch (const Error& error) {
     // Nothing of the container exists: every step after the runtime's start reports through facts_.
     facts_.runtime_words = error.what();
   }
   facts_.usage = os::read_usage(spec_.cgroups);
   return judge(facts_);
+}
+
+// While the runtime works: the container waits for kGo before it starts the script.
+void Supervisor::prepare_cgroups() {
+  try {
+    os::make_run_cgroups(spec_.cgroups, spec_.limits);
+    os::warm_cgroups(spec_.warm_cgroups_file);
+  } catch (const Error& error) {
+    refuse_start(error.what());
+  }
+}
+
+void Supervisor::refuse_start(const std::string& why) {
+  facts_.runtime_words = why;
+  socket_.reset();  // init ends without having started anything
 }
 
 void Supervisor::wait_until_empty(LogCopy& log) {
@@ -140,30 +160,43 @@ bool Supervisor::on_init_message() {
   }
   if (got != static_cast<ssize_t>(sizeof record) || record.version != kInitProtocolVersion) return true;
   switch (record.event) {
-    case InitEvent::kStarted: {
+    case InitEvent::kReady: {
       const cmsghdr* header = CMSG_FIRSTHDR(&message);
-      if (header == nullptr || header->cmsg_type != SCM_CREDENTIALS || facts_.started) break;
+      if (header == nullptr || header->cmsg_type != SCM_CREDENTIALS || init_) break;
       ucred sender{};
-      std::copy_n(CMSG_DATA(header), sizeof sender, reinterpret_cast<unsigned char*>(&sender));
-      on_started(sender.pid);
+      std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
+      on_ready(sender.pid);
       break;
     }
+    case InitEvent::kStarted: on_started(); break;
     case InitEvent::kExecFailed: facts_.exec_failure = record; break;
     case InitEvent::kEnded: facts_.end = record; break;
   }
   return true;
 }
 
-void Supervisor::on_started(pid_t init) {
-  facts_.started = true;
-  init_ = os::Fd(static_cast<int>(::syscall(SYS_pidfd_open, init, 0)));
-  Started started{.time = utc_now(), .init = os::identify(init).value_or(os::ProcessIdentity{}), .deadline = {}};
-  if (spec_.max_run_duration) started.deadline = os::monotonic_now() + *spec_.max_run_duration;
+void Supervisor::on_ready(pid_t init) {
   if (facts_.ordered) {
-    os::signal_process(init_, SIGTERM);  // cancelled while it started; the grace is running already
-  } else if (started.deadline) {
-    set_timer(*started.deadline);
+    socket_.reset();  // cancelled while the runtime worked: the script never starts
+    return;
   }
+  init_ = os::Fd(static_cast<int>(::syscall(SYS_pidfd_open, init, 0)));
+  init_identity_ = os::identify(init).value_or(os::ProcessIdentity{});
+  try {
+    if (spec_.join_cgroups) os::join_run_cgroups(spec_.cgroups, init);
+  } catch (const Error& error) {
+    refuse_start(error.what());
+    return;
+  }
+  // If it fails, init is dead, which the next messages will tell.
+  ::send(socket_.get(), &kGo, sizeof kGo, MSG_NOSIGNAL);
+}
+
+void Supervisor::on_started() {
+  facts_.started = true;
+  Started started{.time = utc_now(), .init = init_identity_, .deadline = {}};
+  if (spec_.max_run_duration) started.deadline = os::monotonic_now() + *spec_.max_run_duration;
+  if (!facts_.ordered && started.deadline) set_timer(*started.deadline);
   try {
     write_started(run_, started);
   } catch (const Error& error) {

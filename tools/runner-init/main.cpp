@@ -22,6 +22,7 @@ namespace {
 using runner::shim::InitEvent;
 using runner::shim::InitRecord;
 using runner::shim::InitStep;
+using runner::shim::kGo;
 using runner::shim::kInitSocket;
 
 constexpr int kLostShim = 125;
@@ -33,6 +34,12 @@ void report(const InitRecord& record) {
   do {
     sent = ::send(kInitSocket, &record, sizeof record, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
+}
+
+void report(InitEvent event) {
+  InitRecord record;
+  record.event = event;
+  report(record);
 }
 
 [[noreturn]] void give_up(InitStep step, int error) {
@@ -62,6 +69,16 @@ void open_standard_descriptors(const char* log) {
     ::dup2(in, 0);
     ::close(in);
   }
+}
+
+void wait_for_go() {
+  report(InitEvent::kReady);
+  char word = 0;
+  ssize_t got;
+  do {
+    got = ::recv(kInitSocket, &word, 1, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != 1 || word != kGo) end_with_shim();
 }
 
 pid_t start_script(char* const arguments[]) {
@@ -124,13 +141,14 @@ int main(int argc, char* argv[]) {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   const int signals = ::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
   open_standard_descriptors(argv[1]);
+  wait_for_go();
   const pid_t script = start_script(argv + 2);
-  report(InitRecord{});
+  report(InitEvent::kStarted);
 
   pollfd watched[2] = {{signals, POLLIN, 0}, {kInitSocket, POLLIN, 0}};
   for (;;) {
     if (::poll(watched, 2, -1) < 0) continue;
-    if (watched[1].revents != 0) end_with_shim();  // the shim never writes: readable means closed
+    if (watched[1].revents != 0) end_with_shim();  // the shim says nothing after kGo: readable means closed
     signalfd_siginfo info;
     while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       const int number = static_cast<int>(info.ssi_signo);
