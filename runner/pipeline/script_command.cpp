@@ -47,7 +47,8 @@ bool is_within(const std::filesystem::path& path, const std::filesystem::path& a
 
 }  // namespace
 
-std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter) {
+std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter,
+                                        const std::filesystem::path& directory) {
   if (!definition.command.empty()) return definition.command;
   const std::filesystem::path script = definition.script;
   std::vector<std::string> command;
@@ -58,7 +59,7 @@ std::vector<std::string> script_command(const RunDefinition& definition, const s
   } else if (script.extension() == ".sh") {
     command = {"/bin/sh"};
   } else {
-    command = interpreter_line(std::filesystem::path(definition.source_directory) / script);
+    command = interpreter_line(directory / script);
     if (command.empty())
       throw Error(ErrorCode::kInvalid, definition.script + ": neither .py nor .sh, and no \"#!\" line says what runs it",
                   "add a first line such as #!/usr/bin/env python3, or use --command");

@@ -1,6 +1,7 @@
 // The exact argument vector and environment of a run's script.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -12,8 +13,13 @@
 namespace runner::pipeline {
 
 // How a script is started, from its name and its first line: `.py` by the environment's interpreter, `.sh` by sh, anything
-// else by its own "#!" line. Error(kInvalid) for a file that says neither.
-std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter);
+// else by its own "#!" line, read in `directory`: the source while submitting, the frozen files afterwards.
+// Error(kInvalid) for a file that says neither.
+std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter,
+                                        const std::filesystem::path& directory);
+inline std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter) {
+  return script_command(definition, interpreter, definition.source_directory);
+}
 
 // Who runs the script: the owner of the daemon.
 struct Account {

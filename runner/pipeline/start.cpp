@@ -76,7 +76,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .directory = data_.run(run.id),
       .layers = {data_.checkout(*run.snapshot)},
       .working_directory = working_directory,
-      .arguments = script_command(run.definition, run.environment.interpreter),
+      .arguments = script_command(run.definition, run.environment.interpreter, data_.checkout(*run.snapshot)),
       .variables = script_variables(run, account_),
       .read_only_paths = {},
       .cache_paths = {},
