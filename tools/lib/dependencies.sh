@@ -36,11 +36,14 @@ install_packages() {
   mapfile -t missing < <(missing_packages "$@")
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || die "these packages are missing and there is no sudo: ${missing[*]}" \
-      "as root: apt-get install ${missing[*]}"
-    as_root=(sudo)
     # The password is asked for here, where it can be seen, or not at all.
-    if [ -t 0 ]; then sudo -v; else as_root=(sudo -n); fi
+    if command -v sudo >/dev/null && [ -t 0 ] && sudo -v; then
+      as_root=(sudo)
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+      as_root=(sudo -n)
+    else
+      die "these packages are missing, and sudo is not possible here: ${missing[*]}" "as root: apt-get install ${missing[*]}"
+    fi
   fi
   as_root+=(env DEBIAN_FRONTEND=noninteractive)
   step "Reading the package lists" "$log" "${as_root[@]}" apt-get update
