@@ -9,12 +9,14 @@ build_packages=(
 )
 # To run, the sample included.
 run_packages=(git crun python3 python3-matplotlib python3-sklearn)
-# To test: the second OCI runtime, an ordinary user's tools, the lints.
+# To test: the second OCI runtime, what makes ordinary users and loop mounts, the lints; the benchmarks' peers.
 test_packages=(
-  runc bubblewrap golang-github-containers-common
-  acl curl jq procps python3-venv sqlite3 sudo util-linux
-  clang-format clang-tidy shellcheck
+  runc curl python3-venv passwd mount util-linux
+  clang-format shellcheck
+  bubblewrap golang-github-containers-common
 )
+# For `tools/test --long`.
+long_test_packages=(clang-tidy)
 
 # Prints those of the packages that are not installed.
 missing_packages() {
