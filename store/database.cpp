@@ -1,12 +1,10 @@
 #include "store/database.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <string>
 #include <system_error>
 
-#include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::store {
@@ -30,24 +28,6 @@ bool has_wal(const std::filesystem::path& path) {
   return !missing && bytes > 0;
 }
 
-// A sync of a file that grows waits for the file system's journal, and so for everybody else's writes: 0.2 ms alone, 3 ms beside
-// a compiler, where overwriting takes 0.09 ms (measured, ext4). SQLite takes zeros in a WAL for its end and overwrites them.
-// They are written, not fallocate'd, since turning unwritten extents into written ones goes through the journal as well.
-// Nobody may be writing; what is in the WAL stays as it is.
-void lengthen_wal(const std::filesystem::path& path, std::size_t bytes) {
-  const auto wal = wal_of(path);
-  const os::Fd fd = os::open_file(wal, O_WRONLY | O_CREAT | O_APPEND, 0600);
-  std::size_t size = std::filesystem::file_size(wal);
-  const std::string zeros(64U << 10, '\0');
-  try {
-    for (; size < bytes; size += zeros.size()) os::write_all(fd.get(), zeros, wal.string());
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNoSpace) throw;  // reading must work on a full disk
-  }
-  // Starts the writing and does not wait: the first commit will, for what is left of it.
-  ::sync_file_range(fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
 std::string reader_setup(const DatabaseOptions& options) {
   return "PRAGMA query_only=ON;" + pragma("cache_size", -options.reader_cache_kib) + "PRAGMA temp_store=MEMORY;";
 }
@@ -68,7 +48,6 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
                   pragma("cache_size", -options.writer_cache_kib) +
                   pragma("wal_autocheckpoint", options.checkpoint_pages) +
                   pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
-  lengthen_wal(path, options.wal_bytes);
   migrate(writer_, schema);
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.

@@ -18,7 +18,6 @@ struct DatabaseOptions {
   int writer_cache_kib = 1024;
   int reader_cache_kib = 512;
   int checkpoint_pages = 1000;      // the WAL's length at which a commit also copies it into the file
-  std::size_t wal_bytes = 4U << 20; // allocated at the start, see database.cpp
   std::size_t readers = 2;
 };
 
