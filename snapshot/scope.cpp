@@ -50,11 +50,12 @@ RuleFile read_fallback(const fs::path& path, std::string shown, bool ignore_case
 
 }  // namespace
 
-Scope::Scope(const Options& options) {
+Scope::Scope(const Options& options, std::string ignore_name) : ignore_name_(std::move(ignore_name)) {
   open_source(options);
-  ignore_name_ = exists_at(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
+  if (ignore_name_.empty()) ignore_name_ = exists_at(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
   auto tree = find_work_tree(source_);
   root_place_.index = std::make_shared<TrackedPaths>();
+  in_work_tree_ = tree.has_value();
   if (tree) {
     if (!tree->warning.empty()) warnings.push_back(tree->warning);
     root_place_.domain = domain_of(*tree);

@@ -57,10 +57,12 @@ inline constexpr std::string_view kBuiltInData = "built-in: the runner's data di
 class Scope {
  public:
   // Opens the source directory and finds the repository around it. Error(kNotFound) or Error(kInvalid) naming the directory.
-  explicit Scope(const Options& options);
+  // `ignore_name`: the ignore files' name where the root's contents do not decide it.
+  explicit Scope(const Options& options, std::string ignore_name = {});
 
   const os::Fd& root() const { return *root_; }
   const Place& root_place() const { return root_place_; }
+  bool in_work_tree() const { return in_work_tree_; }
   // What put the whole source directory out of git's sight: it lies in a directory that the repository ignores.
   const Decision& root_decision() const { return root_decision_; }
 
@@ -90,6 +92,7 @@ class Scope {
   std::uint64_t data_inode_ = 0;  // 0: there is no data directory
   Place root_place_;
   Decision root_decision_;
+  bool in_work_tree_ = false;
   std::string path_;  // of the entry being decided; kept to save allocations
 };
 

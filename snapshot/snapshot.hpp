@@ -42,6 +42,10 @@ struct Explanation {
 };
 Explanation explain(const Options& options, const std::string& relative_path);
 
+// Whether a directory of a git work tree holds files that are neither tracked nor ignored, as `git status` would say: for
+// git::read_state. Only .gitignore files count here, and nothing is built in. False outside any work tree.
+bool has_untracked(const std::filesystem::path& directory);
+
 // Reading a snapshot back -----------------------------------------------------------------------------------------------
 
 enum class EntryType : char { kFile = 'f', kExecutable = 'x', kSymlink = 'l', kDirectory = 'd' };

@@ -3,17 +3,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "runner/core/error.hpp"
+#include "snapshot/directory_entries.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -22,33 +19,6 @@ constexpr int kMaxDepth = 2000;  // bounds the stack
 // Deeper than this a directory is closed while its subdirectories are walked and found again through "..": descriptors
 // are bounded, and ordinary trees do not pay for it.
 constexpr int kKeptOpen = 64;
-
-struct Entry {
-  std::string name;
-  unsigned char type;  // DT_*
-};
-
-unsigned char type_of(mode_t mode) { return static_cast<unsigned char>(IFTODT(mode)); }
-
-// getdents64(2) itself: readdir's stream would cost an allocation of 32 KiB a directory.
-std::vector<Entry> read_entries(int fd, const std::string& path) {
-  std::vector<Entry> entries;
-  alignas(::dirent64) std::array<char, 32768> buffer;
-  for (;;) {
-    const long got = ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size());
-    if (got < 0) throw errno_error(errno, "read directory " + path);
-    if (got == 0) return entries;
-    for (long at = 0; at < got;) {
-      const char* record = buffer.data() + at;
-      unsigned short length = 0;
-      std::memcpy(&length, record + offsetof(::dirent64, d_reclen), sizeof length);
-      const char* name = record + offsetof(::dirent64, d_name);
-      if (std::strcmp(name, ".") != 0 && std::strcmp(name, "..") != 0)
-        entries.push_back({.name = name, .type = static_cast<unsigned char>(record[offsetof(::dirent64, d_type)])});
-      at += length;
-    }
-  }
-}
 
 class Walk {
  public:
@@ -70,14 +40,14 @@ class Walk {
   };
 
   // In an ignored directory nobody looks round: the tracked names are known from the index.
-  std::vector<Entry> entries_of(const WalkedDirectory& at, const Place& place) {
+  std::vector<DirectoryEntry> entries_of(const WalkedDirectory& at, const Place& place) {
     if (!place.tracked_only) return read_entries(at.fd->get(), at.path);
-    std::vector<Entry> entries;
+    std::vector<DirectoryEntry> entries;
     for (std::string& name : place.index->names(place.tracked)) entries.push_back({.name = std::move(name), .type = DT_UNKNOWN});
     return entries;
   }
 
-  void directory(WalkedDirectory& at, const Place& place, std::vector<Entry> entries, int depth) {
+  void directory(WalkedDirectory& at, const Place& place, std::vector<DirectoryEntry> entries, int depth) {
     if (depth > kMaxDepth) throw Error(ErrorCode::kInvalid, at.path + ": nested deeper than 2000 directories");
     visitor_.enter(at);
     std::vector<Subdirectory> subdirectories = files(at, place, entries);
@@ -95,14 +65,14 @@ class Walk {
     visitor_.leave();
   }
 
-  std::vector<Subdirectory> files(const WalkedDirectory& at, const Place& place, std::vector<Entry>& entries) {
+  std::vector<Subdirectory> files(const WalkedDirectory& at, const Place& place, std::vector<DirectoryEntry>& entries) {
     std::vector<Subdirectory> subdirectories;
-    for (Entry& entry : entries) {
+    for (DirectoryEntry& entry : entries) {
       if (scope_.is_git_name(place, entry.name)) continue;
       if (entry.type == DT_UNKNOWN) {
         struct ::stat info {};
         if (::fstatat(at.fd->get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        entry.type = type_of(info.st_mode);
+        entry.type = static_cast<unsigned char>(IFTODT(info.st_mode));
       }
       const Decision decision = scope_.decide(place, entry.name, entry.type == DT_DIR);
       if (!decision.included) continue;
@@ -142,7 +112,7 @@ class Walk {
   void descend(WalkedDirectory& child, const Place& parent, const Subdirectory& subdirectory, int depth) {
     const int fd = child.fd->get();
     if (scope_.is_data_directory(fd)) return;
-    std::vector<Entry> entries;
+    std::vector<DirectoryEntry> entries;
     bool has_dot_git = false;
     bool is_environment = false;
     if (subdirectory.decision.tracked_only) {
@@ -150,7 +120,7 @@ class Walk {
       is_environment = scope_.is_environment(fd);
     } else {
       entries = read_entries(fd, child.path);
-      for (const Entry& entry : entries) {
+      for (const DirectoryEntry& entry : entries) {
         has_dot_git |= scope_.is_git_name(parent, entry.name);
         is_environment |= entry.name == "pyvenv.cfg" || (entry.name == "conda-meta" && scope_.is_environment(fd));
       }

@@ -147,7 +147,9 @@ bool is_listed_file(const fs::path& source, const std::string& path) {
 struct Comparison {
   std::vector<std::string> git;
   std::vector<std::string> ours;
-  bool equal() const { return git == ours; }
+  bool git_untracked = false;  // in .gitignore mode
+  bool our_untracked = false;
+  bool equal() const { return git == ours && git_untracked == our_untracked; }
 };
 
 Comparison compare(const Tree& tree) {
@@ -158,15 +160,21 @@ Comparison compare(const Tree& tree) {
   std::vector<std::string> arguments{"ls-files", "-z", "-c", "-o"};
   arguments.push_back(tree.amlignore ? "--exclude-per-directory=.amlignore" : "--exclude-standard");
   Comparison comparison;
-  for (std::string& path : runner::test::split_nul(runner::test::git(source, arguments)))
-    if (is_listed_file(source, path)) comparison.git.push_back(std::move(path));
+  const std::string prefix = tree.source.empty() ? "" : tree.source + "/";
+  for (std::string& path : runner::test::split_nul(runner::test::git(source, arguments))) {
+    if (!is_listed_file(source, path)) continue;
+    if (!tree.tracked.contains(prefix + path)) comparison.git_untracked = true;
+    comparison.git.push_back(std::move(path));
+  }
+  comparison.our_untracked = runner::snapshot::has_untracked(source);
+  if (tree.amlignore || tree.ignore_case) comparison.our_untracked = comparison.git_untracked;
   std::sort(comparison.git.begin(), comparison.git.end());
   comparison.git.erase(std::unique(comparison.git.begin(), comparison.git.end()), comparison.git.end());
   comparison.ours = runner::snapshot::list_files({.source = source, .data_directory = {}, .stat_cache = {}});
   // With core.ignorecase on a file system that tells cases apart, git forgets a "B" beside a tracked "b"; we keep it.
   if (tree.ignore_case)
     std::erase_if(comparison.ours, [&](const std::string& path) {
-      const std::string from_root = (tree.source.empty() ? "" : tree.source + "/") + path;
+      const std::string from_root = prefix + path;
       return std::none_of(comparison.git.begin(), comparison.git.end(), [&](const std::string& same) { return same == path; }) &&
              std::any_of(tree.tracked.begin(), tree.tracked.end(), [&](const std::string& tracked) {
                return runner::snapshot::equal_bytes(tracked, from_root, true);
@@ -232,6 +240,7 @@ std::string describe(const Tree& tree, const Comparison& comparison) {
     if (tree.replaced.contains(file)) text += " replaced";
   }
   for (const std::string& link : tree.links) text += "\n  link " + quote(link);
+  if (comparison.git_untracked != comparison.our_untracked) text += "\n  has_untracked differs";
   std::vector<std::string> difference;
   std::set_difference(comparison.git.begin(), comparison.git.end(), comparison.ours.begin(), comparison.ours.end(), std::back_inserter(difference));
   for (const std::string& path : difference) text += "\n  only git has " + quote(path);
