@@ -97,6 +97,13 @@ std::int64_t shm_bytes_of(const RunDefinition& limits, const BundleHost& host) {
   return (limits.memory_bytes ? *limits.memory_bytes : host.memory_total) / 2;
 }
 
+void leave_to_runtime(os::RunCgroups& cgroups, const std::string& controller) {
+  const auto at = cgroups.directories.find(controller);
+  if (at == cgroups.directories.end()) return;
+  cgroups.foreign.push_back(at->second);
+  cgroups.directories.erase(at);
+}
+
 std::vector<std::string> runtime_command(const SandboxRun& run, const Runtime& runtime) {
   std::vector<std::string> command{runtime.program.string(), "--root", run.directory.runtime_state().string()};
   if (runtime.kind == Runtime::Kind::kCrun) command.emplace_back("--cgroup-manager=disabled");
@@ -150,10 +157,10 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
   const path root = root_skeleton(host.data.roots(), plan.skeleton);
   os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id));
   const bool crun = runtime.kind == Runtime::Kind::kCrun;
-  if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
   // A cpu cgroup without a limit is not neutral: all processes of the run together would weigh as much as one other.
-  if (!run.limits.cpus) cgroups.directories.erase("cpu");
-  if (!run.limits.pids) cgroups.directories.erase("pids");
+  if (!run.limits.cpus) leave_to_runtime(cgroups, "cpu");
+  if (!run.limits.pids) leave_to_runtime(cgroups, "pids");
+  if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
   os::publish_file(run.directory.bundle() / "config.json", make_config(run, runtime, host, plan, root, cgroups),
                    os::Durability::kAtomic);
   shim::write_spec(run.directory, {.run_id = run.id,

@@ -6,15 +6,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <stdexcept>
+
+#include <catch2/catch.hpp>
 
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::exec::test {
+
+std::filesystem::path program_directory() {
+  const char* elsewhere = std::getenv("RUNNER_TEST_BIN_DIR");
+  return elsewhere != nullptr ? elsewhere : RUNNER_BIN_DIR;
+}
+
+void skip(const std::string& why) {
+  const char* strict = std::getenv("RUNNER_STRICT");
+  if (strict != nullptr && std::string(strict) == "1") FAIL("cannot run here: " + why);
+  std::cerr << "skipped: " << why << "\n";
+}
 
 ScratchDirectory::ScratchDirectory() {
   std::string name = (std::filesystem::temp_directory_path() / "runner-exec-XXXXXX").string();
@@ -30,13 +46,27 @@ ScratchDirectory::~ScratchDirectory() {
   }
 }
 
-ContainerFixture::ContainerFixture()
-    : data_(scratch_.path() / "data"), sandbox_(data_, shim_program(), init_program(), std::filesystem::path()) {
+ContainerFixture::ContainerFixture(const std::string& runtime) : data_(scratch_.path() / "data") {
   os::make_directories(checkout(), 0755);
   std::ofstream(checkout() / "given.txt") << "as submitted\n";
+  ::setenv("RUNNER_OCI_RUNTIME", runtime.c_str(), 1);
+  sandbox_ = std::make_unique<Sandbox>(data_, program_directory() / "runner-shim", program_directory() / "runner-init",
+                                       std::filesystem::path());
+  ::unsetenv("RUNNER_OCI_RUNTIME");
 }
 
-SandboxRun ContainerFixture::shell(const std::string& id, const std::string& script) const {
+bool ContainerFixture::works() {
+  if (sandbox_->runtime()) return true;
+  std::string why;
+  for (const Check& check : sandbox_->checks())
+    if (!check.works) why += (why.empty() ? std::string() : std::string("; ")) + check.name + ": " + check.detail;
+  skip(why);
+  return false;
+}
+
+SandboxRun ContainerFixture::shell(const std::string& script) {
+  static std::atomic<int> counter{0};
+  const std::string id = "test_" + std::to_string(::getpid()) + "_" + std::to_string(++counter);
   SandboxRun run{.id = id,
                  .directory = data_.run(id),
                  .layers = {checkout()},
@@ -54,11 +84,12 @@ SandboxRun ContainerFixture::shell(const std::string& id, const std::string& scr
 
 os::Child ContainerFixture::start(const SandboxRun& run) {
   os::make_directories(run.directory.root());
-  sandbox_.prepare(run);
-  return sandbox_.launch(run.directory);
+  sandbox_->prepare(run);
+  return sandbox_->launch(run.directory);
 }
 
-Finished ContainerFixture::wait(const SandboxRun& run, const os::Child& child, std::chrono::seconds limit) const {
+Finished ContainerFixture::wait(const SandboxRun& run, const os::Child& child) const {
+  constexpr std::chrono::seconds limit{60};  // a busy machine; runs take milliseconds
   pollfd watched{child.pidfd.get(), POLLIN, 0};
   const bool ended = ::poll(&watched, 1, static_cast<int>(std::chrono::milliseconds(limit).count())) > 0;
   if (!ended) ::kill(child.pid, SIGKILL);
@@ -79,7 +110,7 @@ void ContainerFixture::wait_for_log(const SandboxRun& run, const std::string& te
   }
 }
 
-std::vector<int> processes_with(const std::string& marker) {
+std::vector<int> processes_of(const SandboxRun& run) {
   std::vector<int> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
@@ -87,7 +118,7 @@ std::vector<int> processes_with(const std::string& marker) {
     if (std::from_chars(name.data(), name.data() + name.size(), pid).ec != std::errc{}) continue;
     std::ifstream environment(entry.path() / "environ", std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(environment)), {});
-    if (text.find("RUNNER_TEST_MARKER=" + marker + '\0') != std::string::npos) found.push_back(pid);
+    if (text.find("RUNNER_TEST_MARKER=" + run.id + '\0') != std::string::npos) found.push_back(pid);
   }
   return found;
 }

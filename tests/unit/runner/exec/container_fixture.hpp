@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,11 @@
 
 namespace runner::exec::test {
 
-// The binaries under test lie beside each other in RUNNER_BIN_DIR.
-inline std::filesystem::path shim_program() { return std::filesystem::path(RUNNER_BIN_DIR) / "runner-shim"; }
-inline std::filesystem::path init_program() { return std::filesystem::path(RUNNER_BIN_DIR) / "runner-init"; }
+// Where runner-shim and runner-init lie: RUNNER_TEST_BIN_DIR, else the build's.
+std::filesystem::path program_directory();
+
+// Prints why a test cannot run here; with RUNNER_STRICT=1 that is a failure.
+void skip(const std::string& why);
 
 // A directory of its own below TMPDIR, removed at the end.
 class ScratchDirectory {
@@ -35,27 +38,30 @@ struct Finished {
 
 class ContainerFixture {
  public:
-  ContainerFixture();
+  explicit ContainerFixture(const std::string& runtime);
+
+  bool works();  // false after a skip(): this runtime does not work here
 
   // A run of `sh -c script` over the checkout; change what you need before start().
-  SandboxRun shell(const std::string& id, const std::string& script) const;
+  SandboxRun shell(const std::string& script);
   os::Child start(const SandboxRun& run);
-  Finished wait(const SandboxRun& run, const os::Child& child, std::chrono::seconds limit = std::chrono::seconds(30)) const;
+  Finished wait(const SandboxRun& run, const os::Child& child) const;
   Finished finish(const SandboxRun& run) { return wait(run, start(run)); }
   // Until the log holds `text`; a run that never prints it fails the test.
   void wait_for_log(const SandboxRun& run, const std::string& text) const;
 
   const os::DataDirectory& data() const { return data_; }
-  std::filesystem::path checkout() const { return scratch_.path() / "checkout"; }
-  Sandbox& sandbox() { return sandbox_; }
+  std::filesystem::path place(const std::string& name) const { return scratch_.path() / name; }
+  std::filesystem::path checkout() const { return place("checkout"); }
+  Sandbox& sandbox() { return *sandbox_; }
 
  private:
   ScratchDirectory scratch_;
   os::DataDirectory data_;
-  Sandbox sandbox_;
+  std::unique_ptr<Sandbox> sandbox_;
 };
 
-// Host processes whose environment holds `marker`: how a test sees that nothing of a run survived.
-std::vector<int> processes_with(const std::string& marker);
+// Host processes whose environment holds the marker of this run: how a test sees that nothing of it survived.
+std::vector<int> processes_of(const SandboxRun& run);
 
 }  // namespace runner::exec::test
