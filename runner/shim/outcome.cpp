@@ -121,7 +121,7 @@ Outcome judge(const EndFacts& facts) {
     judge_own_end(facts, outcome);
   add_usage(facts, outcome);
   if (facts.lost_log_bytes > 0)
-    add_sentence(outcome.message, "the last " + format_size(facts.lost_log_bytes) + " of its log could not be written: " +
+    add_sentence(outcome.message, format_size(facts.lost_log_bytes) + " of its log could not be written: " +
                                       facts.lost_log_reason);
   return outcome;
 }

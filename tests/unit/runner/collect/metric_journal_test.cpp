@@ -1,0 +1,119 @@
+#include "runner/collect/metric_journal.hpp"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <fstream>
+
+#include "runner/os/file.hpp"
+
+namespace runner::collect {
+namespace {
+
+std::string record(const std::string& json) { return "\x1e" + json + "\n"; }
+const std::string kLoss = record(R"({"metric":"loss","value":0.5,"step":3,"time":1700000000000000})");
+
+}  // namespace
+
+TEST_CASE("every kind of value round-trips") {
+  const std::string bytes =
+      kLoss + record(R"({"metric":"n","value":9007199254740993,"time":1})") + record(R"({"metric":"s","value":"a\nb","time":2})") +
+      record(R"({"metric":"x","value":{"float":"nan"},"time":3})") + record(R"({"metric":"y","value":{"float":"-inf"},"step":null,"time":4})") +
+      record(R"({"metric":"z","value":18446744073709551615,"time":5})");
+  const JournalPart part = parse_journal(bytes, 100, false);
+  REQUIRE(part.points.size() == 6);
+  CHECK(part.next_offset == 100 + static_cast<std::int64_t>(bytes.size()));
+  CHECK(part.notices.empty());
+  CHECK(part.points[0].name == "loss");
+  CHECK(part.points[0].real == 0.5);
+  CHECK(part.points[0].step == 3);
+  CHECK(part.points[0].time == UtcTime{std::chrono::microseconds{1700000000000000}});
+  CHECK(part.points[1].integer == 9007199254740993);
+  CHECK_FALSE(part.points[1].step);
+  CHECK(part.points[2].text == "a\nb");
+  CHECK(std::isnan(part.points[3].real.value()));
+  CHECK(part.points[4].real == -INFINITY);
+  CHECK(part.points[5].real == 18446744073709551615.0);
+}
+
+TEST_CASE("a torn record costs only itself") {
+  const std::string torn = "\x1e{\"metric\":\"lo";
+  const JournalPart part = parse_journal(kLoss + torn + kLoss, 0, false);
+  CHECK(part.points.size() == 2);
+  CHECK(part.notices == std::vector<std::string>{"metric journal: 1 record was damaged and left out"});
+}
+
+TEST_CASE("a record that is still being written waits, and is damaged when the run is over") {
+  const std::string half = "\x1e{\"metric\":\"loss\",\"value\":1";
+  const JournalPart live = parse_journal(kLoss + half, 10, false);
+  CHECK(live.points.size() == 1);
+  CHECK(live.next_offset == 10 + static_cast<std::int64_t>(kLoss.size()));
+  CHECK(live.notices.empty());
+  const JournalPart final = parse_journal(half, 0, true);
+  CHECK(final.points.empty());
+  CHECK(final.next_offset == static_cast<std::int64_t>(half.size()));
+  CHECK(final.notices.size() == 1);
+}
+
+TEST_CASE("what is not a metric record is left out and counted") {
+  const std::string foreign = GENERATE(
+      record("[1]"), record("{}"), record(R"({"metric":"","value":1,"time":1})"), record(R"({"metric":"a","value":true,"time":1})"),
+      record(R"({"metric":"a","value":1})"), record(R"({"metric":"a","value":1,"time":1,"step":1.5})"),
+      record(R"({"metric":"a","value":{"float":"huge"},"time":1})"), record("{\"metric\":\"\xff\",\"value\":1,\"time\":1}"),
+      record(R"({"metric":"a","value":1,"time":18446744073709551615})"), std::string("text without separator\n"));
+  const JournalPart part = parse_journal(foreign + kLoss, 0, false);
+  CHECK(part.points.size() == 1);
+  CHECK(part.notices.size() == 1);
+}
+
+TEST_CASE("nesting without end is a damaged record") {
+  CHECK(parse_journal(record(std::string(200'000, '[')), 0, false).notices.size() == 1);
+  CHECK(parse_journal(record(std::string(100'000, '[') + std::string(100'000, ']')), 0, false).notices.size() == 1);
+}
+
+TEST_CASE("a journal file is read from where the last reading ended") {
+  std::string name = (std::filesystem::temp_directory_path() / "runner-journal-XXXXXX").string();
+  REQUIRE(::mkdtemp(name.data()) != nullptr);
+  const std::filesystem::path directory = name, journal = directory / "metrics.jsonseq";
+
+  CHECK(read_journal(journal, 0, false).points.empty());
+  CHECK(read_journal(journal, 0, false).notices.empty());
+  std::ofstream(journal) << kLoss;
+  const JournalPart first = read_journal(journal, 0, false);
+  CHECK(first.points.size() == 1);
+  std::ofstream(journal, std::ios::app) << kLoss << kLoss;
+  const JournalPart second = read_journal(journal, first.next_offset, false);
+  CHECK(second.points.size() == 2);
+  CHECK(read_journal(journal, second.next_offset, true).points.empty());
+
+  std::ofstream(journal) << kLoss;  // truncated by the script
+  const JournalPart shrunk = read_journal(journal, second.next_offset, false);
+  CHECK(shrunk.next_offset == static_cast<std::int64_t>(kLoss.size()));
+  REQUIRE(shrunk.notices.size() == 1);
+  CHECK(shrunk.notices[0].find("shrank") != std::string::npos);
+
+  std::ofstream(journal) << kLoss << "\x1e\"" << std::string(3 << 20, 'x') << "\"\n" << kLoss;
+  std::int64_t offset = 0;
+  std::size_t points = 0, notices = 0;
+  for (int round = 0; round < 8; ++round) {
+    const JournalPart part = read_journal(journal, offset, true);
+    offset = part.next_offset;
+    points += part.points.size();
+    notices += part.notices.size();
+  }
+  CHECK(points == 2);
+  CHECK(notices >= 1);
+  CHECK(offset == static_cast<std::int64_t>(std::filesystem::file_size(journal)));
+
+  std::filesystem::remove(journal);
+  std::filesystem::create_symlink("/etc/passwd", journal);
+  CHECK(read_journal(journal, 0, false).notices.size() == 1);
+  std::filesystem::remove(journal);
+  REQUIRE(::mkfifo(journal.c_str(), 0600) == 0);
+  CHECK(read_journal(journal, 0, false).notices.size() == 1);
+  os::remove_tree(directory);
+}
+
+}  // namespace runner::collect

@@ -1,0 +1,131 @@
+#include "runner/shim/outcome.hpp"
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+
+namespace runner::shim {
+namespace {
+
+constexpr int exited(int code) { return code << 8; }
+constexpr int signalled(int number) { return number; }
+
+InitRecord ended(int status) {
+  InitRecord record;
+  record.event = InitEvent::kEnded;
+  record.value = status;
+  record.user_micros = 1'500'000;
+  record.system_micros = 500'000;
+  record.peak_kib = 2048;
+  return record;
+}
+
+EndFacts running() {
+  EndFacts facts;
+  facts.started = true;
+  facts.script_name = "train.py";
+  facts.grace = std::chrono::seconds(10);
+  return facts;
+}
+
+}  // namespace
+
+TEST_CASE("a script that exits has its code and the usage that init saw") {
+  EndFacts facts = running();
+  facts.end = ended(exited(3));
+  const Outcome outcome = judge(facts);
+  CHECK(outcome.kind == OutcomeKind::kExited);
+  CHECK(outcome.exit_code == 3);
+  CHECK(outcome.message.empty());
+  CHECK(outcome.cpu_seconds == 2.0);
+  CHECK(outcome.peak_memory_bytes == 2048 * 1024);
+}
+
+TEST_CASE("the cgroup's usage counts before init's") {
+  EndFacts facts = running();
+  facts.end = ended(exited(0));
+  facts.usage = {.peak_memory_bytes = 7, .cpu_seconds = 0.5, .oom_kills = 0};
+  CHECK(judge(facts).peak_memory_bytes == 7);
+  CHECK(judge(facts).cpu_seconds == 0.5);
+}
+
+TEST_CASE("a signal is a signal, and memory only with the kernel's word for it") {
+  EndFacts facts = running();
+  facts.end = ended(signalled(9));
+  CHECK(judge(facts).kind == OutcomeKind::kSignaled);
+  CHECK(judge(facts).message == "died of SIGKILL (Killed)");
+  facts.usage.oom_kills = 1;
+  facts.memory_limit = 512 << 20;
+  CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
+  CHECK(judge(facts).message == "killed for memory (limit 512.0 MiB)");
+  facts.end = ended(signalled(11));
+  CHECK(judge(facts).kind == OutcomeKind::kSignaled);
+}
+
+TEST_CASE("a child killed for memory is told, and the script's own end counts") {
+  EndFacts facts = running();
+  facts.end = ended(exited(0));
+  facts.usage.oom_kills = 1;
+  CHECK(judge(facts).kind == OutcomeKind::kExited);
+  CHECK(judge(facts).exit_code == 0);
+  CHECK(judge(facts).message == "a child process was killed for memory");
+}
+
+TEST_CASE("an init that ended without a word was killed by the host, or for memory") {
+  EndFacts facts = running();
+  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  facts.usage.oom_kills = 1;
+  CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
+}
+
+TEST_CASE("what the supervisor ordered decides, and the script's own end is kept") {
+  EndFacts facts = running();
+  facts.max_run_duration = std::chrono::seconds(2);
+  facts.ordered = OrderedEnd{.kind = OutcomeKind::kTimedOut, .reason = {}, .killed = false};
+  facts.end = ended(exited(0));
+  CHECK(judge(facts).kind == OutcomeKind::kTimedOut);
+  CHECK(judge(facts).exit_code == 0);
+  CHECK(judge(facts).message == "exceeded its maximum duration of 2.0s; ended by SIGTERM");
+  facts.ordered->killed = true;
+  facts.end.reset();
+  CHECK(judge(facts).message == "exceeded its maximum duration of 2.0s; killed after a grace of 10.0s");
+  facts.ordered = OrderedEnd{.kind = OutcomeKind::kCanceled, .reason = "cancelled by user dev", .killed = false};
+  facts.started = false;
+  CHECK(judge(facts).message == "cancelled by user dev; it had not started yet");
+}
+
+TEST_CASE("a script that could not be started says why in one line") {
+  EndFacts facts = running();
+  facts.started = false;
+  InitRecord failure;
+  failure.event = InitEvent::kExecFailed;
+  failure.value = ENOENT;
+  failure.detail = InitStep::kExec;
+  facts.exec_failure = failure;
+  CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
+  CHECK(judge(facts).message == "could not start train.py: No such file or directory");
+  facts.exec_failure->detail = InitStep::kInterpreter;
+  CHECK(judge(facts).message == "could not start train.py: its first line names an interpreter that does not exist here");
+}
+
+TEST_CASE("a runtime that failed is quoted, or its status told") {
+  EndFacts facts;
+  facts.runtime_words = "mount `overlay` to `x`: Invalid argument";
+  CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
+  CHECK(judge(facts).message == facts.runtime_words);
+  facts.runtime_words.clear();
+  facts.runtime_status = exited(1);
+  CHECK(judge(facts).message == "the OCI runtime ended with status 1 and without a word");
+  facts.usage.oom_kills = 1;
+  facts.memory_limit = 1 << 20;
+  CHECK(judge(facts).message == "out of memory before the script started (limit 1.0 MiB)");
+}
+
+TEST_CASE("lost log bytes are told beside whatever else there is to say") {
+  EndFacts facts = running();
+  facts.end = ended(exited(0));
+  facts.lost_log_bytes = 2048;
+  facts.lost_log_reason = "No space left on device";
+  CHECK(judge(facts).message == "2.0 KiB of its log could not be written: No space left on device");
+}
+
+}  // namespace runner::shim

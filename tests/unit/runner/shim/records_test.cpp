@@ -1,0 +1,170 @@
+#include "runner/shim/records.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+#include "runner/shim/container_start.hpp"
+#include "runner/shim/log_copy.hpp"
+#include "runner/shim/spec.hpp"
+
+namespace runner::shim {
+namespace {
+
+struct ScratchRun {
+  os::RunDirectory run;
+  ScratchRun() : run(make()) { os::make_directories(run.io()); }
+  ~ScratchRun() { os::remove_tree(run.root()); }
+
+  static std::filesystem::path make() {
+    std::string name = (std::filesystem::temp_directory_path() / "runner-shim-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+    return name;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("every record comes back as it was written, and none is nothing") {
+  const ScratchRun scratch;
+  const os::RunDirectory& run = scratch.run;
+  CHECK_FALSE(read_claim(run));
+  CHECK_FALSE(read_started(run));
+  CHECK_FALSE(read_ended(run));
+  CHECK_FALSE(read_cancel(run));
+
+  const os::ProcessIdentity process{.pid = 42, .start_ticks = 1ULL << 40, .boot_id = "boot"};
+  const UtcTime time{std::chrono::microseconds{1'700'000'000'123'456}};
+  write_started(run, {.time = time, .init = process, .deadline = std::chrono::nanoseconds{123'456'789'012'345}});
+  CHECK(read_started(run)->time == time);
+  CHECK(read_started(run)->init == process);
+  CHECK(read_started(run)->deadline == std::chrono::nanoseconds{123'456'789'012'345});
+
+  Outcome outcome;
+  outcome.kind = OutcomeKind::kOutOfMemory;
+  outcome.signal = 9;
+  outcome.peak_memory_bytes = std::int64_t{1} << 41;
+  outcome.cpu_seconds = 0.25;
+  outcome.message = "killed \"for\" memory\n\xff";  // not UTF-8: replaced, never an error
+  write_ended(run, {.time = time, .outcome = outcome});
+  const auto ended = read_ended(run);
+  CHECK(ended->time == time);
+  CHECK(ended->outcome.kind == OutcomeKind::kOutOfMemory);
+  CHECK(ended->outcome.signal == 9);
+  CHECK_FALSE(ended->outcome.exit_code);
+  CHECK(ended->outcome.peak_memory_bytes == std::int64_t{1} << 41);
+  CHECK(ended->outcome.cpu_seconds == 0.25);
+  CHECK(ended->outcome.message == "killed \"for\" memory\n\xef\xbf\xbd");
+
+  write_cancel(run, {.reason = "enough", .as_failure = true});
+  CHECK(read_cancel(run)->reason == "enough");
+  CHECK(read_cancel(run)->as_failure);
+}
+
+TEST_CASE("a claim is won once") {
+  const ScratchRun scratch;
+  const os::ProcessIdentity first{.pid = 1, .start_ticks = 2, .boot_id = "b"};
+  CHECK(write_claim_once(scratch.run, {first}));
+  CHECK_FALSE(write_claim_once(scratch.run, {os::identify_self()}));
+  CHECK(read_claim(scratch.run)->shim == first);
+}
+
+TEST_CASE("a damaged record is an error that names the file, an unknown key is none") {
+  const ScratchRun scratch;
+  const auto damaged = GENERATE("", "{", "[]", "{\"version\":2}", "{\"version\":1}", "{\"version\":1,\"timeMicros\":\"x\"}");
+  std::ofstream(scratch.run.ended()) << damaged;
+  try {
+    read_ended(scratch.run);
+    FAIL("no error for " << damaged);
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kInternal);
+    CHECK(error.message().find("exit.json") != std::string::npos);
+  }
+  std::ofstream(scratch.run.cancel()) << R"({"version":1,"reason":"r","later":[1]})";
+  CHECK(read_cancel(scratch.run)->reason == "r");
+}
+
+TEST_CASE("spec.json comes back as it was written") {
+  const ScratchRun scratch;
+  Spec spec;
+  spec.run_id = "exp_1_abc";
+  spec.runtime_command = {"/usr/bin/crun", "run", "a b"};
+  spec.hide_cgroups = true;
+  spec.join_cgroups = false;
+  spec.cgroups = {.version = 1, .directories = {{"memory", "/m/runner-x"}}, .foreign = {"/f/runner-x"}};
+  spec.limits = {.memory_bytes = 1, .pids = {}, .cpus = 0.5};
+  spec.max_run_duration = std::chrono::milliseconds(1500);
+  spec.grace = std::chrono::milliseconds(20);
+  spec.script_name = "train.py";
+  spec.warm_cgroups_file = "/m/cgroup.procs";
+  write_spec(scratch.run, spec);
+  const Spec back = read_spec(scratch.run);
+  CHECK(back.runtime_command == spec.runtime_command);
+  CHECK(back.hide_cgroups);
+  CHECK_FALSE(back.user_namespace);
+  CHECK_FALSE(back.join_cgroups);
+  CHECK(back.cgroups.directories == spec.cgroups.directories);
+  CHECK(back.cgroups.foreign == spec.cgroups.foreign);
+  CHECK(back.limits.memory_bytes == 1);
+  CHECK_FALSE(back.limits.pids);
+  CHECK(back.limits.cpus == 0.5);
+  CHECK(back.max_run_duration == spec.max_run_duration);
+  CHECK(back.grace == spec.grace);
+  CHECK(back.warm_cgroups_file == "/m/cgroup.procs");
+  std::ofstream(scratch.run.spec()) << "{\"version\":1}";
+  CHECK_THROWS_AS(read_spec(scratch.run), Error);
+}
+
+TEST_CASE("the runtime's last line is what people see of it") {
+  const ScratchRun scratch;
+  CHECK(runtime_words(scratch.run).empty());
+  std::ofstream(scratch.run.runtime_log()) << "warning\ntime=\"2026\" level=error msg=\"runc run failed: no\"\n";
+  CHECK(runtime_words(scratch.run) == "runc run failed: no");
+  std::ofstream(scratch.run.runtime_log()) << "mount `overlay`: Invalid argument\n\n";
+  CHECK(runtime_words(scratch.run) == "mount `overlay`: Invalid argument");
+}
+
+TEST_CASE("the log takes what the FIFO holds, in order, whoever opened it") {
+  const ScratchRun scratch;
+  LogCopy log(scratch.run);
+  CHECK_FALSE(log.copy_some());
+  {
+    const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY | O_TRUNC);
+    const os::Fd again = os::open_file(scratch.run.log_fifo(), O_WRONLY | O_TRUNC);
+    os::write_all(script.get(), "one\n", "fifo");
+    os::write_all(again.get(), "two\n", "fifo");
+  }
+  CHECK(log.copy_some());
+  CHECK(os::read_file(scratch.run.log()) == "one\ntwo\n");
+  log.finish();
+  CHECK(log.lost_bytes() == 0);
+}
+
+TEST_CASE("a log that cannot grow is counted, and the script goes on") {
+  const ScratchRun scratch;
+  const pid_t child = ::fork();  // the file size limit would hold for the other tests, too
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit small{.rlim_cur = 6, .rlim_max = 6};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    LogCopy log(scratch.run);
+    const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
+    os::write_all(script.get(), "kept\nlost\n", "fifo");
+    log.finish();
+    ::_exit(log.lost_bytes() == 4 && !log.lost_reason().empty() ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+  CHECK(os::read_file(scratch.run.log()) == "kept\nl");
+}
+
+}  // namespace runner::shim
