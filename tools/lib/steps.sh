@@ -26,7 +26,7 @@ last_words() { tail -n 1 "$1" 2>/dev/null | tr -d '\r' | cut -c 1-100; }
 # A sleep of its own output, or a reader of ours would wait for it after we have ended.
 heartbeat() {
   local started=$SECONDS
-  while sleep 15 >/dev/null 2>&1; do
+  while sleep 30 >/dev/null 2>&1; do
     say "    $((SECONDS - started)) s: $(last_words "$1")"
   done
 }
