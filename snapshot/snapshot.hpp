@@ -22,9 +22,9 @@ struct Options {
 
 struct Snapshot {
   Hash id;                  // hash of the root tree object
-  std::int64_t files = 0;
+  std::int64_t files = 0;  // regular files and symbolic links
   std::int64_t bytes = 0;
-  std::vector<std::string> warnings;  // skipped sockets, FIFOs, devices; large directories
+  std::vector<std::string> warnings;  // skipped sockets, FIFOs, devices; ignore files or repositories that could not be read
 };
 
 // Writes every new content and tree object into `store` and commits: durable on return.

@@ -4,12 +4,11 @@
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "runner/core/content.hpp"
@@ -62,7 +61,7 @@ class MemoryStore : public ContentWriter, public ContentReader {
 
  private:
   mutable std::mutex mutex_;
-  std::map<Hash, std::string> contents_;
+  std::unordered_map<Hash, std::string, HashHasher> contents_;
 };
 
 }  // namespace runner::test
