@@ -82,6 +82,9 @@ std::optional<Fd> open_process(const ProcessIdentity& identity) {
   // Checked after the pidfd is held: from here on the number cannot change hands unnoticed.
   const auto now = identify(identity.pid);
   if (!now || now->start_ticks != identity.start_ticks) return std::nullopt;
+  // A zombie still has its number and its start time, but it is gone.
+  pollfd ended{pidfd.get(), POLLIN, 0};
+  if (::poll(&ended, 1, 0) > 0) return std::nullopt;
   return pidfd;
 }
 

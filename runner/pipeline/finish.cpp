@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "runner/collect/metric_journal.hpp"
 #include "runner/collect/outputs.hpp"
@@ -86,7 +87,23 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
 }
 
 void Pipeline::finish(const std::string& id) {
-  if (!finishing_.with([&](auto& ids) { return ids.insert(id).second; })) return;
+  // A word of the end that comes while a worker is at it (an adopted shim that dies at that moment) must not be lost.
+  const bool first = finishing_.with([&](auto& runs) {
+    const auto [at, inserted] = runs.try_emplace(id, false);
+    if (!inserted) at->second = true;
+    return inserted;
+  });
+  if (!first) return;
+  do finish_once(id);
+  while (finishing_.with([&](auto& runs) {
+    const auto at = runs.find(id);
+    const bool again = std::exchange(at->second, false);
+    if (!again) runs.erase(at);
+    return again;
+  }));
+}
+
+void Pipeline::finish_once(const std::string& id) {
   try {
     finish_or_throw(id);
   } catch (const Error& error) {
@@ -98,7 +115,6 @@ void Pipeline::finish(const std::string& id) {
     }
     watch_->retry_ended(id, kRetryPause);
   }
-  finishing_.with([&](auto& ids) { ids.erase(id); });
 }
 
 void Pipeline::finish_or_throw(const std::string& id) {

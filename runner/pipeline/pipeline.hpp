@@ -12,7 +12,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +67,7 @@ class Pipeline {
                                          const std::string& working_directory);
   // finish.cpp
   void finish(const std::string& id);
+  void finish_once(const std::string& id);
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts);
   std::vector<Artifact> collect_artifacts(const RunRecord& run);
@@ -87,7 +87,7 @@ class Pipeline {
   exec::Sandbox sandbox_;
   RunEvents events_;
   os::Guarded<std::map<std::string, int>> launches_;  // shims started per run by this daemon, for those that died unclaimed
-  os::Guarded<std::set<std::string>> finishing_;      // one worker at a time ends a run
+  os::Guarded<std::map<std::string, bool>> finishing_;  // one worker at a time ends a run; true: it shall look once more
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };

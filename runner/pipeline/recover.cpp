@@ -2,6 +2,7 @@
 // owns is removed.
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <set>
 
@@ -58,6 +59,18 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
     if (owned.contains(id)) continue;
     try {
       sandbox_.remove_remains(id);
+      os::remove_tree(entry.path());
+    } catch (const Error& error) {
+      spdlog::warn("left over, not removed: {}", error.message());
+    }
+  }
+  // Trial containers of daemons that were killed while they started. Ours may be at work right now.
+  const std::string own_trial = "trial-" + std::to_string(::getpid()) + "-";
+  for (const auto& entry : std::filesystem::directory_iterator(data_.cache())) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with("trial-") || name.starts_with(own_trial)) continue;
+    try {
+      sandbox_.remove_remains(name);
       os::remove_tree(entry.path());
     } catch (const Error& error) {
       spdlog::warn("left over, not removed: {}", error.message());
