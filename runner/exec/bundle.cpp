@@ -144,15 +144,19 @@ std::string make_config(const SandboxRun& run, const Runtime& runtime, const Bun
   }
 }
 
+MountPlan plan_for(const SandboxRun& run, const Runtime& runtime, const BundleHost& host) {
+  return plan_mounts(run, {.data_home = host.data.home(),
+                           .init = host.init,
+                           .python_package = host.python_package,
+                           .user_namespace = host.uid != 0,
+                           .recursive_files = runtime.kind == Runtime::Kind::kRunc,
+                           .shm_bytes = shm_bytes_of(run.limits, host)});
+}
+
 void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base) {
   if (run.arguments.empty()) throw Error(ErrorCode::kInvalid, "a run needs a command");
   make_run_directories(run);
-  const MountPlan plan = plan_mounts(run, {.data_home = host.data.home(),
-                                           .init = host.init,
-                                           .python_package = host.python_package,
-                                           .user_namespace = host.uid != 0,
-                                           .recursive_files = runtime.kind == Runtime::Kind::kRunc,
-                                           .shm_bytes = shm_bytes_of(run.limits, host)});
+  const MountPlan plan = plan_for(run, runtime, host);
   make_mount_points({}, plan.backing);
   const path root = root_skeleton(host.data.roots(), plan.skeleton);
   os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id));

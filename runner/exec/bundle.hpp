@@ -26,6 +26,9 @@ BundleHost describe_host(os::DataDirectory data, std::filesystem::path init, std
 std::string make_config(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const MountPlan& plan,
                         const std::filesystem::path& root, const os::RunCgroups& cgroups);
 
+// Error(kInvalid) for a --mount that cannot be (mount_plan.hpp).
+MountPlan plan_for(const SandboxRun& run, const Runtime& runtime, const BundleHost& host);
+
 // Everything. Idempotent until a shim has claimed the run.
 void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base);
 

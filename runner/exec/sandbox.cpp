@@ -133,6 +133,8 @@ void Sandbox::refuse_unenforceable(const RunDefinition& definition) const {
   need(definition.cpus.has_value(), "--cpus", "cpu");
 }
 
+void Sandbox::refuse_impossible_mounts(const SandboxRun& run) const { plan_for(run, impl_->need_runtime(), impl_->host()); }
+
 void Sandbox::expect_run() const { impl_->expect_run(); }
 
 void Sandbox::prepare(const SandboxRun& run) const {

@@ -61,6 +61,9 @@ class Sandbox {
   // A run is about to start: warms what the kernel is slow at when it has not been done for a while (os::warm_cgroups, 10 ms),
   // on a thread of the sandbox's own. Returns at once; any number of calls is fine. Best as soon as a submission comes in.
   void expect_run() const;
+  // Error(kInvalid) for a --mount that cannot be. Before the run exists; of `run` only paths, mounts and limits are looked at.
+  void refuse_impossible_mounts(const SandboxRun& run) const;
+
   // Writes the bundle and spec.json. Idempotent: may be repeated after a crash before the claim.
   void prepare(const SandboxRun& run) const;
   // Starts runner-shim for a prepared run. A second shim for one run finds the claim and exits at once, harmlessly.

@@ -47,6 +47,19 @@ void require_script(const ContentReader& content, const Hash& snapshot, const Ru
               "change the ignore file so that the script is included");
 }
 
+// The reason in one line: what a machine lacks explains what the runtimes say, so it goes first.
+Error no_sandbox(const std::vector<exec::Check>& checks) {
+  const std::string message = "sandbox: no OCI runtime works here";
+  for (const bool of_the_machine : {true, false})
+    for (const exec::Check& check : checks) {
+      const bool machine = check.name == "user namespaces" || check.name == "overlay";
+      if (!check.works && machine == of_the_machine)
+        return Error(ErrorCode::kUnavailable, message + ": " + check.name + ": " + check.detail,
+                     check.remedy + "; `runner doctor` tells more");
+    }
+  return Error(ErrorCode::kUnavailable, message, "`runner doctor` tells more; if all is well by now, `runner daemon stop` and try again");
+}
+
 }  // namespace
 
 EnvironmentRef Pipeline::resolve_environment(const std::optional<std::string>& python, bool required,
@@ -69,6 +82,7 @@ EnvironmentRef Pipeline::resolve_environment(const std::optional<std::string>& p
 }
 
 Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
+  sandbox_.expect_run();
   Admission admission = admit(submission);
   RunRecord& run = admission.run;
   run.submission_digest = sha256(submission.canonical);
@@ -82,10 +96,21 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
     }
   }
   if (run.parent) run.parent = history_.resolve(*run.parent);
-  if (!sandbox_.runtime())
-    throw Error(ErrorCode::kUnavailable, "sandbox: no OCI runtime works here",
-                "install one (apt-get install crun), then see `runner doctor`");
+  if (!sandbox_.runtime()) throw no_sandbox(sandbox_.checks());
   sandbox_.refuse_unenforceable(run.definition);
+  if (!run.definition.mounts.empty())
+    sandbox_.refuse_impossible_mounts(
+        {.id = "new",
+         .directory = data_.run("new"),
+         .layers = {},
+         .working_directory = working_directory_for(run.definition.source_directory, account_.home),
+         .arguments = {},
+         .variables = {},
+         .read_only_paths = {},
+         .cache_paths = {},
+         .mounts = run.definition.mounts,
+         .home = account_.home,
+         .limits = run.definition});
   run.environment = resolve_environment(admission.python, admission.interpreter_required, admission.caller);
   script_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
 
