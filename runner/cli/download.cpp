@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "runner/cli/commands.hpp"
@@ -15,8 +14,7 @@
 namespace runner::cli {
 
 bool is_safe_name(std::string_view name) {
-  if (std::any_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }))
-    return false;
+  if (name.find('\0') != std::string_view::npos) return false;
   for (;;) {
     const std::string_view component = name.substr(0, name.find('/'));
     if (component.empty() || component == "." || component == "..") return false;

@@ -88,8 +88,9 @@ void stream_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchang
   os::Fd live = request.name == kStandardLog ? open_live_log(pipeline, request.run) : os::Fd();
   const auto stored = find_artifact(pipeline.history(), request.run, request.name);
   if (!stored && !live) {
-    if (request.name == kStandardLog && !is_final(pipeline.history().get(request.run).status))
-      return exchange.respond({.status = 200, .body = "", .content_type = std::string(kContentType)});  // not started
+    // Not started yet, or cancelled before it was: what it printed is nothing.
+    if (request.name == kStandardLog)
+      return exchange.respond({.status = 200, .body = "", .content_type = std::string(kContentType)});
     throw no_such_file(request.run, request.name);
   }
   std::int64_t offset = request.offset;
