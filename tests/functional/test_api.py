@@ -143,7 +143,8 @@ class Refusals(Curl):
         self.assertEqual(status, 413, body)
 
     def test_unknown_runs_and_files_are_not_found(self):
-        for path in ("/v1/runs/nothing", "/v1/runs/nothing/log", "/v1/runs/..%2f..%2fetc", "/v1/runs/%00"):
+        self.assertEqual(self.curl("/v1/runs/%00")[0], 400)
+        for path in ("/v1/runs/nothing", "/v1/runs/nothing/log", "/v1/runs/..%2f..%2fetc"):
             with self.subTest(path):
                 self.assert_refused(404, "notFound", self.get(path, 404))
         self.submit_python("pass\n")

@@ -86,6 +86,11 @@ class BadInput(RunnerTest):
         self.runs()
         self.refused(2, "--mount", self.home.data + ":/data", "main.py", parts=["data directory"], hint=None)
 
+    def test_a_mount_where_nothing_can_be_mounted_is_refused_before_there_is_a_run(self):
+        for target in ("/usr/no/such/place", "/etc/runner-test", self.project):
+            with self.subTest(target):
+                self.refused(2, "--mount", "/tmp:" + target, "main.py", parts=[target], hint=None)
+
     def test_the_home_directory_or_the_root_as_source(self):
         script = os.path.join(self.account.home, "script-%s.py" % self.home.token)
         self.home.write(script, "pass\n")
@@ -191,7 +196,8 @@ class BadSurroundings(RunnerTest):
         rows = {row["name"]: row for row in self.runner("doctor", "--json").json["items"]}
         self.assertFalse(rows["user namespaces"]["works"])
         self.assertIn("max_user_namespaces", rows["user namespaces"]["remedy"])
-        self.assertIn("user namespaces", result.err)
+        self.assertIn("user namespaces", result.error_lines[0])
+        self.assertIn("max_user_namespaces", result.error_lines[1])
 
     def small_home(self, megabytes):
         os.mkdir(self.home.data, 0o700)

@@ -29,7 +29,7 @@ class Cancel(RunnerTest):
         self.assertEqual(self.show(running)["status"], "Running")
         self.open_gate("go")
         self.wait(running)
-        self.assertEqual(self.log(queued, ), b"")
+        self.assertEqual(self.log(queued), b"")
 
     def test_a_running_run_keeps_its_log_and_outputs_and_leaves_nothing(self):
         run_id = self.detach_gated("os.makedirs('outputs')\nopen('outputs/a', 'w').write('x')\nprint('so far', flush=True)\n"
@@ -110,7 +110,7 @@ class ControlC(RunnerTest):
     def test_once_stops_following_and_says_that_the_run_goes_on(self):
         followed, run_id = self.following()
         os.kill(followed.process.pid, signal.SIGINT)
-        followed.wait_for_output(run_id.encode(), stream="err")
+        followed.wait_for_output(run_id.encode() + b" goes on", stream="err")
         self.open_gate("go")
         self.assertEqual(self.wait(run_id)["status"], "Completed")
         followed.finish()
@@ -118,7 +118,7 @@ class ControlC(RunnerTest):
     def test_twice_cancels_the_run(self):
         followed, run_id = self.following()
         os.kill(followed.process.pid, signal.SIGINT)
-        followed.wait_for_output(run_id.encode(), stream="err")
+        followed.wait_for_output(b"goes on", stream="err")
         os.kill(followed.process.pid, signal.SIGINT)
         self.assertEqual(self.wait(run_id, 130)["status"], "Canceled")
         self.assertEqual(followed.finish().code, 130)

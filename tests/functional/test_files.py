@@ -1,19 +1,20 @@
 """outputs/ and logs/ of a run: stored on every ending, listed, brought back with identical bytes, never through a link."""
 import hashlib
 import os
+import textwrap
 
 from support.case import RunnerTest
 
 
 class Endings(RunnerTest):
-    LEAVE = """\
+    LEAVE = textwrap.dedent("""\
         os.makedirs("outputs/deep")
         os.makedirs("logs")
         open("outputs/deep/model.bin", "wb").write(bytes(range(256)))
         open("logs/table.csv", "w").write("a,b\\n")
         print("written", flush=True)
         tell("written")
-        """
+        """)
 
     def assert_stored(self, run):
         self.assertEqual([(o["name"], o["sha256"]) for o in run["outputs"]],
@@ -32,23 +33,23 @@ class Endings(RunnerTest):
         self.assert_stored(self.wait(self.detach_gated(self.LEAVE)))
 
     def test_failure(self):
-        self.assert_stored(self.wait(self.detach_gated(self.LEAVE + "\nsys.exit(9)\n".replace("\n", "\n        ")), 9))
+        self.assert_stored(self.wait(self.detach_gated(self.LEAVE + "sys.exit(9)\n"), 9))
 
     def test_a_signal(self):
-        self.assert_stored(self.wait(self.detach_gated(self.LEAVE + "        os.abort()\n"), 134))
+        self.assert_stored(self.wait(self.detach_gated(self.LEAVE + "os.abort()\n"), 134))
 
     def test_cancel(self):
-        run_id = self.detach_gated(self.LEAVE + "        await_('never')\n")
+        run_id = self.detach_gated(self.LEAVE + "await_('never')\n")
         self.await_gate("written")
         self.ok("cancel", run_id)
         self.assert_stored(self.wait(run_id, 130))
 
     def test_the_time_limit(self):
-        run_id = self.detach_gated(self.LEAVE + "        await_('never')\n", "--max-run-duration", "1s")
+        run_id = self.detach_gated(self.LEAVE + "await_('never')\n", "--max-run-duration", "1s")
         self.assert_stored(self.wait(run_id, 124))
 
     def test_the_daemons_restart(self):
-        run_id = self.detach_gated(self.LEAVE + "        await_('go')\n")
+        run_id = self.detach_gated(self.LEAVE + "await_('go')\n")
         self.await_gate("written")
         self.home.kill_daemon()
         self.open_gate("go")

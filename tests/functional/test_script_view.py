@@ -27,7 +27,7 @@ class Probe(RunnerTest):
         facts["umask"] = os.umask(0)
         listing = os.open("/proc/self/fd", os.O_RDONLY)
         facts["descriptors"] = sorted(int(n) for n in os.listdir("/proc/self/fd") if int(n) < listing)
-        facts["status"] = dict(line.rstrip().split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+        facts["status"] = dict(line.rstrip("\\n").split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
         facts["pid1"] = open("/proc/1/comm").read().strip()
         facts["processes"] = [name for name in os.listdir("/proc") if name.isdigit()]
         facts["tty"] = os.isatty(1)
