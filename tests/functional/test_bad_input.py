@@ -207,16 +207,24 @@ class BadSurroundings(RunnerTest):
             self.skipTest("no tmpfs can be mounted here: " + done.stderr)
         # self.home.close() unmounts it
 
-    def test_a_disk_that_is_full_while_submitting(self):
+    def submit_what_does_not_fit(self):
         self.small_home(16)
         self.submit("main.py")
         before = self.runs()
         self.write("data.bin", os.urandom(30 << 20))
         result = self.runner("submit", "main.py")
-        self.assert_error(result, 125, "space")
-        self.assert_no_new_run(before)
         os.remove(self.project + "/data.bin")
-        self.assertEqual(self.submit("main.py").text, "ran\n")  # the daemon and the store are still well
+        return before, result
+
+    def test_a_disk_that_is_full_while_submitting(self):
+        before, result = self.submit_what_does_not_fit()
+        self.assert_error(result, 125, "full")
+        self.assert_no_new_run(before)
+        self.assertEqual(self.log(), b"ran\n")  # what was there is still read
+
+    def test_a_submission_that_did_not_fit_gives_its_space_back(self):
+        self.submit_what_does_not_fit()
+        self.assertEqual(self.submit("main.py").text, "ran\n")
 
     def test_a_home_of_somebody_else(self):
         if self.account.uid == 0:
