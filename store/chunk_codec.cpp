@@ -9,7 +9,7 @@
 namespace runner::store {
 namespace {
 
-constexpr int kLevel = 1;                   // 511 MB/s, ratio 3.06 on Python sources; level 3: 343 MB/s, 3.56 (platform notes)
+constexpr int kLevel = 1;  // 511 MB/s, ratio 3.06 on Python sources; level 3: 343 MB/s, 3.56 (platform notes)
 constexpr std::size_t kSmallestWorth = 64;  // bytes; below it a frame's header eats what is saved
 
 }  // namespace
@@ -26,8 +26,7 @@ std::optional<std::span<const std::byte>> Compressor::compress(std::span<const s
     frame_ = std::make_unique_for_overwrite<std::byte[]>(worth);
     capacity_ = worth;
   }
-  const std::size_t size =
-      ZSTD_compressCCtx(context_.get(), frame_.get(), worth, bytes.data(), bytes.size(), kLevel);
+  const std::size_t size = ZSTD_compressCCtx(context_.get(), frame_.get(), worth, bytes.data(), bytes.size(), kLevel);
   if (ZSTD_isError(size) != 0) return std::nullopt;
   return std::span<const std::byte>(frame_.get(), size);
 }
@@ -38,8 +37,7 @@ bool decode(Codec codec, std::span<const std::byte> stored, std::span<std::byte>
     if (!out.empty()) std::memcpy(out.data(), stored.data(), out.size());
     return true;
   }
-  return codec == Codec::kZstd &&
-         ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size()) == out.size();
+  return codec == Codec::kZstd && ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size()) == out.size();
 }
 
 }  // namespace runner::store

@@ -7,8 +7,8 @@
 namespace runner::store {
 namespace {
 
-// A cut lies where this many top bits of the gear hash are zero: once in 4 MiB before kNormalChunk, once in 256 KiB behind it
-// (normalized chunking, level 2). The lengths gather around 1.1 MiB; about one in fifty reaches kMaxChunk.
+// A cut lies where this many top bits of the gear hash are zero: once in 4 MiB before kNormalChunk, once in 256 KiB
+// behind it (normalized chunking, level 2). The lengths gather around 1.1 MiB; about one in fifty reaches kMaxChunk.
 constexpr unsigned kBitsBeforeNormal = 22;
 constexpr unsigned kBitsBehindNormal = 18;
 constexpr std::size_t kWindow = 64;  // bytes that the hash depends on: one bit of it is shifted out per byte

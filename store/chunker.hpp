@@ -1,5 +1,6 @@
-// Where a large content is cut, decided by its bytes alone (FastCDC with a gear hash), so that an insertion moves the cuts around
-// it and no others. The constants are facts of the disk format: another cut makes the same file share nothing with what is stored.
+// Where a large content is cut, decided by its bytes alone (FastCDC with a gear hash), so that an insertion moves the
+// cuts around it and no others. The constants are facts of the disk format: another cut makes the same file share
+// nothing with what is stored.
 #pragma once
 
 #include <cstddef>

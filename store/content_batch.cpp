@@ -11,7 +11,8 @@
 namespace runner::store {
 namespace {
 
-constexpr std::size_t kDirectBytes = 128U << 10;  // from here on a chunk gets its own transaction instead of a copy in a lot
+constexpr std::size_t kDirectBytes = 128U
+                                     << 10;  // from here on a chunk gets its own transaction instead of a copy in a lot
 // A lot's transaction rewrites about four 64 KiB pages that the previous one has written already.
 constexpr std::size_t kLotBytes = 2U << 20;
 constexpr std::size_t kLotItems = 4096;
@@ -49,7 +50,8 @@ Batch::~Batch() {
   }
 }
 
-// Putting ---------------------------------------------------------------------------------------------------------------
+// Putting
+// ---------------------------------------------------------------------------------------------------------------
 
 Hash Batch::put(std::span<const std::byte> content) {
   const Hash hash = sha256_.of(content);
@@ -114,7 +116,8 @@ ContentBatch::Stored Batch::put_stream(const ReadSome& read) {
   return {hash, offset};
 }
 
-// Chunks ----------------------------------------------------------------------------------------------------------------
+// Chunks
+// ----------------------------------------------------------------------------------------------------------------
 
 bool Batch::claim(const Hash& hash) {
   const std::lock_guard lock(mutex_);
@@ -207,7 +210,8 @@ void Batch::add_content(const Hash& hash, std::int64_t size, std::vector<Part> p
   parts_.insert(parts_.end(), parts.begin(), parts.end());
 }
 
-// Lots ------------------------------------------------------------------------------------------------------------------
+// Lots
+// ------------------------------------------------------------------------------------------------------------------
 
 std::span<const std::byte> Batch::PreparedLot::data(const Row& row) const {
   return std::span(row.codec == Codec::kZstd ? compressed : plain).subspan(row.offset, row.stored_size);
@@ -268,7 +272,8 @@ void Batch::insert(Connection& connection, const PreparedLot& lot, std::vector<E
   }
 }
 
-// Publishing ------------------------------------------------------------------------------------------------------------
+// Publishing
+// ------------------------------------------------------------------------------------------------------------
 
 // Makes chunks visible. Sorted, so that each page of the table is written once however many chunks there are.
 void Batch::publish(Connection& connection, std::vector<Entry>& entries) {

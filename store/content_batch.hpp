@@ -1,5 +1,6 @@
-// One batch of content on its way into content.db. Chunks are hashed and compressed on the threads that put them; small ones are
-// gathered into lots, large ones written at once; `content` rows, which make chunks visible, are written with the commit.
+// One batch of content on its way into content.db. Chunks are hashed and compressed on the threads that put them; small
+// ones are gathered into lots, large ones written at once; `content` rows, which make chunks visible, are written with
+// the commit.
 #pragma once
 
 #include <condition_variable>
@@ -93,7 +94,7 @@ class Batch final : public ContentBatch {
   std::vector<Entry> contents_;                   // of several chunks; published last
   std::vector<Part> parts_;
   std::vector<std::unique_ptr<Compressor>> compressors_;  // idle ones: as many as threads have put at once
-  std::optional<Error> failure_;                  // the first; the batch cannot be committed any more
+  std::optional<Error> failure_;                          // the first; the batch cannot be committed any more
   bool wrote_ = false;
 };
 

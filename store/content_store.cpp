@@ -14,8 +14,8 @@
 namespace runner::store {
 namespace {
 
-constexpr std::size_t kPiece = 1U << 20;           // bytes handed to a reader at once
-constexpr std::int64_t kLargestChunk = 64 << 20;   // bytes; a damaged size must not become an allocation
+constexpr std::size_t kPiece = 1U << 20;          // bytes handed to a reader at once
+constexpr std::int64_t kLargestChunk = 64 << 20;  // bytes; a damaged size must not become an allocation
 
 constexpr Schema kSchema{"content.db", 0x52756e43 /* "RunC" */, 1, embedded::content_schema, {}};
 
@@ -25,7 +25,7 @@ constexpr DatabaseOptions kOptions{
     .enforce_foreign_keys = false,
     .writer_cache_kib = 4096,  // dropped after every batch
     .reader_cache_kib = 2048,
-    .checkpoint_pages = 512,   // a WAL of 32 MiB
+    .checkpoint_pages = 512,  // a WAL of 32 MiB
     .readers = 2,
 };
 
@@ -34,7 +34,9 @@ Error damaged(const Hash& hash) {
                "`runner fsck` lists every damaged content and what refers to it");
 }
 
-Error missing(const Hash& hash) { return Error(ErrorCode::kNotFound, "content " + hash.hex() + " is not in the store"); }
+Error missing(const Hash& hash) {
+  return Error(ErrorCode::kNotFound, "content " + hash.hex() + " is not in the store");
+}
 
 }  // namespace
 
@@ -59,7 +61,8 @@ class ContentStore::Impl {
     {
       const auto reader = database.read();
       Query query = reader->query(
-          "SELECT c.size, k.size, k.codec, k.data FROM content c JOIN chunk k ON k.id = c.chunk WHERE c.hash = ?", hash);
+          "SELECT c.size, k.size, k.codec, k.data FROM content c JOIN chunk k ON k.id = c.chunk WHERE c.hash = ?",
+          hash);
       if (!query.next()) throw damaged(hash);
       const std::int64_t size = query.integer(0);
       if (size < 0 || size > kLargestChunk || size != query.integer(1)) throw damaged(hash);
@@ -76,8 +79,9 @@ class ContentStore::Impl {
   };
   PartAt part_at(const Hash& content, std::int64_t position) const {
     const auto reader = database.read();
-    Query query = reader->query(
-        "SELECT chunk, offset FROM part WHERE content = ? AND offset <= ? ORDER BY offset DESC LIMIT 1", content, position);
+    Query query =
+        reader->query("SELECT chunk, offset FROM part WHERE content = ? AND offset <= ? ORDER BY offset DESC LIMIT 1",
+                      content, position);
     if (!query.next()) throw damaged(content);
     return {query.hash(0), query.integer(1)};
   }

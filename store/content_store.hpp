@@ -1,5 +1,6 @@
 // The content store: chunks of snapshot files and artifacts in one SQLite file (content.db), named by SHA-256.
-// One writer thread groups commits; readers have connections of their own. Any thread may call.
+// Concurrent writers share commits; readers have connections of their own. Any thread may call, also from within a
+// `read`'s callback: nothing is held over it. Batches must be gone before the store is.
 #pragma once
 
 #include <cstdint>

@@ -42,12 +42,12 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
   if (refuse_foreign(writer_, schema) == 0)  // facts of a new file; on another one they would be no more than writes
     writer_.execute(pragma("page_size", options.page_bytes) +
                     (options.incremental_vacuum ? "PRAGMA auto_vacuum=INCREMENTAL;" : ""));
-  writer_.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF;"
-                  "PRAGMA trusted_schema=OFF;" +
-                  pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) +
-                  pragma("cache_size", -options.writer_cache_kib) +
-                  pragma("wal_autocheckpoint", options.checkpoint_pages) +
-                  pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
+  writer_.execute(
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF;"
+      "PRAGMA trusted_schema=OFF;" +
+      pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) + pragma("cache_size", -options.writer_cache_kib) +
+      pragma("wal_autocheckpoint", options.checkpoint_pages) +
+      pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
   migrate(writer_, schema);
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.

@@ -17,7 +17,7 @@ struct DatabaseOptions {
   bool enforce_foreign_keys = true;
   int writer_cache_kib = 1024;
   int reader_cache_kib = 512;
-  int checkpoint_pages = 1000;      // the WAL's length at which a commit also copies it into the file
+  int checkpoint_pages = 1000;  // the WAL's length at which a commit also copies it into the file
   std::size_t readers = 2;
 };
 

@@ -26,8 +26,7 @@ void GroupCommit::run(Sync sync, const Work& work) {
   std::vector<Request*> batch;
   std::unique_lock lock(mutex_);
   waiting_.push_back(&request);
-  if (std::exchange(led_, true))
-    request.changed.wait(lock, [&] { return request.state != Request::State::kWaiting; });
+  if (std::exchange(led_, true)) request.changed.wait(lock, [&] { return request.state != Request::State::kWaiting; });
   if (request.state != Request::State::kDone) {
     // A leader is always the oldest waiting caller, so its own request is in the batch.
     const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(std::min(waiting_.size(), kMaxBatch));
@@ -56,11 +55,12 @@ void GroupCommit::execute(std::span<Request* const> batch) noexcept {
   for (Request* request : batch) execute_alone(*request);
 }
 
-// False: the transaction as a whole failed and nothing of it stays; each request then gets one of its own, so that the one to
-// blame fails alone.
+// False: the transaction as a whole failed and nothing of it stays; each request then gets one of its own, so that the
+// one to blame fails alone.
 bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
   try {
-    const bool durable = std::any_of(batch.begin(), batch.end(), [](const Request* r) { return r->sync == Sync::kDurable; });
+    const bool durable =
+        std::any_of(batch.begin(), batch.end(), [](const Request* r) { return r->sync == Sync::kDurable; });
     begin(durable ? Sync::kDurable : Sync::kRelaxed);
     for (Request* request : batch) {
       writer_.run("SAVEPOINT request");

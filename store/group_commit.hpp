@@ -1,6 +1,6 @@
 // Many callers, one writer: operations that arrive while a transaction runs share the next one and its sync.
-// There is no thread: the first caller to find the writer free executes the batch itself (leader) and hands the lead to a
-// waiting caller afterwards, which saves a lone caller two context switches and an idle daemon a thread.
+// There is no thread: the first caller to find the writer free executes the batch itself (leader) and hands the lead to
+// a waiting caller afterwards, which saves a lone caller two context switches and an idle daemon a thread.
 #pragma once
 
 #include <condition_variable>
@@ -26,9 +26,9 @@ class GroupCommit {
 
   explicit GroupCommit(Connection& writer) : writer_(writer) {}
 
-  // Runs `work` in a transaction and returns when it is committed; throws what `work` or the commit threw, and then nothing of
-  // it stays. Any thread. `work` may run on another caller's thread, and twice when a shared transaction had to be rolled
-  // back: it only sets its results, and never calls `run`.
+  // Runs `work` in a transaction and returns when it is committed; throws what `work` or the commit threw, and then
+  // nothing of it stays. Any thread. `work` may run on another caller's thread, and twice when a shared transaction had
+  // to be rolled back: it only sets its results, and never calls `run`.
   void run(Sync sync, const Work& work);
 
  private:

@@ -1,5 +1,7 @@
 // Run history in runner.db. What is acknowledged here is on disk unless a comment says otherwise.
-// One writer thread groups commits of concurrent callers; readers have connections of their own. Any thread may call.
+// Concurrent writers share commits (group_commit.hpp); readers have connections of their own. Any thread may call.
+// Every function that takes an id throws Error(kNotFound) for an unknown one, kNoSpace when the disk is full (nothing
+// has changed then), kInternal for a damaged file.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +21,10 @@ struct RunFilter {
   std::optional<RunStatus> status;
   std::vector<std::pair<std::string, std::optional<std::string>>> tags;        // no value: has the tag
   std::vector<std::pair<std::string, std::optional<std::string>>> properties;  // ANDed
-  std::optional<std::string> parent;    // only children of this run
-  bool include_children = false;        // else top level only (unless `parent`)
-  std::optional<UtcTime> since;         // created at or after
-  std::optional<std::int64_t> limit;    // newest first
+  std::optional<std::string> parent;                                           // only children of this run
+  bool include_children = false;                                               // else top level only (unless `parent`)
+  std::optional<UtcTime> since;                                                // created at or after
+  std::optional<std::int64_t> limit;                                           // of the newest
 };
 
 struct MetricSummary {
@@ -39,27 +41,30 @@ class History {
   ~History();
 
   // Inserts the run (and its experiment), durably. When its idempotency key exists already: the existing run if the
-  // submission digests agree, else Error(kConflict).
+  // submission digests agree, else Error(kConflict). Error(kInvalid) for text that is not UTF-8 in the definition,
+  // kNotFound for an unknown parent, kConflict for an id that exists.
   struct Added {
     RunRecord run;
     bool existed;
   };
   Added add_run(const RunRecord& run);
 
-  // Moves a run that has not ended to `status`; sets `started` when given (first time only). False, and nothing changed,
-  // if the run has ended or waits for its cancellation while `status` is not kFinalizing. Not synced: a power cut may lose it.
+  // Moves a run that has not ended to `status`; sets `started` when given (first time only). False, and nothing
+  // changed, if the run has ended or waits for its cancellation while `status` is not kFinalizing. Not synced: a power
+  // cut may lose it, a killed daemon does not.
   bool set_status(const std::string& id, RunStatus status, const std::string& reason,
                   std::optional<UtcTime> started = std::nullopt);
-  // What was learnt of the environment after the run was queued. Not synced.
+  // What was learnt of the environment after the run was queued. Not synced. Error(kConflict) once the run has ended.
   void set_environment(const std::string& id, const EnvironmentRef& environment);
-  // CancelRequested with the reason, durably. False if the run has ended.
+  // CancelRequested with the reason, durably; a second request changes nothing. False if the run has ended.
   bool request_cancel(const std::string& id, const std::string& reason);
-  // The end, durably and once: final status, outcome, error and artifacts in one transaction. False if it has ended already.
+  // The end, durably and once: final status, outcome, error and artifacts in one transaction. False if it has ended
+  // already.
   bool finish(const std::string& id, RunStatus final_status, const std::string& reason, const Outcome& outcome,
               const std::optional<RunError>& error, UtcTime ended, std::span<const Artifact> artifacts);
 
-  // Points and the journal offset they reach to, in one transaction. Not synced (at most 100 ms may be lost to a power cut;
-  // the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one.
+  // Points and the journal offset they reach to, in one transaction. Not synced (at most 100 ms may be lost to a power
+  // cut; the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one.
   void add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset);
   std::int64_t journal_offset(const std::string& id) const;
   // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced.
@@ -70,11 +75,12 @@ class History {
   std::string resolve(const std::string& name) const;
   RunRecord get(const std::string& id) const;  // Error(kNotFound)
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
+  // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent.
   std::vector<RunRecord> list(const RunFilter& filter) const;
-  std::vector<RunRecord> unfinished() const;   // oldest first, for recovery
+  std::vector<RunRecord> unfinished() const;                     // oldest first, for recovery
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
   std::vector<std::string> notices(const std::string& id) const;
-  std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
+  std::vector<MetricSummary> metric_summaries(const std::string& id) const;                      // by name
   std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name) const;  // in log order
   std::vector<std::string> experiments() const;
 

@@ -26,8 +26,8 @@ struct Series {
 
 Series open_series(Connection& connection, std::int64_t run, const std::string& name) {
   {
-    Query query = connection.query(
-        "SELECT id, count, minimum, maximum FROM metric_series WHERE run = ? AND name = ?", run, name);
+    Query query =
+        connection.query("SELECT id, count, minimum, maximum FROM metric_series WHERE run = ? AND name = ?", run, name);
     if (query.next()) {
       Series series{query.integer(0), query.integer(1), {}, {}};
       if (!query.is_null(2)) series.minimum = query.real(2);
@@ -64,10 +64,18 @@ MetricPoint point_of(const Query& query, int first, std::string name) {
   if (!query.is_null(first)) point.step = query.integer(first);
   point.time = query.time(first + 1);
   switch (query.type(first + 2)) {
-    case ColumnType::kInteger: point.integer = query.integer(first + 2); break;
-    case ColumnType::kReal: point.real = query.real(first + 2); break;
-    case ColumnType::kText: point.text = query.string(first + 2); break;
-    default: point.real = std::numeric_limits<double>::quiet_NaN(); break;
+    case ColumnType::kInteger:
+      point.integer = query.integer(first + 2);
+      break;
+    case ColumnType::kReal:
+      point.real = query.real(first + 2);
+      break;
+    case ColumnType::kText:
+      point.text = query.string(first + 2);
+      break;
+    default:
+      point.real = std::numeric_limits<double>::quiet_NaN();
+      break;
   }
   return point;
 }
@@ -92,8 +100,9 @@ void History::add_metrics(const std::string& id, std::span<const MetricPoint> po
     for (const auto& [name, series] : batch)
       connection.run("UPDATE metric_series SET count = ?2, minimum = ?3, maximum = ?4 WHERE id = ?1", series.id,
                      series.count, series.minimum, series.maximum);
-    connection.run("INSERT INTO journal(run, offset) VALUES (?, ?) ON CONFLICT(run) DO UPDATE SET offset = excluded.offset",
-                   run, journal_offset);
+    connection.run(
+        "INSERT INTO journal(run, offset) VALUES (?, ?) ON CONFLICT(run) DO UPDATE SET offset = excluded.offset", run,
+        journal_offset);
   });
 }
 

@@ -1,4 +1,5 @@
-// Single runs of runner.db: by name, and what hangs on them. Lists are in history_list.cpp, metrics in history_metrics.cpp.
+// Single runs of runner.db: by name, and what hangs on them. Lists are in history_list.cpp, metrics in
+// history_metrics.cpp.
 #include <algorithm>
 #include <charconv>
 
@@ -36,7 +37,8 @@ std::vector<std::string> matches(Connection& connection, const std::string& name
   std::vector<std::string> found;
   const std::int64_t enough = kMatchesShown + 1;
   if (const auto end = above(name)) {
-    Query query = connection.query("SELECT id FROM run WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", name, *end, enough);
+    Query query =
+        connection.query("SELECT id FROM run WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", name, *end, enough);
     while (query.next()) found.push_back(query.string(0));
   }
   if (name.size() == kTailDigits) {
@@ -90,7 +92,8 @@ std::vector<Artifact> History::artifacts(const std::string& id) const {
   const auto reader = impl_->database.read();
   const ReadTransaction transaction(*reader);
   std::vector<Artifact> found;
-  Query query = reader->query("SELECT name, bytes, sha256 FROM artifact WHERE run = ? ORDER BY name", seq_of(*reader, id));
+  Query query =
+      reader->query("SELECT name, bytes, sha256 FROM artifact WHERE run = ? ORDER BY name", seq_of(*reader, id));
   while (query.next()) found.push_back({query.string(0), query.integer(1), query.hash(2)});
   return found;
 }

@@ -17,7 +17,8 @@ std::int64_t seq_of(Connection& connection, std::string_view id) {
 RunRecord load_run(Connection& connection, std::int64_t seq) {
   RunRecord run;
   Query row = connection.query(
-      "SELECT r.id, e.name, r.name, r.status, r.status_reason, r.created, r.started, r.ended, r.attempt, p.id, r.snapshot,"
+      "SELECT r.id, e.name, r.name, r.status, r.status_reason, r.created, r.started, r.ended, r.attempt, p.id, "
+      "r.snapshot,"
       " s.git, r.environment, s.definition, r.outcome, r.error, r.priority, r.idempotency_key, s.digest"
       " FROM run r JOIN experiment e ON e.id = r.experiment JOIN submission s ON s.run = r.seq"
       " LEFT JOIN run p ON p.seq = r.parent WHERE r.seq = ?",

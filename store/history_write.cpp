@@ -1,4 +1,5 @@
-// Everything that changes runner.db, but for metrics. JSON is made before the writer is asked for: others may be waiting for it.
+// Everything that changes runner.db, but for metrics. JSON is made before the writer is asked for: others may be
+// waiting for it.
 #include "embedded/history_schema.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"
@@ -55,9 +56,10 @@ void insert(Connection& connection, const RunRecord& run, const Documents& docum
   if (run.parent) parent = seq_of(connection, *run.parent);
   connection.run(
       "INSERT INTO run(id, experiment, parent, name, status, status_reason, created, started, ended, attempt, priority,"
-      " snapshot, idempotency_key, environment, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      run.id, experiment, parent, run.name, to_string(run.status), run.status_reason, run.created, run.started, run.ended,
-      run.attempt, run.priority, run.snapshot, run.idempotency_key, documents.environment, documents.outcome,
+      " snapshot, idempotency_key, environment, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+      "?)",
+      run.id, experiment, parent, run.name, to_string(run.status), run.status_reason, run.created, run.started,
+      run.ended, run.attempt, run.priority, run.snapshot, run.idempotency_key, documents.environment, documents.outcome,
       documents.error);
   const std::int64_t seq = connection.last_insert_id();
   connection.run("INSERT INTO submission(run, digest, definition, git) VALUES (?, ?, ?, ?)", seq, run.submission_digest,

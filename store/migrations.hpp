@@ -17,14 +17,15 @@ struct Migration {
 };
 
 struct Schema {
-  std::string_view file;               // "runner.db", for messages
-  std::int32_t application_id;         // in the file's header; file(1) shows it
-  int version;                         // of `current`
-  std::string_view current;            // creates everything in an empty file: "create the schema", migration 1 for now
-  std::span<const Migration> steps;    // from version 1 on, ascending; the last one leads to `version`
+  std::string_view file;             // "runner.db", for messages
+  std::int32_t application_id;       // in the file's header; file(1) shows it
+  int version;                       // of `current`
+  std::string_view current;          // creates everything in an empty file: "create the schema", migration 1 for now
+  std::span<const Migration> steps;  // from version 1 on, ascending; the last one leads to `version`
 };
 
-// The file's schema version, 0 if it is empty. Error(kConflict) for a newer one or a file of another program; reads only.
+// The file's schema version, 0 if it is empty. Error(kConflict) for a newer one or a file of another program; reads
+// only.
 int refuse_foreign(Connection& connection, const Schema& schema);
 // Creates or migrates, each step in a transaction of its own.
 void migrate(Connection& connection, const Schema& schema);

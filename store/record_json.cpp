@@ -52,8 +52,10 @@ Hash hash_at(const Json& json, const char* key) {
 
 }  // namespace
 
-// {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs", "cpus",
-//  "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}], "environmentVariables": {}}
+// {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
+// "cpus",
+//  "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}], "environmentVariables":
+//  {}}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);

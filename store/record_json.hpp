@@ -1,5 +1,6 @@
-// The JSON columns of runner.db: what no query filters on. Keys may be added; a reader ignores what it does not know and takes
-// the field's default for what is absent. Text that is not UTF-8 is Error(kInvalid), a damaged column Error(kInternal).
+// The JSON columns of runner.db: what no query filters on. Keys may be added; a reader ignores what it does not know
+// and takes the field's default for what is absent. Text that is not UTF-8 is Error(kInvalid), a damaged column
+// Error(kInternal).
 #pragma once
 
 #include <string>

@@ -20,33 +20,41 @@ bool means_full(int errnum) { return errnum == ENOSPC || errnum == EDQUOT || err
 Error translate(int result, int errnum, const std::string& file, const std::string& message) {
   const std::string text = file + ": " + message;
   switch (result & 0xff) {
-    case SQLITE_FULL: return Error(ErrorCode::kNoSpace, text, "free some disk space and try again");
+    case SQLITE_FULL:
+      return Error(ErrorCode::kNoSpace, text, "free some disk space and try again");
     case SQLITE_IOERR:
       if (means_full(errnum)) return errno_error(errnum == EFBIG ? ENOSPC : errnum, "write " + file);
       return Error(ErrorCode::kInternal, text + " (" + std::strerror(errnum) + ")", kFsckHint);
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return Error(ErrorCode::kInternal, text, kFsckHint);
+    case SQLITE_NOTADB:
+      return Error(ErrorCode::kInternal, text, kFsckHint);
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return Error(ErrorCode::kConflict, text, "another program has the database open for writing");
-    case SQLITE_CANTOPEN: return errno_error(errnum != 0 ? errnum : EIO, "open " + file);
+    case SQLITE_LOCKED:
+      return Error(ErrorCode::kConflict, text, "another program has the database open for writing");
+    case SQLITE_CANTOPEN:
+      return errno_error(errnum != 0 ? errnum : EIO, "open " + file);
     case SQLITE_PERM:
-    case SQLITE_READONLY: return Error(ErrorCode::kPermission, text);
+    case SQLITE_READONLY:
+      return Error(ErrorCode::kPermission, text);
     case SQLITE_CONSTRAINT:
       if (result == SQLITE_CONSTRAINT_TRIGGER) return Error(ErrorCode::kConflict, message);  // schema.sql's own words
       if (result == SQLITE_CONSTRAINT_UNIQUE || result == SQLITE_CONSTRAINT_PRIMARYKEY)
         return Error(ErrorCode::kConflict, text);
       return Error(ErrorCode::kInternal, text);
-    default: return Error(ErrorCode::kInternal, text);
+    default:
+      return Error(ErrorCode::kInternal, text);
   }
 }
 
-// The errno behind an I/O error. What sqlite3_system_errno says is errno some calls later; the files remember their own.
+// The errno behind an I/O error. What sqlite3_system_errno says is errno some calls later; the files remember their
+// own.
 int errno_of(sqlite3* handle) {
   const int now = sqlite3_system_errno(handle);
   for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {  // the latter is the WAL
     sqlite3_file* file = nullptr;
     int errnum = 0;
-    if (sqlite3_file_control(handle, "main", which, &file) == SQLITE_OK && file != nullptr && file->pMethods != nullptr &&
+    if (sqlite3_file_control(handle, "main", which, &file) == SQLITE_OK && file != nullptr &&
+        file->pMethods != nullptr &&
         file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &errnum) == SQLITE_OK && means_full(errnum))
       return errnum;
   }
@@ -62,7 +70,8 @@ struct Query::Statement {
   bool busy = false;
 };
 
-// Query -----------------------------------------------------------------------------------------------------------------
+// Query
+// -----------------------------------------------------------------------------------------------------------------
 
 Query::Query(Connection& connection, Statement& cached) : connection_(&connection), statement_(&cached) {
   statement_->busy = true;
@@ -72,7 +81,9 @@ Query::Query(Connection& connection, std::unique_ptr<Statement> own)
     : connection_(&connection), statement_(own.get()), own_(std::move(own)) {}
 
 Query::Query(Query&& other) noexcept
-    : connection_(other.connection_), statement_(std::exchange(other.statement_, nullptr)), own_(std::move(other.own_)) {}
+    : connection_(other.connection_),
+      statement_(std::exchange(other.statement_, nullptr)),
+      own_(std::move(other.own_)) {}
 
 Query::~Query() {
   if (statement_ == nullptr || own_) return;
@@ -104,10 +115,9 @@ void Query::bind(int index, const Hash& value) {
 }
 
 void Query::bind(int index, BorrowedBlob value) {
-  const int result =
-      value.bytes.empty()
-          ? sqlite3_bind_zeroblob(statement_->handle.get(), index, 0)
-          : sqlite3_bind_blob64(statement_->handle.get(), index, value.bytes.data(), value.bytes.size(), SQLITE_STATIC);
+  const int result = value.bytes.empty() ? sqlite3_bind_zeroblob(statement_->handle.get(), index, 0)
+                                         : sqlite3_bind_blob64(statement_->handle.get(), index, value.bytes.data(),
+                                                               value.bytes.size(), SQLITE_STATIC);
   if (result != SQLITE_OK) connection_->fail(result);
 }
 
@@ -124,11 +134,16 @@ bool Query::next() {
 
 ColumnType Query::type(int column) const {
   switch (sqlite3_column_type(statement_->handle.get(), column)) {
-    case SQLITE_INTEGER: return ColumnType::kInteger;
-    case SQLITE_FLOAT: return ColumnType::kReal;
-    case SQLITE_TEXT: return ColumnType::kText;
-    case SQLITE_BLOB: return ColumnType::kBlob;
-    default: return ColumnType::kNull;
+    case SQLITE_INTEGER:
+      return ColumnType::kInteger;
+    case SQLITE_FLOAT:
+      return ColumnType::kReal;
+    case SQLITE_TEXT:
+      return ColumnType::kText;
+    case SQLITE_BLOB:
+      return ColumnType::kBlob;
+    default:
+      return ColumnType::kNull;
   }
 }
 
@@ -156,7 +171,8 @@ Hash Query::hash(int column) const {
   return hash;
 }
 
-// Connection ------------------------------------------------------------------------------------------------------------
+// Connection
+// ------------------------------------------------------------------------------------------------------------
 
 Connection::Connection(const std::filesystem::path& path, Mode mode)
     : file_(path.filename().string()), handle_(nullptr, sqlite3_close_v2) {

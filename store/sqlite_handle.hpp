@@ -1,5 +1,6 @@
-// One SQLite connection and its statements: the only door to libsqlite3 in this folder, and where its errors become Error.
-// A connection is used by one thread at a time; who that is, GroupCommit (writer) and ReaderPool (readers) decide.
+// One SQLite connection and its statements: the only door to libsqlite3 in this folder, and where its errors become
+// Error. A connection is used by one thread at a time; who that is, GroupCommit (writer) and ReaderPool (readers)
+// decide.
 #pragma once
 
 #include <cstddef>

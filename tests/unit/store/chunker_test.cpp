@@ -11,7 +11,8 @@ namespace {
 
 std::vector<std::size_t> lengths(std::string_view bytes) {
   std::vector<std::size_t> found;
-  for (auto rest = bytes_of(bytes); !rest.empty(); rest = rest.subspan(found.back())) found.push_back(first_chunk(rest));
+  for (auto rest = bytes_of(bytes); !rest.empty(); rest = rest.subspan(found.back()))
+    found.push_back(first_chunk(rest));
   return found;
 }
 

@@ -144,10 +144,18 @@ TEST_CASE("Any range can be read") {
   const std::string bytes = random_bytes(size, 8);
   const Hash hash = put_one(content, bytes);
   const auto end = static_cast<std::int64_t>(size);
-  for (const auto& [offset, length] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-           {0, 0}, {0, 1}, {0, -1}, {1, end - 2}, {end / 2, end / 3}, {end - 1, 1}, {end - 1, 100}, {end, -1}, {3, end + 5}})
+  for (const auto& [offset, length] : std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 0},
+                                                                                         {0, 1},
+                                                                                         {0, -1},
+                                                                                         {1, end - 2},
+                                                                                         {end / 2, end / 3},
+                                                                                         {end - 1, 1},
+                                                                                         {end - 1, 100},
+                                                                                         {end, -1},
+                                                                                         {3, end + 5}})
     CHECK((read_range(content, hash, offset, length) ==
-           bytes.substr(static_cast<std::size_t>(offset), length < 0 ? std::string::npos : static_cast<std::size_t>(length))));
+           bytes.substr(static_cast<std::size_t>(offset),
+                        length < 0 ? std::string::npos : static_cast<std::size_t>(length))));
   CHECK(error_of([&] { read_range(content, hash, end + 1, 1); }).code() == ErrorCode::kInvalid);
   CHECK(error_of([&] { read_range(content, hash, -1, 1); }).code() == ErrorCode::kInvalid);
 }
@@ -182,7 +190,9 @@ TEST_CASE("Damage is detected before a byte is handed on") {
   };
   SECTION("changed bytes") { REQUIRE(sql(file, "UPDATE chunk SET data = zeroblob(length(data))").empty()); }
   SECTION("a shorter chunk") { REQUIRE(sql(file, "UPDATE chunk SET data = x'', size = 1").empty()); }
-  SECTION("an absurd size") { REQUIRE(sql(file, "UPDATE chunk SET size = 1 << 60; UPDATE content SET size = 1 << 60").empty()); }
+  SECTION("an absurd size") {
+    REQUIRE(sql(file, "UPDATE chunk SET size = 1 << 60; UPDATE content SET size = 1 << 60").empty());
+  }
   SECTION("another chunk's bytes") {
     put_one(content, std::string(bytes.size(), 'q'));
     REQUIRE(sql(file, "UPDATE content SET chunk = 2 WHERE chunk = 1").empty());
@@ -263,7 +273,8 @@ TEST_CASE("A reader that fails stops put_stream and leaves the batch usable") {
     std::fill_n(out.begin(), size, std::byte{1});
     left -= size;
     return size;
-  }), std::runtime_error);
+  }),
+                  std::runtime_error);
   batch->commit();
   CHECK(content.read_all(kept) == "kept");
 }

@@ -1,4 +1,5 @@
-// What the store's tests share: a real directory, a raw SQLite door beside the store's own, sample records, children that crash.
+// What the store's tests share: a real directory, a raw SQLite door beside the store's own, sample records, children
+// that crash.
 #pragma once
 
 #include <sqlite3.h>
@@ -60,7 +61,9 @@ inline std::string sql(const std::filesystem::path& file, const std::string& scr
   return first;
 }
 
-inline runner::UtcTime at(std::int64_t microseconds) { return runner::UtcTime(std::chrono::microseconds(microseconds)); }
+inline runner::UtcTime at(std::int64_t microseconds) {
+  return runner::UtcTime(std::chrono::microseconds(microseconds));
+}
 
 inline runner::Hash hash_of_byte(std::uint8_t byte) {
   runner::Hash hash;

@@ -1,3 +1,5 @@
+#include <random>
+
 #include "fixture.hpp"
 #include "store/history.hpp"
 
@@ -127,6 +129,59 @@ TEST_CASE("Every filter selects, and several are ANDed") {
   }
 }
 
+TEST_CASE("Random filters give what checking every run one by one gives") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  std::mt19937 random(7);
+  const auto below = [&](unsigned n) { return random() % n; };
+  std::vector<RunRecord> runs;  // newest first
+  for (int i = 0; i < 120; ++i) {
+    RunRecord run = sample_run("r_1_" + std::to_string(10'000'000 + i), "e" + std::to_string(below(3)));
+    run.created = at(below(50));
+    if (below(3) == 0) run.status = RunStatus::kRunning;
+    if (below(4) == 0 && !runs.empty()) run.parent = runs[below(static_cast<unsigned>(runs.size()))].id;
+    for (const char* key : {"a", "b"})
+      if (below(2) == 0) run.tags[key] = below(3) == 0 ? std::nullopt : std::optional(std::to_string(below(2)));
+    if (below(2) == 0) run.properties["p"] = std::to_string(below(3));
+    history.add_run(run);
+    runs.insert(runs.begin(), run);
+  }
+  for (int i = 0; i < 400; ++i) {
+    RunFilter filter;
+    if (below(3) == 0) filter.experiment = "e" + std::to_string(below(3));
+    if (below(3) == 0) filter.status = below(2) == 0 ? RunStatus::kRunning : RunStatus::kQueued;
+    for (const char* key : {"a", "b"})
+      if (below(3) == 0)
+        filter.tags.emplace_back(key, below(2) == 0 ? std::nullopt : std::optional(std::to_string(below(2))));
+    if (below(3) == 0) filter.properties.emplace_back("p", std::to_string(below(3)));
+    if (below(4) == 0) filter.parent = runs[below(120)].id;
+    filter.include_children = below(2) == 0;
+    if (below(3) == 0) filter.since = at(below(50));
+    if (below(2) == 0) filter.limit = below(10);
+
+    std::vector<std::string> expected;
+    for (const RunRecord& run : runs) {
+      bool in = (!filter.experiment || run.experiment == *filter.experiment) &&
+                (!filter.status || run.status == *filter.status) && (!filter.since || run.created >= *filter.since);
+      in = in && (filter.parent ? run.parent == filter.parent : filter.include_children || !run.parent);
+      for (const auto& [key, value] : filter.tags) {
+        const auto tag = run.tags.find(key);
+        in = in && tag != run.tags.end() && (!value || tag->second == value);
+      }
+      for (const auto& [key, value] : filter.properties) {
+        const auto property = run.properties.find(key);
+        in = in && property != run.properties.end() && (!value || property->second == *value);
+      }
+      if (in && (!filter.limit || static_cast<std::int64_t>(expected.size()) < *filter.limit))
+        expected.push_back(run.id);
+    }
+    std::vector<std::string> found;
+    for (const RunRecord& run : history.list(filter)) found.push_back(run.id);
+    INFO("filter " << i);
+    CHECK(found == expected);
+  }
+}
+
 TEST_CASE("Unfinished runs are those without an end, oldest first") {
   const TemporaryDirectory directory;
   History history(directory / "runner.db");
@@ -140,7 +195,8 @@ TEST_CASE("Unfinished runs are those without an end, oldest first") {
 TEST_CASE("A run is named by its id, a prefix, its tail or its place from the end") {
   const TemporaryDirectory directory;
   History history(directory / "runner.db");
-  for (const char* id : {"cat_1700000001_aaaaaaaa", "cat_1700000002_bbbbbbbb", "cat_1700000002_bbbbbbbb2", "dog_1700000003_cccccccc"})
+  for (const char* id :
+       {"cat_1700000001_aaaaaaaa", "cat_1700000002_bbbbbbbb", "cat_1700000002_bbbbbbbb2", "dog_1700000003_cccccccc"})
     history.add_run(sample_run(id));
   RunRecord child = sample_run("dog_1700000004_dddddddd");
   child.parent = "dog_1700000003_cccccccc";
@@ -154,7 +210,8 @@ TEST_CASE("A run is named by its id, a prefix, its tail or its place from the en
   CHECK(history.resolve("@last-0") == "dog_1700000003_cccccccc");
   CHECK(history.resolve("@last-3") == "cat_1700000001_aaaaaaaa");
 
-  for (const char* name : {"@last-4", "@last-", "@last-x", "@last-1x", "@lastly", "@last--1", "bird", "ccccccc", "_", "\xff"})
+  for (const char* name :
+       {"@last-4", "@last-", "@last-x", "@last-1x", "@lastly", "@last--1", "bird", "ccccccc", "_", "\xff"})
     CHECK(error_of([&] { history.resolve(name); }).code() == ErrorCode::kNotFound);
   CHECK(error_of([&] { history.resolve(""); }).code() == ErrorCode::kInvalid);
 

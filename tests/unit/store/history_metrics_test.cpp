@@ -10,7 +10,8 @@ using namespace store_test;
 
 namespace {
 
-MetricPoint real(const std::string& name, double value, std::optional<std::int64_t> step = std::nullopt, std::int64_t time = 1) {
+MetricPoint real(const std::string& name, double value, std::optional<std::int64_t> step = std::nullopt,
+                 std::int64_t time = 1) {
   MetricPoint point;
   point.name = name;
   point.real = value;
@@ -45,8 +46,10 @@ TEST_CASE("Every kind of metric value round-trips in log order") {
     History history(directory / "runner.db");
     history.add_run(sample_run(kId));
     const std::vector<MetricPoint> points{
-        real(odd, 0.1, 7, 99), real(odd, std::nan("")), real(odd, kInfinity), real(odd, -kInfinity), real(odd, -0.0),
-        real(odd, 2.0),        integer(odd, kLargest),  integer(odd, kSmallest), text(odd, std::string("a\0b", 3)), text(odd, "")};
+        real(odd, 0.1, 7, 99),  real(odd, std::nan("")), real(odd, kInfinity),
+        real(odd, -kInfinity),  real(odd, -0.0),         real(odd, 2.0),
+        integer(odd, kLargest), integer(odd, kSmallest), text(odd, std::string("a\0b", 3)),
+        text(odd, "")};
     history.add_metrics(kId, points, 1);
   }
   const History history(directory / "runner.db");
@@ -77,7 +80,8 @@ TEST_CASE("Summaries count everything and take minimum and maximum of the finite
   const TemporaryDirectory directory;
   History history(directory / "runner.db");
   history.add_run(sample_run(kId));
-  history.add_metrics(kId, std::vector{real("loss", 3), real("loss", std::nan("")), text("note", "x"), real("loss", 1)}, 10);
+  history.add_metrics(kId, std::vector{real("loss", 3), real("loss", std::nan("")), text("note", "x"), real("loss", 1)},
+                      10);
   history.add_metrics(kId, std::vector{integer("loss", 9), real("loss", HUGE_VAL, 4, 5), real("acc", HUGE_VAL)}, 20);
   const auto summaries = history.metric_summaries(kId);
   REQUIRE(summaries.size() == 3);

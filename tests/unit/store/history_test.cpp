@@ -310,7 +310,15 @@ TEST_CASE("Properties, submissions and ended runs cannot be changed by anybody w
   CHECK(sql(file, "UPDATE run SET status = 'Queued', ended = NULL") == "error: a run that has ended cannot be changed");
   CHECK(sql(file, "UPDATE run SET outcome = '{}'") == "error: a run that has ended cannot be changed");
   CHECK(sql(file, "UPDATE run SET name = 'renamed'").empty());
-  check_equal([&] { auto now = history.get(run.id); now.name = run.name; now.status = run.status; now.ended = run.ended; return now; }(), run);
+  check_equal(
+      [&] {
+        auto now = history.get(run.id);
+        now.name = run.name;
+        now.status = run.status;
+        now.ended = run.ended;
+        return now;
+      }(),
+      run);
 
   CHECK(sql(file, "DELETE FROM run").empty());  // as a whole it may go
   CHECK(sql(file, "SELECT count(*) FROM property") == "0");
@@ -348,6 +356,7 @@ TEST_CASE("The schema has a version, an application id and the right page size")
   CHECK(sql(file, "PRAGMA application_id") == std::to_string(0x52756e52));
   CHECK(sql(file, "PRAGMA page_size") == "4096");
   CHECK(sql(file, "PRAGMA journal_mode") == "wal");
-  CHECK(sql(file, "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
-                  " AND name NOT LIKE 'sqlite_%'") == "0");
+  CHECK(sql(file,
+            "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
+            " AND name NOT LIKE 'sqlite_%'") == "0");
 }
