@@ -3,12 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <limits>
 
 #include "runner/cli/invocation.hpp"
 #include "runner/core/error.hpp"
 
 namespace runner::cli {
 namespace {
+
+constexpr std::int64_t kMostRuns = 1'000'000'000;  // for --last; a bound only so that the message is a short one
 
 KeyValue split_key_value(const std::string& text, const char* option) {
   const auto equals = text.find('=');
@@ -90,7 +93,8 @@ void define(CLI::App& app, SubmitOptions& o) {
 
 void define(CLI::App& app, ListOptions& o) {
   add_text(app, "-e,--experiment", o.experiment, "NAME", "only of this experiment");
-  auto* last = app.add_option("--last", o.last, "how many (10)")->type_name("N")->check(CLI::PositiveNumber);
+  auto* last =
+      app.add_option("--last", o.last, "how many (10)")->type_name("N")->check(CLI::Range(std::int64_t{1}, kMostRuns));
   app.add_flag("--all", o.all, "all of them")->excludes(last);
   add_text(app, "--status", o.status, "STATUS", "only with this status");
   add_list(app, "--tag", o.tags, "K[=V]", "only with this tag");
@@ -106,7 +110,9 @@ void define(CLI::App& app, LogsOptions& o) {
   add_run(app, o.run);
   app.add_flag("-f,--follow", o.follow, "go on until the run has ended");
   add_text(app, "--name", o.file, "FILE", "another file of the run: logs/…, outputs/… (user_logs/std_log.txt)");
-  app.add_option("--offset", o.offset, "skip so many bytes (0)")->type_name("N")->check(CLI::NonNegativeNumber);
+  app.add_option("--offset", o.offset, "skip so many bytes (0)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
 }
 
 void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }
@@ -150,22 +156,31 @@ void define_global(CLI::App& app, GlobalOptions& global) {
   app.add_flag("--no-autostart", global.no_autostart, "do not start the daemon")->group(group);
 }
 
+// The kind of an error; its name is not always one.
+bool is(const CLI::ParseError& error, CLI::ExitCodes code) { return error.get_exit_code() == static_cast<int>(code); }
+
+// CLI11's words in ours: what was typed, and the nearest thing that exists.
 Error usage_error(const CLI::App& app, const std::string& command, const CLI::ParseError& error) {
-  std::string hint = "'runner " + command + " --help' lists its options";
-  std::string message = error.what();
-  const auto unknown = message.find("not expected: ");
-  if (unknown != std::string::npos) {
-    std::string word = message.substr(unknown + std::string_view("not expected: ").size());
-    word = word.substr(0, word.find_first_of(" ="));
-    message = word.starts_with('-') ? "'" + word + "': unknown option" : "'" + word + "': one argument too many";
+  const std::string hint = "'runner " + command + " --help' lists its options";
+  const auto wrong = [&command](const std::string& what, const std::string& way_out) {
+    return Error(ErrorCode::kInvalid, command + ": " + what, way_out);
+  };
+  if (is(error, CLI::ExitCodes::ExtrasError)) {
+    std::vector<std::string> extras = app.remaining();
+    const auto option =
+        std::find_if(extras.begin(), extras.end(), [](const auto& word) { return word.starts_with('-'); });
+    if (option == extras.end()) return wrong("'" + extras.front() + "': one argument too many", hint);
+    const std::string name = option->substr(0, option->find('='));
     std::vector<std::string> names;
-    for (const CLI::Option* option : app.get_options())
-      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const CLI::Option* known : app.get_options())
+      for (const std::string& long_name : known->get_lnames()) names.push_back("--" + long_name);
     const std::vector<std::string_view> candidates(names.begin(), names.end());
-    const auto near = nearest(word, candidates);
-    if (word.starts_with("--") && !near.empty()) hint = "did you mean '" + std::string(near) + "'?";
+    const auto near = name.starts_with("--") ? nearest(name, candidates) : std::string_view();
+    return wrong("'" + name + "': unknown option", near.empty() ? hint : "did you mean '" + std::string(near) + "'?");
   }
-  return Error(ErrorCode::kInvalid, command + ": " + message, hint);
+  if (is(error, CLI::ExitCodes::RequiredError))
+    return wrong("RUN is missing", hint);  // the only required argument there is
+  return wrong(error.what(), hint);
 }
 
 // Where SCRIPT stands: the first word that is neither an option nor an option's value. "--" ends the options.
@@ -205,23 +220,25 @@ Command parse_as(const std::string& name, const std::string& description, std::s
   Options options;
   define(app, options);
   define_global(app, global);
-  // A wrong command line must still be answered in the wanted form.
   ScriptSplit split;
   if constexpr (std::is_same_v<Options, SubmitOptions>)
     split = split_at_script(app, arguments);
   else
     split.options.assign(arguments.begin(), arguments.end());
-  const bool wants_json =
-      global.json || std::find(split.options.begin(), split.options.end(), "--json") != split.options.end();
+  // A wrong command line must still be answered in the wanted form, also when parsing ended before it came to --json.
+  // Behind an unknown option nobody can tell its value from SCRIPT: there any --json counts.
+  const auto note_json = [&global](std::span<const std::string> words) {
+    global.json = global.json || std::find(words.begin(), words.end(), "--json") != words.end();
+  };
   try {
     parse_into(app, split.options);
   } catch (const CLI::CallForHelp&) {
     return HelpOptions{app.help()};
   } catch (const CLI::ParseError& error) {
-    global.json = wants_json;
+    note_json(is(error, CLI::ExitCodes::ExtrasError) ? arguments : std::span<const std::string>(split.options));
     throw usage_error(app, name, error);
   } catch (const Error&) {
-    global.json = wants_json;
+    note_json(split.options);
     throw;
   }
   if constexpr (std::is_same_v<Options, SubmitOptions>) {

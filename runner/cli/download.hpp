@@ -11,7 +11,7 @@
 
 namespace runner::cli {
 
-// A relative path without "", "." and ".." components, NUL or control characters: safe to append to a directory.
+// A relative path without "", "." and ".." components and without NUL: safe to append to a directory.
 bool is_safe_name(std::string_view name);
 // Whether `wanted` (a file's name, or a directory's with or without the slash) covers `name`.
 bool covers(std::string_view wanted, std::string_view name);

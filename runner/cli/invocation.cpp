@@ -87,7 +87,9 @@ bool take_global(std::span<const std::string> arguments, std::size_t& at, Global
 Error unknown_command(std::string_view name) {
   std::array<std::string_view, kCommands.size()> names;
   std::transform(kCommands.begin(), kCommands.end(), names.begin(), [](const CommandRow& row) { return row.name; });
-  const auto near = nearest(name, names);
+  std::string_view near = nearest(name, names);
+  for (const CommandRow& row : kCommands)  // "download" is meant to be "run download"
+    if (near.empty() && row.name.ends_with(name) && row.name[row.name.size() - name.size() - 1] == ' ') near = row.name;
   return Error(
       ErrorCode::kInvalid, "'" + std::string(name) + "': unknown command",
       near.empty() ? "'runner --help' lists the commands" : "did you mean 'runner " + std::string(near) + "'?");

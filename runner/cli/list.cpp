@@ -54,7 +54,7 @@ std::string runs_table(const Json& items, std::size_t width, UtcTime now) {
   for (const Json& run : items)
     table.add({{short_id(text_at(run, "runId"))},
                {text_at(run, "experiment")},
-               {text_at(run, "name")},
+               {text_at(run, "name") == text_at(run, "runId") ? "" : text_at(run, "name")},  // unnamed: the id again
                {status_with_reason(run), colour_of_status(text_at(run, "status"))},
                {age_text(run, now)},
                {duration_text(run)},

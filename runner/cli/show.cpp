@@ -19,6 +19,7 @@ class Page {
     if (value.empty()) return;
     raw(label, coloured(printable(value), colour));
   }
+  void item(const std::string& value) { text_.append("  ").append(printable(value)).append("\n"); }
   std::string text() && { return std::move(text_); }
 
  private:
@@ -142,7 +143,7 @@ std::string run_page(const Json& run, UtcTime now) {
   Page page;
   const std::string status = text_at(run, "status");
   page.line("run", text_at(run, "runId"), Colour::kBold);
-  page.line("name", text_at(run, "name"));
+  if (text_at(run, "name") != text_at(run, "runId")) page.line("name", text_at(run, "name"));
   page.line("experiment", text_at(run, "experiment"));
   page.line("status", status_with_reason(run), colour_of_status(status));
   page.line("parent", text_at(run, "parentRunId"));
@@ -166,7 +167,7 @@ std::string run_page(const Json& run, UtcTime now) {
   }
   if (const Json& logs = member(run, "logFiles"); logs.is_array() && !logs.empty()) {
     page.heading("logs");
-    for (const Json& log : logs) page.line("", scalar_text(log));
+    for (const Json& log : logs) page.item(scalar_text(log));
   }
   return std::move(page).text();
 }

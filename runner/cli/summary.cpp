@@ -44,7 +44,10 @@ std::string summary_of(const Json& run, Stream stream) {
   if (const auto metrics = metrics_line(run); !metrics.empty()) text += "  metrics  " + metrics + "\n";
   if (const auto outputs = outputs_line(run); !outputs.empty()) text += "  outputs  " + outputs + "\n";
   const Json& error = member(run, "error");
-  if (error.is_object()) {
+  // "exited with code 7" is said already by the status; anything beyond that is news.
+  const std::string kind = text_at(member(run, "outcome"), "kind");
+  const bool plain = (kind == "exited" || kind == "signaled") && text_at(error, "hint").empty();
+  if (error.is_object() && !plain) {
     text += "  error    " + printable(text_at(error, "message")) + "\n";
     if (const auto hint = text_at(error, "hint"); !hint.empty()) text += "hint: " + printable(hint) + "\n";
   }
