@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
 
 #include "runner/core/error.hpp"
 #include "runner/exec/root_skeleton.hpp"
@@ -92,6 +94,24 @@ void make_run_directories(const SandboxRun& run) {
   os::open_file(directory.journal(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
 }
 
+// Programs ask who they are (getpass, git, ssh). An account that comes from LDAP, or that nobody made, has no line in the
+// host's file: then the text of one that has it.
+std::optional<std::string> passwd_with_caller(const SandboxRun& run, unsigned uid, unsigned gid) {
+  auto known = os::read_file_if_exists("/etc/passwd");
+  if (!known) return std::nullopt;
+  const std::string wanted = ":" + std::to_string(uid) + ":";
+  std::istringstream lines(*known);
+  for (std::string line; std::getline(lines, line);) {
+    const auto second = line.find(':', line.find(':') + 1);  // name:password:uid:…
+    if (second != std::string::npos && line.compare(second, wanted.size(), wanted) == 0) return std::nullopt;
+  }
+  if (!known->empty() && known->back() != '\n') *known += '\n';
+  const auto user = run.variables.find("USER");
+  *known += user == run.variables.end() || user->second.empty() ? "user" : user->second;
+  *known += ":x" + wanted + std::to_string(gid) + "::" + (run.home.empty() ? "/" : run.home) + ":/bin/sh\n";
+  return known;
+}
+
 std::int64_t shm_bytes_of(const RunDefinition& limits, const BundleHost& host) {
   if (limits.shm_bytes) return *limits.shm_bytes;
   return (limits.memory_bytes ? *limits.memory_bytes : host.memory_total) / 2;
@@ -145,9 +165,11 @@ std::string make_config(const SandboxRun& run, const Runtime& runtime, const Bun
 }
 
 MountPlan plan_for(const SandboxRun& run, const Runtime& runtime, const BundleHost& host) {
+  const bool own_passwd = passwd_with_caller(run, inner_id(runtime, host.uid), inner_id(runtime, host.gid)).has_value();
   return plan_mounts(run, {.data_home = host.data.home(),
                            .init = host.init,
                            .python_package = host.python_package,
+                           .passwd = own_passwd ? run.directory.passwd() : path(),
                            .user_namespace = host.uid != 0,
                            .recursive_files = runtime.kind == Runtime::Kind::kRunc,
                            .shm_bytes = shm_bytes_of(run.limits, host)});
@@ -156,6 +178,8 @@ MountPlan plan_for(const SandboxRun& run, const Runtime& runtime, const BundleHo
 void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base) {
   if (run.arguments.empty()) throw Error(ErrorCode::kInvalid, "a run needs a command");
   make_run_directories(run);
+  if (const auto passwd = passwd_with_caller(run, inner_id(runtime, host.uid), inner_id(runtime, host.gid)))
+    os::publish_file(run.directory.passwd(), *passwd, os::Durability::kAtomic, 0644);
   const MountPlan plan = plan_for(run, runtime, host);
   make_mount_points({}, plan.backing);
   const path root = root_skeleton(host.data.roots(), plan.skeleton);

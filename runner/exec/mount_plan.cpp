@@ -195,6 +195,7 @@ void Planner::add_private() {
   entries_.back().mount.file = false;  // the directories need not exist while this only plans
   add_bind(context_.init.string(), kInitTarget, false);
   entries_.back().mount.file = true;
+  if (!context_.passwd.empty()) add_bind(context_.passwd.string(), "/etc/passwd", false);
   if (!context_.python_package.empty() && is_directory(context_.python_package.string()))
     add_bind(context_.python_package.string(), kPythonTarget, false);
 

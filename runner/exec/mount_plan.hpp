@@ -40,6 +40,7 @@ struct MountContext {
   std::filesystem::path data_home;       // hidden wherever a bind would show it
   std::filesystem::path init;            // runner-init on the host
   std::filesystem::path python_package;  // empty or missing: none
+  std::filesystem::path passwd;          // to be seen as /etc/passwd; empty: the host's own
   bool user_namespace = false;           // overlay marks in user.* instead of trusted.*
   bool recursive_files = false;          // "rro" on single files: crun cannot, rootless runc needs it (platform.md, 2)
   std::int64_t shm_bytes = 0;

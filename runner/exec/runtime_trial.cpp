@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -16,6 +17,7 @@
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/records.hpp"
+#include "runner/shim/spec.hpp"
 
 namespace runner::exec {
 namespace {
@@ -24,6 +26,7 @@ using nlohmann::json;
 using std::filesystem::path;
 
 constexpr int kCacheVersion = 1;
+constexpr const char* kTrialPrefix = "trial-";
 constexpr std::chrono::seconds kTrialLimit{20};  // a cold cache on a slow disk; usually 10 ms
 
 struct Candidate {
@@ -79,7 +82,8 @@ bool wait_for(const os::Child& child, std::stop_token stop) {
 
 // Why `runtime` does not work here; nothing if it does.
 std::optional<std::string> try_one(const Runtime& runtime, const BundleHost& host, const path& shim, std::stop_token stop) {
-  const std::string id = "trial-" + std::to_string(::getpid()) + "-" + runtime.program.filename().string();
+  static std::atomic<unsigned> counter{0};
+  const std::string id = kTrialPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   const os::RunDirectory directory(host.data.cache() / id);
   std::optional<std::string> failure;
   try {
@@ -106,6 +110,20 @@ std::optional<std::string> try_one(const Runtime& runtime, const BundleHost& hos
     if (!failure) failure = error.message();
   }
   return failure;
+}
+
+// Of a daemon that was killed in the middle of one.
+void remove_old_trials(const BundleHost& host) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(host.data.cache(), error))
+    if (entry.path().filename().string().starts_with(kTrialPrefix)) {
+      try {
+        os::remove_run_cgroups(shim::read_spec(os::RunDirectory(entry.path())).cgroups);
+        os::remove_tree(entry.path());
+      } catch (const Error&) {
+        // Its container may be dying this very moment; the next daemon finds it.
+      }
+    }
 }
 
 std::string stamp_of(const path& file) {
@@ -180,6 +198,7 @@ TrialResult try_runtimes(const BundleHost& host, const path& shim, const std::st
   const std::string key = key_of(tried, host, shim);
   if (!ask_anew)
     if (auto known = remembered(host, key)) return *known;
+  if (!ask_anew) remove_old_trials(host);
   TrialResult result;
   for (const Candidate& candidate : tried) {
     Check check{.name = candidate.name, .works = false, .detail = {}, .remedy = {}};
@@ -194,12 +213,13 @@ TrialResult try_runtimes(const BundleHost& host, const path& shim, const std::st
     if (stop.stop_requested()) return {};
     check.works = !failure;
     check.detail = candidate.program->string() + " " + runtime.version + (failure ? ": " + *failure : "");
-    if (failure) check.remedy = "see the other checks; the message is the runtime's own";
+    if (failure)
+      check.remedy = result.runtime ? "not needed while " + result.runtime->program.filename().string() + " works"
+                                    : "see the other checks; the message is the runtime's own";
     result.checks.push_back(check);
-    if (!failure && !result.runtime) {
-      result.runtime = runtime;
-      break;
-    }
+    if (failure) continue;
+    if (!result.runtime) result.runtime = runtime;
+    if (!ask_anew) break;
   }
   if (result.runtime) remember(host, key, result);
   return result;

@@ -55,7 +55,7 @@ class Sandbox::Impl {
     std::string why;
     for (const Check& check : result.checks) why += (why.empty() ? "" : "; ") + check.name + ": " + check.detail;
     throw Error(ErrorCode::kUnavailable, "the sandbox needs an OCI runtime that works here: " + why,
-                "apt install crun, then see `runner doctor`");
+                "apt install crun, then `runner daemon stop` (the next command starts it anew); `runner doctor` tells more");
   }
 
   const BundleHost& host() const { return host_; }
@@ -114,9 +114,8 @@ Sandbox::~Sandbox() = default;
 const std::optional<Runtime>& Sandbox::runtime() const { return impl_->trial().runtime; }
 
 std::vector<Check> Sandbox::checks() const {
-  // What works needs no second trial; what did not may work by now.
-  const TrialResult& known = impl_->trial();
-  std::vector<Check> checks = known.runtime ? known.checks : impl_->try_again().checks;
+  impl_->trial();  // not two at a time
+  std::vector<Check> checks = impl_->try_again().checks;
   for (Check& check : machine_checks(impl_->host(), os::find_cgroup_base())) checks.push_back(std::move(check));
   return checks;
 }

@@ -27,6 +27,7 @@ class RunDirectory {
   std::filesystem::path upper() const { return root_ / "upper"; }         // overlay: what the run changed
   std::filesystem::path work() const { return root_ / "work"; }           // overlay's own
   std::filesystem::path home() const { return root_ / "home"; }           // the script's HOME
+  std::filesystem::path passwd() const { return root_ / "passwd"; }       // /etc/passwd with the caller, where the host's lacks him
   std::filesystem::path tmp() const { return root_ / "tmp"; }             // the script's /tmp: on disk, large data belongs there
   std::filesystem::path runtime_log() const { return root_ / "runtime.log"; }  // the OCI runtime's words on failure
 

@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <sstream>
 #include <utility>
 
 #include "runner/core/error.hpp"
@@ -52,6 +53,7 @@ class Supervisor {
   bool reap();
   void order_end(OrderedEnd end);
   void kill_everything();
+  void kill_children();
   void set_timer(std::chrono::nanoseconds at);
 
   const os::RunDirectory& run_;
@@ -258,9 +260,17 @@ void Supervisor::kill_everything() {
     os::signal_process(init_, SIGKILL);
     return;
   }
-  // It has not started yet: without the runtime there is nobody to start it, and an init that comes up finds the socket shut.
-  if (runtime_ > 0) ::kill(runtime_, SIGKILL);
+  // It has not started yet, perhaps never will: the runtime hangs. An init that comes up all the same finds the socket shut.
   socket_.reset();
+  kill_children();
+}
+
+// The runtime and what it has left to us so far; killing one may hand us its children, hence again after every death.
+void Supervisor::kill_children() {
+  const std::string self = std::to_string(::getpid());
+  const auto children = os::read_file_if_exists("/proc/" + self + "/task/" + self + "/children").value_or("");
+  std::istringstream list(children);
+  for (pid_t child = 0; list >> child;) ::kill(child, SIGKILL);
 }
 
 // True when no child is left: the runtime has ended, and pid 1 with it everything in its namespace.
@@ -278,7 +288,10 @@ bool Supervisor::reap() {
       }  // a last record may have come with the last death
       return true;
     }
-    if (pid == 0) return false;
+    if (pid == 0) {
+      if (!init_ && facts_.ordered && facts_.ordered->killed) kill_children();
+      return false;
+    }
   }
 }
 

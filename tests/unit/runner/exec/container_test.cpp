@@ -13,6 +13,7 @@
 #include "runner/exec/bundle.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
+#include "runner/shim/spec.hpp"
 
 namespace runner::exec::test {
 namespace {
@@ -315,6 +316,31 @@ TEST_CASE("a script has no capabilities, no way to get any, and the caller's uid
       "id -u; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; unshare -U true 2>/dev/null || echo denied; hostname"));
   const std::string uid = std::to_string(runtime == "crun" ? ::geteuid() : 0);
   CHECK(finished.log == uid + "\nCapEff:0000000000000000\nCapBnd:0000000000000000\nNoNewPrivs:1\nSeccomp:2\ndenied\nrunner\n");
+}
+
+TEST_CASE("a script finds its own account, also one that the host does not know", "[container]") {
+  ContainerFixture fixture(GENERATE("crun", "runc"));
+  if (!fixture.works()) return;
+  SandboxRun run = fixture.shell("id -un > /dev/null && echo known");
+  run.variables["USER"] = "somebody";
+  CHECK(fixture.finish(run).log == "known\n");
+}
+
+TEST_CASE("a runtime that hangs is killed when its run is cancelled", "[container]") {
+  ContainerFixture fixture("crun");
+  if (!fixture.works()) return;
+  const SandboxRun run = fixture.shell("echo never");
+  os::make_directories(run.directory.root());
+  fixture.sandbox().prepare(run);
+  shim::Spec spec = shim::read_spec(run.directory);
+  spec.runtime_command = {"/bin/sh", "-c", "echo hanging >&2; trap '' TERM; (sleep 1000; :) & sleep 1000; :"};
+  shim::write_spec(run.directory, spec);
+  const os::Child child = fixture.sandbox().launch(run.directory);
+  while (os::read_file_if_exists(run.directory.runtime_log()).value_or("").empty()) ::poll(nullptr, 0, 2);
+  ::kill(child.pid, SIGTERM);
+  const Finished finished = fixture.wait(run, child);
+  CHECK(finished.outcome.kind == OutcomeKind::kCanceled);
+  CHECK_THAT(finished.outcome.message, Contains("signal to the supervisor") && Contains("had not started"));
 }
 
 TEST_CASE("descriptors of the supervisor do not reach the script", "[container]") {
