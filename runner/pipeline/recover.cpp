@@ -1,5 +1,6 @@
 // After a crash or a clean stop, the same code: every unfinished row is queued again, adopted or ended, and what nobody
 // owns is removed.
+#include <poll.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -12,6 +13,19 @@
 #include "runner/shim/records.hpp"
 
 namespace runner::pipeline {
+namespace {
+
+// A trial container outlives its killed daemon by some ten milliseconds and then cleans up after itself.
+bool is_over(const os::RunDirectory& trial) {
+  constexpr int kTrialMillis = 2000;
+  const auto claim = shim::read_claim(trial);
+  const auto shim = claim ? os::open_process(claim->shim) : std::nullopt;
+  if (!shim) return true;
+  pollfd ended{shim->get(), POLLIN, 0};
+  return ::poll(&ended, 1, kTrialMillis) > 0;
+}
+
+}  // namespace
 
 void Pipeline::recover() {
   const auto unfinished = history_.unfinished();
@@ -70,6 +84,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
     const std::string name = entry.path().filename();
     if (!name.starts_with("trial-") || name.starts_with(own_trial)) continue;
     try {
+      if (!is_over(os::RunDirectory(entry.path()))) continue;  // the next start finds it again
       sandbox_.remove_remains(name);
       os::remove_tree(entry.path());
     } catch (const Error& error) {

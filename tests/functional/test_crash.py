@@ -123,14 +123,16 @@ class KilledDaemon(RunnerTest):
         self.home.assert_nothing_left()
 
     def test_killed_while_it_starts(self):
+        killed = []
         for _ in range(4):
             first = self.home.background("run", "list")
-            pid = wait_until(self.home.daemon_pid, "a daemon appears")
-            processes.kill_and_wait(pid)
+            killed.append(wait_until(self.home.daemon_pid, "a daemon appears"))
+            processes.kill_and_wait(killed[-1])
             first.finish()
         self.submit_python("print('fine')\n")
         self.home.assert_nothing_left()
         self.assertEqual([name for name in os.listdir(self.home.data + "/cache") if name.startswith("trial")], [])
+        self.assertEqual([path for pid in killed for path in processes.cgroups_mentioning("trial-%d-" % pid)], [])
 
     def test_what_nobody_owns_is_removed_at_the_next_start(self):
         self.runs()
