@@ -124,6 +124,16 @@ void leave_to_runtime(os::RunCgroups& cgroups, const std::string& controller) {
   cgroups.directories.erase(at);
 }
 
+// v1: moving a process into a cgroup costs a run 10 ms (os::warm_cgroups) for what init can tell nearly as well, so a run
+// without limits goes without. And a cpu cgroup without a limit is not neutral: all of the run would weigh as much as one
+// other process. v2 makes a run's one cgroup at no cost (the runtime is forked into it).
+void leave_unneeded(os::RunCgroups& cgroups, const RunDefinition& limits) {
+  if (!limits.cpus) leave_to_runtime(cgroups, "cpu");
+  if (!limits.pids) leave_to_runtime(cgroups, "pids");
+  if (cgroups.version != 1 || limits.cpus || limits.pids || limits.memory_bytes) return;
+  for (const char* controller : {"memory", "cpuacct", "freezer"}) leave_to_runtime(cgroups, controller);
+}
+
 std::vector<std::string> runtime_command(const SandboxRun& run, const Runtime& runtime) {
   std::vector<std::string> command{runtime.program.string(), "--root", run.directory.runtime_state().string()};
   if (runtime.kind == Runtime::Kind::kCrun) command.emplace_back("--cgroup-manager=disabled");
@@ -185,19 +195,18 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
   const path root = root_skeleton(host.data.roots(), plan.skeleton);
   os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id));
   const bool crun = runtime.kind == Runtime::Kind::kCrun;
-  // A cpu cgroup without a limit is not neutral: all processes of the run together would weigh as much as one other.
-  if (!run.limits.cpus) leave_to_runtime(cgroups, "cpu");
-  if (!run.limits.pids) leave_to_runtime(cgroups, "pids");
-  if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
   os::publish_file(run.directory.bundle() / "config.json", make_config(run, runtime, host, plan, root, cgroups),
                    os::Durability::kAtomic);
+  leave_unneeded(cgroups, run.limits);
+  if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
+  const std::string warm_file = crun && cgroups.version == 1 && !cgroups.directories.empty() ? os::warm_file(base).string() : "";
   shim::write_spec(run.directory, {.run_id = run.id,
                                    .runtime_command = runtime_command(run, runtime),
                                    .hide_cgroups = crun,
                                    .user_namespace = crun && host.uid != 0,
                                    .join_cgroups = crun,
                                    .cgroups = std::move(cgroups),
-                                   .warm_cgroups_file = crun ? os::warm_file(base).string() : "",
+                                   .warm_cgroups_file = warm_file,
                                    .limits = {.memory_bytes = run.limits.memory_bytes,
                                               .pids = run.limits.pids,
                                               .cpus = run.limits.cpus},

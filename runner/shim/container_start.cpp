@@ -1,6 +1,7 @@
 #include "runner/shim/container_start.hpp"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -100,20 +101,37 @@ void execute_from_read_only_mount(const Prepared& prepared) {
   fail(prepared.arguments[0]);
 }
 
+// fork(2) whose child is born in a v2 cgroup; negative where the kernel (before 5.7) or the cgroup refuses.
+pid_t fork_into(const std::filesystem::path& cgroup) {
+  const os::Fd directory(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return -1;
+  clone_args arguments{};
+  arguments.flags = CLONE_INTO_CGROUP;
+  arguments.exit_signal = SIGCHLD;
+  arguments.cgroup = static_cast<std::uint64_t>(directory.get());
+  // Past the C library, which is safe here: one thread, and the child only calls the kernel until its exec.
+  return static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
 }  // namespace
 
-pid_t start_runtime(const os::RunDirectory& run, const Spec& spec, int init_socket) {
+StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int init_socket) {
   if (spec.runtime_command.empty()) throw Error(ErrorCode::kInternal, "spec.json: no runtime command");
   const os::Fd output = os::open_file(run.runtime_log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
   Prepared prepared{.arguments = {}, .output = output.get(), .socket = init_socket};
   for (const std::string& argument : spec.runtime_command)
     prepared.arguments.push_back(const_cast<char*>(argument.c_str()));
   prepared.arguments.push_back(nullptr);
+  if (spec.join_cgroups && spec.cgroups.version == 2 && !spec.cgroups.directories.empty()) {
+    const pid_t child = fork_into(spec.cgroups.directories.begin()->second);
+    if (child == 0) become_runtime(spec, prepared);
+    if (child > 0) return {.pid = child, .joined = true};
+  }
   // fork, not vfork: unshare(CLONE_NEWUSER) refuses a process that shares its memory.
   const pid_t child = ::fork();
   if (child < 0) throw errno_error(errno, "fork", ErrorCode::kUnavailable);
   if (child == 0) become_runtime(spec, prepared);
-  return child;
+  return {.pid = child, .joined = !spec.join_cgroups};
 }
 
 std::string runtime_words(const os::RunDirectory& run) {

@@ -71,26 +71,31 @@ void judge_ordered(const EndFacts& facts, Outcome& outcome) {
   add_sentence(outcome.message, facts.started ? manner_of_end(facts) : "it had not started yet");
 }
 
+// Given that something of the run died of SIGKILL. Without a memory cgroup of its own the machine's counter has to do: that
+// both happened at the same time by chance is much less likely than that one was the other.
+bool killed_for_memory(const EndFacts& facts) {
+  return facts.usage.oom_kills > 0 || (!facts.usage.peak_memory_bytes && facts.machine_oom);
+}
+
 // The script was left alone and its init ended.
 void judge_own_end(const EndFacts& facts, Outcome& outcome) {
   if (!facts.end) {
     // Init itself was killed. The kernel does that for memory; otherwise somebody on the host did.
-    const bool memory = facts.usage.oom_kills > 0;
+    const bool memory = killed_for_memory(facts);
     outcome.kind = memory ? OutcomeKind::kOutOfMemory : OutcomeKind::kKilled;
     outcome.message = memory ? "killed for memory" + limit_text(facts) : "the container was killed from outside of the runner";
     if (memory) outcome.signal = SIGKILL;
     return;
   }
   const int status = facts.end->value;
-  const bool memory = facts.usage.oom_kills > 0;
   if (WIFSIGNALED(status)) {
-    outcome.kind = memory && WTERMSIG(status) == SIGKILL ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
+    outcome.kind = WTERMSIG(status) == SIGKILL && killed_for_memory(facts) ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
     outcome.message = outcome.kind == OutcomeKind::kOutOfMemory ? "killed for memory" + limit_text(facts)
                                                                 : "died of " + describe_signal(WTERMSIG(status));
     return;
   }
   outcome.kind = OutcomeKind::kExited;
-  if (memory) outcome.message = "a child process was killed for memory" + limit_text(facts);
+  if (facts.usage.oom_kills > 0) outcome.message = "a child process was killed for memory" + limit_text(facts);
 }
 
 void add_usage(const EndFacts& facts, Outcome& outcome) {

@@ -25,6 +25,7 @@ struct EndFacts {
   std::optional<InitRecord> end;           // kEnded
   std::optional<OrderedEnd> ordered;
   os::CgroupUsage usage;
+  bool machine_oom = false;  // somebody on this machine was killed for memory while the run lived
   std::optional<std::int64_t> memory_limit;                   // bytes, for the message
   std::optional<std::chrono::milliseconds> max_run_duration;  // for the message
   std::chrono::milliseconds grace{};                          // for the message

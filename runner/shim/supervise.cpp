@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <sstream>
 #include <utility>
@@ -64,6 +65,8 @@ class Supervisor {
   os::Fd init_;          // pidfd of the container's pid 1
   os::ProcessIdentity init_identity_;
   pid_t runtime_ = 0;    // 0 once it is reaped
+  bool move_init_ = false;  // into the run's cgroups, before kGo
+  std::int64_t machine_oom_kills_ = 0;  // at the start
   EndFacts facts_;
 };
 
@@ -76,6 +79,14 @@ void Supervisor::open_descriptors() {
   // What the runtime leaves behind when it detaches, the container's pid 1 above all, becomes our child.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (!signals_ || !timer_) throw errno_error(errno, "signalfd, timerfd");
+}
+
+// What a run without a memory cgroup has to tell an out-of-memory kill from any other. Counts everybody's.
+std::int64_t count_machine_oom_kills() {
+  const std::string counters = os::read_file_if_exists("/proc/vmstat").value_or("");
+  constexpr std::string_view kKey = "\noom_kill ";
+  const auto at = counters.find(kKey);
+  return at == std::string::npos ? 0 : std::strtoll(counters.c_str() + at + kKey.size(), nullptr, 10);
 }
 
 Outcome Supervisor::run_to_end() {
@@ -93,9 +104,14 @@ Outcome Supervisor::run_to_end() {
     const int on = 1;
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
     if (!cancelled_before_start()) {
-      runtime_ = start_runtime(run_, spec_, theirs.get());
+      const bool before = spec_.cgroups.version == 2;  // the runtime is forked into it
+      if (before) os::make_run_cgroups(spec_.cgroups, spec_.limits);
+      const StartedRuntime runtime = start_runtime(run_, spec_, theirs.get());
+      runtime_ = runtime.pid;
+      move_init_ = !runtime.joined;
       theirs.reset();
-      prepare_cgroups();
+      if (!before) prepare_cgroups();
+      machine_oom_kills_ = count_machine_oom_kills();
       wait_until_empty(log);
     }
     log.finish();
@@ -107,6 +123,7 @@ Outcome Supervisor::run_to_end() {
     facts_.runtime_words = error.what();
   }
   facts_.usage = os::read_usage(spec_.cgroups);
+  facts_.machine_oom = count_machine_oom_kills() > machine_oom_kills_;
   return judge(facts_);
 }
 
@@ -185,7 +202,7 @@ void Supervisor::on_ready(pid_t init) {
   init_ = os::Fd(static_cast<int>(::syscall(SYS_pidfd_open, init, 0)));
   init_identity_ = os::identify(init).value_or(os::ProcessIdentity{});
   try {
-    if (spec_.join_cgroups) os::join_run_cgroups(spec_.cgroups, init);
+    if (move_init_) os::join_run_cgroups(spec_.cgroups, init);
   } catch (const Error& error) {
     refuse_start(error.what());
     return;

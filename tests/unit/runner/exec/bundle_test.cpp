@@ -240,9 +240,13 @@ TEST_CASE("a bundle may be written again, and joins only the cgroups it needs") 
   write_bundle(planned.run, runtime, host, base);
   CHECK(os::read_file(planned.run.directory.journal()) == "kept");
   shim::Spec spec = shim::read_spec(planned.run.directory);
+  CHECK(spec.cgroups.directories.empty());
+  CHECK(spec.runtime_command.back() == "r");
+  planned.run.limits.memory_bytes = 1 << 30;
+  write_bundle(planned.run, runtime, host, base);
+  spec = shim::read_spec(planned.run.directory);
   CHECK(spec.cgroups.directories.size() == 2);
   CHECK(spec.cgroups.directories.at("memory") == "/cg/m/runner-r");
-  CHECK(spec.runtime_command.back() == "r");
   planned.run.limits.cpus = 2;
   planned.run.limits.pids = 7;
   write_bundle(planned.run, runtime, host, base);

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -376,6 +377,30 @@ TEST_CASE("memory over the limit ends a run as out_of_memory, and only its own m
   CHECK(killed.outcome.kind == OutcomeKind::kOutOfMemory);
   CHECK(killed.outcome.message == "killed for memory (limit 64.0 MiB)");
   CHECK_FALSE(cgroups_exist(main));
+}
+
+TEST_CASE("on a v2 machine the run is born in its cgroup", "[container]") {
+  // Hybrid machines have a v2 tree without controllers beside v1: enough to see where processes are.
+  const std::filesystem::path unified = "/sys/fs/cgroup/unified";
+  ContainerFixture fixture("crun");
+  if (!fixture.works()) return;
+  if (::access((unified / "cgroup.procs").c_str(), W_OK) != 0) return;
+  const SandboxRun run = fixture.shell("echo up; sleep 1000; :");
+  os::CgroupBase base;
+  base.version = 2;
+  base.directories = {{"", unified}, {"freezer", unified}, {"cpuacct", unified}};
+  os::make_directories(run.directory.root());
+  write_bundle(run, *fixture.sandbox().runtime(), describe_host(fixture.data(), program_directory() / "runner-init", {}), base);
+  const os::Child child = fixture.sandbox().launch(run.directory);
+  fixture.wait_for_log(run, "up\n");
+  const std::string members = os::read_file(unified / cgroup_name(run.id) / "cgroup.procs");
+  CHECK_THAT(members, Contains(std::to_string(shim::read_started(run.directory)->init.pid) + "\n"));
+  CHECK(std::count(members.begin(), members.end(), '\n') >= 3);  // init, sh, sleep
+  ::kill(child.pid, SIGTERM);
+  const Finished finished = fixture.wait(run, child);
+  CHECK(finished.outcome.kind == OutcomeKind::kCanceled);
+  CHECK(finished.outcome.cpu_seconds.value_or(0) > 0);
+  CHECK_FALSE(std::filesystem::exists(unified / cgroup_name(run.id)));
 }
 
 TEST_CASE("limits of processes and processors hold", "[container]") {

@@ -61,6 +61,20 @@ TEST_CASE("a signal is a signal, and memory only with the kernel's word for it")
   CHECK(judge(facts).kind == OutcomeKind::kSignaled);
 }
 
+TEST_CASE("without a memory cgroup the machine's counter tells an out-of-memory kill") {
+  EndFacts facts = running();
+  facts.end = ended(signalled(9));
+  facts.machine_oom = true;
+  CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
+  CHECK(judge(facts).message == "killed for memory");
+  facts.usage.peak_memory_bytes = 1;  // an own cgroup knows better
+  CHECK(judge(facts).kind == OutcomeKind::kSignaled);
+  facts.usage.peak_memory_bytes.reset();
+  facts.end = ended(exited(1));
+  CHECK(judge(facts).kind == OutcomeKind::kExited);
+  CHECK(judge(facts).message.empty());
+}
+
 TEST_CASE("a child killed for memory is told, and the script's own end counts") {
   EndFacts facts = running();
   facts.end = ended(exited(0));
