@@ -133,6 +133,16 @@ class Home:
         """A command the test itself holds open, or a child of one."""
         return any(process.pid == started.process.pid for started in self._background)
 
+    @staticmethod
+    def _remove_cgroup(cgroup):
+        try:
+            os.rmdir(cgroup)
+        except FileNotFoundError:
+            pass
+        except OSError:  # busy for a moment after its last process
+            return False
+        return True
+
     def assert_nothing_left(self, text=None):
         left = []
 
@@ -160,13 +170,16 @@ class Home:
             wait_until(lambda: not processes.mentioning(self.token), "the processes of %s are gone" % self.base, 10)
         except AssertionError as problem:
             print("cleanup: %s: %r" % (problem, processes.mentioning(self.token)), file=sys.stderr)
+        # The container with which a killed daemon was trying its runtime is named after the daemon alone.
+        trials = [name for name in (os.listdir(self.data + "/cache") if os.path.isdir(self.data + "/cache") else []) if name.startswith("trial-")]
         for mount in processes.mounts_mentioning(self.token):
             subprocess.run(["umount", "-l", mount], stderr=subprocess.DEVNULL)
-        for cgroup in processes.cgroups_mentioning(self.token):
-            try:
-                os.rmdir(cgroup)
-            except OSError as problem:
-                print("cleanup: %s" % problem, file=sys.stderr)
+        for text in [self.token] + trials:
+            for cgroup in processes.cgroups_mentioning(text):
+                try:
+                    wait_until(lambda: self._remove_cgroup(cgroup), "%s is removed" % cgroup, 5)
+                except AssertionError as problem:
+                    print("cleanup: %s" % problem, file=sys.stderr)
         if os.geteuid() != 0:  # overlay leaves directories that their owner may not enter
             for directory, names, _ in os.walk(self.base):
                 for name in names:
