@@ -41,16 +41,21 @@ std::optional<std::string> head_commit(git_repository* repository) {
   const int result = git_reference_name_to_id(&id, repository, "HEAD");
   if (result == GIT_ENOTFOUND) return std::nullopt;  // unborn
   check(result, "HEAD's commit");
-  git_object* tree = nullptr;  // libgit2's status takes a commit that is not there for none at all
-  check(git_revparse_single(&tree, repository, "HEAD^{tree}"), "HEAD's tree");
-  git_object_free(tree);
+  // libgit2's status takes a commit that is not there for none at all.
+  git_commit* raw_commit = nullptr;
+  check(git_commit_lookup(&raw_commit, repository, &id), "HEAD's commit");
+  const Commit commit(raw_commit);
+  git_tree* tree = nullptr;
+  check(git_commit_tree(&tree, commit.get()), "HEAD's tree");
+  git_tree_free(tree);
   std::string text(GIT_OID_HEXSZ + 1, '\0');
   git_oid_tostr(text.data(), text.size(), &id);
   text.pop_back();
   return text;
 }
 
-// The source directory below the work tree, "" or "a/b/"; nothing when it lies elsewhere (core.worktree, inside ".git").
+// The source directory below the work tree, "" or "a/b/"; nothing when it lies elsewhere (core.worktree, inside
+// ".git").
 std::optional<std::string> scope_of(git_repository* repository, const fs::path& directory) {
   const char* work_directory = git_repository_workdir(repository);
   if (work_directory == nullptr) return std::nullopt;
@@ -65,7 +70,8 @@ std::optional<std::string> scope_of(git_repository* repository, const fs::path& 
   return scope;
 }
 
-GitState read(git_repository* repository, const fs::path& directory, const std::string& scope, const HasUntracked& has_untracked) {
+GitState read(git_repository* repository, const fs::path& directory, const std::string& scope,
+              const HasUntracked& has_untracked) {
   GitState state;
   const auto reference = branch_reference(repository);
   if (reference) state.branch = short_name(*reference);
@@ -79,7 +85,8 @@ GitState read(git_repository* repository, const fs::path& directory, const std::
 
 }  // namespace
 
-std::optional<GitState> read_state(const fs::path& directory, std::vector<std::string>& notes, const HasUntracked& has_untracked) {
+std::optional<GitState> read_state(const fs::path& directory, std::vector<std::string>& notes,
+                                   const HasUntracked& has_untracked) {
   std::error_code error;
   const fs::path canonical = fs::canonical(directory, error);
   if (error || !may_have_repository(canonical)) return std::nullopt;

@@ -1,5 +1,6 @@
-// Read from the configuration itself: git_remote_list and git_remote_lookup of libgit2 1.5 match every key with a regular
-// expression and leak 20 KB for each that does not (git_regexp_match forgets its match data), which a daemon feels.
+// Read from the configuration itself: git_remote_list and git_remote_lookup of libgit2 1.5 match every key with a
+// regular expression and leak 20 KB for each that does not (git_regexp_match forgets its match data), which a daemon
+// feels.
 #include "git/remote_url.hpp"
 
 #include <string_view>
@@ -10,9 +11,9 @@ namespace runner::git {
 namespace {
 
 struct Remotes {
-  std::vector<std::pair<std::string, std::string>> urls;       // name and URL, in the configuration's order
-  std::vector<std::pair<std::string, std::string>> rewrites;   // prefix and what replaces it
-  std::string upstream;                                        // of the branch; may be a URL itself
+  std::vector<std::pair<std::string, std::string>> urls;      // name and URL, in the configuration's order
+  std::vector<std::pair<std::string, std::string>> rewrites;  // prefix and what replaces it
+  std::string upstream;                                       // of the branch; may be a URL itself
 
   std::optional<std::string> url_of(std::string_view name) const {
     for (const auto& [known, url] : urls)
@@ -23,7 +24,8 @@ struct Remotes {
 
 // "remote.my.name.url" → "my.name"; nothing if the key is another.
 std::optional<std::string> subsection(std::string_view key, std::string_view section, std::string_view variable) {
-  if (key.size() <= section.size() + variable.size() || !key.starts_with(section) || !key.ends_with(variable)) return std::nullopt;
+  if (key.size() <= section.size() + variable.size() || !key.starts_with(section) || !key.ends_with(variable))
+    return std::nullopt;
   key.remove_prefix(section.size());
   key.remove_suffix(variable.size());
   return std::string(key);
@@ -57,7 +59,8 @@ Remotes read_remotes(git_repository* repository, const std::optional<std::string
 std::string rewrite(const Remotes& remotes, const std::string& url) {
   const std::pair<std::string, std::string>* best = nullptr;
   for (const auto& candidate : remotes.rewrites)
-    if (url.starts_with(candidate.first) && (best == nullptr || candidate.first.size() > best->first.size())) best = &candidate;
+    if (url.starts_with(candidate.first) && (best == nullptr || candidate.first.size() > best->first.size()))
+      best = &candidate;
   return best == nullptr ? url : best->second + url.substr(best->first.size());
 }
 

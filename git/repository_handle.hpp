@@ -18,6 +18,7 @@ struct Releaser {
 };
 using Repository = std::unique_ptr<git_repository, Releaser<git_repository_free>>;
 using Reference = std::unique_ptr<git_reference, Releaser<git_reference_free>>;
+using Commit = std::unique_ptr<git_commit, Releaser<git_commit_free>>;
 using Config = std::unique_ptr<git_config, Releaser<git_config_free>>;
 using ConfigIterator = std::unique_ptr<git_config_iterator, Releaser<git_config_iterator_free>>;
 using StatusList = std::unique_ptr<git_status_list, Releaser<git_status_list_free>>;

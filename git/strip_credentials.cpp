@@ -7,7 +7,9 @@
 namespace runner::git {
 namespace {
 
-bool is_scheme_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.'; }
+bool is_scheme_char(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
+}
 
 bool is_port(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -44,7 +46,8 @@ std::string strip_credentials(const std::string& url) {
   std::size_t scheme_at = mark;
   while (scheme_at > 0 && is_scheme_char(url[scheme_at - 1])) --scheme_at;
   std::string scheme = url.substr(scheme_at, mark - scheme_at);
-  std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const bool keep_user = scheme.find("ssh") != std::string::npos;
   std::string rest = strip_rest(std::string_view(url).substr(mark + 3), keep_user);
   if (scheme == "http" || scheme == "https") rest = rest.substr(0, rest.find_first_of("?#"));  // ?private_token=…

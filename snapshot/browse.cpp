@@ -46,7 +46,8 @@ std::optional<Entry> find_entry(const ContentReader& store, const Hash& id, std:
     if (name.empty() || name == ".") continue;
     if (at.type != EntryType::kDirectory) return std::nullopt;
     const auto entries = read_tree(store, at.content, at.path);
-    const auto found = std::find_if(entries.begin(), entries.end(), [&](const TreeEntry& entry) { return entry.name == name; });
+    const auto found =
+        std::find_if(entries.begin(), entries.end(), [&](const TreeEntry& entry) { return entry.name == name; });
     if (found == entries.end()) return std::nullopt;
     at = {.path = at.path.empty() ? found->name : at.path + "/" + found->name,
           .type = found->type,

@@ -19,7 +19,8 @@ namespace {
 // "./a//b/" → a, b. Error(kInvalid) for an absolute path and for one that leaves the directory.
 std::vector<std::string> components_of(const std::string& relative_path) {
   std::vector<std::string> components;
-  if (relative_path.starts_with('/')) throw Error(ErrorCode::kInvalid, relative_path + ": not relative to the source directory");
+  if (relative_path.starts_with('/'))
+    throw Error(ErrorCode::kInvalid, relative_path + ": not relative to the source directory");
   std::string_view rest = relative_path;
   while (!rest.empty()) {
     const std::string_view name = rest.substr(0, rest.find('/'));
@@ -33,7 +34,8 @@ std::vector<std::string> components_of(const std::string& relative_path) {
 
 std::string describe(const Decision& decision) {
   if (decision.rule == nullptr) return "not ignored";
-  return decision.file->shown() + ":" + std::to_string(decision.rule->line()) + ": " + std::string(decision.rule->text());
+  return decision.file->shown() + ":" + std::to_string(decision.rule->line()) + ": " +
+         std::string(decision.rule->text());
 }
 
 Explanation explain_file(const Decision& decision, mode_t mode, const std::string& outside) {
@@ -70,7 +72,8 @@ Explanation explain(const Options& options, const std::string& relative_path) {
       return {.included = false, .reason = shown + name + " is not a directory"};
     }
     shown += name + "/";
-    if (decision.rule != nullptr && decision.tracked_only) outside = describe(decision) + (last ? "" : " (ignores " + shown + ")");
+    if (decision.rule != nullptr && decision.tracked_only)
+      outside = describe(decision) + (last ? "" : " (ignores " + shown + ")");
     if (!decision.included) return {.included = false, .reason = outside};
     os::Fd next(::openat(at.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!next) throw errno_error(errno, "open " + shown);
@@ -78,7 +81,8 @@ Explanation explain(const Options& options, const std::string& relative_path) {
     if (scope.is_environment(next.get())) return {.included = false, .reason = std::string(kBuiltInEnvironment)};
     if (last) {
       if (decision.tracked == TrackedPaths::Kind::kRepository) return {.included = true, .reason = "tracked"};
-      if (decision.tracked_only) return {.included = true, .reason = "tracked files inside; the rest is out: " + outside};
+      if (decision.tracked_only)
+        return {.included = true, .reason = "tracked files inside; the rest is out: " + outside};
       return {.included = true, .reason = describe(decision)};
     }
     const bool has_dot_git = ::faccessat(next.get(), ".git", F_OK, AT_SYMLINK_NOFOLLOW) == 0;

@@ -19,7 +19,8 @@
 namespace runner::snapshot {
 namespace {
 
-constexpr std::size_t kSmall = std::size_t{1} << 20;  // up to here a file is one `put`; the store's chunk is about as long
+constexpr std::size_t kSmall = std::size_t{1}
+                               << 20;  // up to here a file is one `put`; the store's chunk is about as long
 
 // Waits between attempts; an editor that saves by "remove, then rename" is long done after their sum.
 constexpr std::array kWaits{std::chrono::milliseconds(1), std::chrono::milliseconds(5), std::chrono::milliseconds(20),
@@ -33,17 +34,17 @@ std::int64_t coarse_now() {  // the clock that stamps files: it ticks every 1 to
   return nanoseconds(now);
 }
 
-// A file may be written twice in one tick and keep its times: then comparing stamps would miss a change during the reading
-// (git's racy-timestamp rule meets the same). So a file that changed in the current tick is read in the next one. A
-// change time far ahead is another machine's clock: no waiting helps.
+// A file may be written twice in one tick and keep its times: then comparing stamps would miss a change during the
+// reading (git's racy-timestamp rule meets the same). So a file that changed in the current tick is read in the next
+// one. A change time far ahead is another machine's clock: no waiting helps.
 void wait_for_rest(const FileStamp& stamp) {
   constexpr std::int64_t kTwoTicks = 20'000'000;
   for (std::int64_t now = coarse_now(); stamp.changed >= now && stamp.changed - now < kTwoTicks; now = coarse_now())
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-// Whether a later change is bound to show in the stamp, so that the stat cache may trust it. File systems that store whole
-// seconds (FAT: even ones) tick slowly.
+// Whether a later change is bound to show in the stamp, so that the stat cache may trust it. File systems that store
+// whole seconds (FAT: even ones) tick slowly.
 bool is_settled(const FileStamp& stamp) {
   constexpr std::int64_t kSecond = 1'000'000'000;
   const bool whole_seconds = stamp.modified % kSecond == 0 && stamp.changed % kSecond == 0;
@@ -99,8 +100,10 @@ bool FileReader::read_file(int directory_fd, const std::string& name, const std:
   // O_NONBLOCK: should a FIFO have taken the file's place, opening it must not wait for a writer.
   const os::Fd fd(::openat(directory_fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!fd) {
-    if (errno == EACCES || errno == EPERM) result.permitted = false;
-    else if (errno != ENOENT && errno != ELOOP && errno != ENXIO) throw errno_error(errno, "open " + shown);
+    if (errno == EACCES || errno == EPERM)
+      result.permitted = false;
+    else if (errno != ENOENT && errno != ELOOP && errno != ENXIO)
+      throw errno_error(errno, "open " + shown);
     return false;
   }
   struct ::stat info {};
@@ -141,7 +144,8 @@ bool FileReader::put_large(int fd, const std::string& shown, Read& result) {
     return grown ? 0 : got;  // a log that grows faster than it is read would never end
   });
   struct ::stat after {};
-  if (grown || stored.bytes != result.stamp.size || ::fstat(fd, &after) != 0 || stamp_of(after) != result.stamp) return false;
+  if (grown || stored.bytes != result.stamp.size || ::fstat(fd, &after) != 0 || stamp_of(after) != result.stamp)
+    return false;
   result.content = stored.hash;
   return true;
 }

@@ -35,8 +35,8 @@ class FileReader {
     bool permitted = true;  // false: it may not be read, nothing else is set
     EntryType type = EntryType::kFile;
     Hash content;
-    FileStamp stamp;        // of exactly the bytes that were stored
-    bool settled = false;   // the stamp was older than the reading: a later change cannot leave it as it is
+    FileStamp stamp;       // of exactly the bytes that were stored
+    bool settled = false;  // the stamp was older than the reading: a later change cannot leave it as it is
   };
   // A regular file or a symbolic link, retried while it changes under the reader; `shown` is its path for people.
   // Error(kInvalid) naming it when it keeps changing, is gone, or has become something else.

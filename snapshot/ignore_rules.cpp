@@ -65,7 +65,8 @@ bool Rule::matches(std::string_view path, std::string_view name, bool is_directo
     return name.size() >= literal_.size() &&
            equal_bytes(literal_, name.substr(name.size() - literal_.size()), ignore_case_);
   }
-  if (path.size() < literal_.size() || !equal_bytes(literal_, path.substr(0, literal_.size()), ignore_case_)) return false;
+  if (path.size() < literal_.size() || !equal_bytes(literal_, path.substr(0, literal_.size()), ignore_case_))
+    return false;
   path.remove_prefix(literal_.size());
   return rest_ ? rest_->matches(path) : path.empty();
 }

@@ -20,8 +20,8 @@ class Rule {
   // `path` is relative to the directory that the ignore file governs, `name` is its last component.
   bool matches(std::string_view path, std::string_view name, bool is_directory) const;
   bool negated() const { return negated_; }
-  std::string_view text() const { return text_; }       // as written
-  std::uint32_t line() const { return line_; }          // from 1
+  std::string_view text() const { return text_; }  // as written
+  std::uint32_t line() const { return line_; }     // from 1
 
  private:
   std::string text_;
@@ -29,10 +29,10 @@ class Rule {
   bool ignore_case_;
   bool negated_ = false;
   bool directory_only_ = false;
-  bool name_only_ = false;          // no '/' inside: matches the last component at any depth
-  bool suffix_only_ = false;        // "*literal", by far the most frequent: no need of the machine
-  std::string literal_;             // the leading part without wildcards; with suffix_only_ the part behind the star
-  std::optional<Wildmatch> rest_;   // what follows `literal_`; nothing: `literal_` is all
+  bool name_only_ = false;         // no '/' inside: matches the last component at any depth
+  bool suffix_only_ = false;       // "*literal", by far the most frequent: no need of the machine
+  std::string literal_;            // the leading part without wildcards; with suffix_only_ the part behind the star
+  std::optional<Wildmatch> rest_;  // what follows `literal_`; nothing: `literal_` is all
 };
 
 class RuleFile {

@@ -24,7 +24,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t kBlock = 65536;  // holes are made of whole blocks of zeros this long
 
 bool is_zero(std::span<const std::byte> bytes) {
-  return bytes.empty() || (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 // Writes a file from front to back and leaves holes where there are only zeros, so that a sparse file stays one.
@@ -69,13 +70,18 @@ class Checkout {
  public:
   explicit Checkout(const ContentReader& store) : store_(store) {}
 
-  // Fills the directory; its descriptor is given up on the way down and got back through "..", so that depth costs none.
+  // Fills the directory; its descriptor is given up on the way down and got back through "..", so that depth costs
+  // none.
   os::Fd fill(os::Fd directory, const Hash& tree, const std::string& shown) {
     for (const TreeEntry& entry : decode_tree(store_.read_all(tree))) {
       const std::string path = shown + "/" + entry.name;
       switch (entry.type) {
-        case EntryType::kFile: write_file(directory.get(), entry, 0644, path); break;
-        case EntryType::kExecutable: write_file(directory.get(), entry, 0755, path); break;
+        case EntryType::kFile:
+          write_file(directory.get(), entry, 0644, path);
+          break;
+        case EntryType::kExecutable:
+          write_file(directory.get(), entry, 0755, path);
+          break;
         case EntryType::kSymlink:
           if (::symlinkat(store_.read_all(entry.content).c_str(), directory.get(), entry.name.c_str()) != 0)
             throw errno_error(errno, "symlink " + path);
@@ -100,7 +106,8 @@ class Checkout {
   }
 
   void write_file(int directory, const TreeEntry& entry, mode_t mode, const std::string& path) {
-    const os::Fd fd(::openat(directory, entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    const os::Fd fd(
+        ::openat(directory, entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!fd) throw errno_error(errno, "create " + path);
     if (::fchmod(fd.get(), mode) != 0) throw errno_error(errno, "chmod " + path);
     if (entry.bytes == 0) return;

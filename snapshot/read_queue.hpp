@@ -1,6 +1,7 @@
-// Files waiting to be read into the store, by two threads when there are enough of them: the walking thread adds, a helper
-// ("snapshot-reader") starts with the first large backlog, and the walking thread lends a hand when the queue is full and
-// at the end.
+// Files waiting to be read into the store, by two threads when there are enough of them: the walking thread adds, a
+// helper
+// ("snapshot-reader") starts with the first large backlog, and the walking thread lends a hand when the queue is full
+// and at the end.
 #pragma once
 
 #include <condition_variable>
@@ -40,8 +41,8 @@ class ReadQueue {
   explicit ReadQueue(ContentBatch& batch);
   ~ReadQueue();
 
-  void add(ReadJob job);                   // of the walking thread; throws what a reader threw
-  std::vector<std::string> finish();       // waits for all; the paths that may not be read; throws what a reader threw
+  void add(ReadJob job);              // of the walking thread; throws what a reader threw
+  std::vector<std::string> finish();  // waits for all; the paths that may not be read; throws what a reader threw
 
  private:
   void help(const std::stop_token& stop);  // the helper's loop
@@ -61,7 +62,7 @@ class ReadQueue {
 
   std::size_t backlog_files_ = 0;  // the walking thread's; since the last time the queue was empty
   std::int64_t backlog_bytes_ = 0;
-  std::jthread helper_;            // last: joined first
+  std::jthread helper_;  // last: joined first
 };
 
 }  // namespace runner::snapshot

@@ -85,9 +85,11 @@ void Scope::open_source(const Options& options) {
     data_inode_ = info.st_ino;
   }
   if (is_data_directory(fd))
-    throw Error(ErrorCode::kInvalid, "source directory " + options.source.string() + ": it is the runner's data directory");
+    throw Error(ErrorCode::kInvalid,
+                "source directory " + options.source.string() + ": it is the runner's data directory");
   if (is_environment(fd))
-    warnings.push_back("the source directory is itself a virtual environment: all of it is in unless an ignore file says otherwise");
+    warnings.push_back(
+        "the source directory is itself a virtual environment: all of it is in unless an ignore file says otherwise");
 }
 
 std::shared_ptr<const RuleDomain> Scope::domain_of(const WorkTree& tree) const {
@@ -156,7 +158,8 @@ Decision Scope::decide(const Place& place, std::string_view name, bool is_direct
     decision.tracked_only = true;
   } else if (place.rules || !place.domain->fallbacks.empty()) {
     path_.assign(place.path).append(name);
-    for (const RuleFrame* frame = place.rules.get(); frame != nullptr && decision.rule == nullptr; frame = frame->outer.get()) {
+    for (const RuleFrame* frame = place.rules.get(); frame != nullptr && decision.rule == nullptr;
+         frame = frame->outer.get()) {
       decision.rule = frame->file.decide(std::string_view(path_).substr(frame->base), name, is_directory);
       decision.file = &frame->file;
     }
@@ -182,8 +185,8 @@ Place Scope::enter(const Place& parent, std::string_view name, const Decision& d
               .tracked = parent.index->below(parent.tracked, name),
               .path = parent.path + std::string(name) + "/",
               .tracked_only = decision.tracked_only};
-  // A repository in the repository, unless the outer one tracks files in it. Its files are content like any other; which
-  // of them are in is for its own rules to say. An .amlignore at the root speaks for the whole tree.
+  // A repository in the repository, unless the outer one tracks files in it. Its files are content like any other;
+  // which of them are in is for its own rules to say. An .amlignore at the root speaks for the whole tree.
   if (has_dot_git && place.tracked.empty()) {
     if (auto tree = open_work_tree(source_ / shown.substr(0, shown.size() - 1)); tree && tree->prefix.empty()) {
       if (!tree->warning.empty()) warnings.push_back(shown + ": " + tree->warning);
@@ -213,7 +216,8 @@ bool Scope::is_environment(int directory_fd) const {
 
 bool Scope::is_data_directory(int directory_fd) const {
   struct ::stat info {};
-  return data_inode_ != 0 && ::fstat(directory_fd, &info) == 0 && info.st_ino == data_inode_ && info.st_dev == data_device_;
+  return data_inode_ != 0 && ::fstat(directory_fd, &info) == 0 && info.st_ino == data_inode_ &&
+         info.st_dev == data_device_;
 }
 
 void throw_if_unreadable(std::vector<std::string> unreadable) {

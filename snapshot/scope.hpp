@@ -1,5 +1,5 @@
-// Which entries of a source directory are in. The walk and `explain` both descend through `Place`s, so they cannot disagree.
-// Not for several threads at once.
+// Which entries of a source directory are in. The walk and `explain` both descend through `Place`s, so they cannot
+// disagree. Not for several threads at once.
 #pragma once
 
 #include <filesystem>
@@ -19,9 +19,9 @@ namespace runner::snapshot {
 
 // A stretch of the tree under one set of rules: the source directory, or a repository nested in it.
 struct RuleDomain {
-  std::string ignore_name;           // ".gitignore" or ".amlignore"
-  bool ignore_case = false;          // core.ignorecase
-  std::vector<RuleFile> fallbacks;   // asked in this order after the directories' own files
+  std::string ignore_name;          // ".gitignore" or ".amlignore"
+  bool ignore_case = false;         // core.ignorecase
+  std::vector<RuleFile> fallbacks;  // asked in this order after the directories' own files
 };
 
 // The ignore files of a directory and its parents, innermost first.
@@ -56,8 +56,8 @@ inline constexpr std::string_view kBuiltInData = "built-in: the runner's data di
 
 class Scope {
  public:
-  // Opens the source directory and finds the repository around it. Error(kNotFound) or Error(kInvalid) naming the directory.
-  // `ignore_name`: the ignore files' name where the root's contents do not decide it.
+  // Opens the source directory and finds the repository around it. Error(kNotFound) or Error(kInvalid) naming the
+  // directory. `ignore_name`: the ignore files' name where the root's contents do not decide it.
   explicit Scope(const Options& options, std::string ignore_name = {});
 
   const os::Fd& root() const { return *root_; }
@@ -68,12 +68,13 @@ class Scope {
 
   Decision decide(const Place& place, std::string_view name, bool is_directory);
 
-  // The place of a subdirectory that `decide` let in. `shown` is its path from the source directory, with '/' at the end.
+  // The place of a subdirectory that `decide` let in. `shown` is its path from the source directory, with '/' at the
+  // end.
   Place enter(const Place& parent, std::string_view name, const Decision& decision, int directory_fd,
               const std::string& shown, bool has_dot_git);
 
   bool is_git_name(const Place& place, std::string_view name) const;
-  bool is_environment(int directory_fd) const;     // pyvenv.cfg or conda-meta/ inside
+  bool is_environment(int directory_fd) const;  // pyvenv.cfg or conda-meta/ inside
   bool is_data_directory(int directory_fd) const;
 
   std::vector<std::string> warnings;

@@ -1,5 +1,5 @@
-// Freezing a source directory: which files are in, their tree, its id. The id depends on names, types, executable bits and
-// contents only. Any thread; one call works with several threads inside.
+// Freezing a source directory: which files are in, their tree, its id. The id depends on names, types, executable bits
+// and contents only. Any thread; one call works with several threads inside.
 #pragma once
 
 #include <cstdint>
@@ -21,15 +21,16 @@ struct Options {
 };
 
 struct Snapshot {
-  Hash id;                  // hash of the root tree object
+  Hash id;                 // hash of the root tree object
   std::int64_t files = 0;  // regular files and symbolic links
   std::int64_t bytes = 0;
-  std::vector<std::string> warnings;  // skipped sockets, FIFOs, devices; ignore files or repositories that could not be read
+  std::vector<std::string>
+      warnings;  // skipped sockets, FIFOs, devices; ignore files or repositories that could not be read
 };
 
 // Writes every new content and tree object into `store` and commits: durable on return.
-// Errors: kInvalid naming the file that kept changing; kPermission naming every unreadable file, all at once; kNotFound for
-// a missing source directory; kNoSpace.
+// Errors: kInvalid naming the file that kept changing; kPermission naming every unreadable file, all at once; kNotFound
+// for a missing source directory; kNoSpace.
 Snapshot take(const Options& options, ContentWriter& store);
 
 // What `take` would include, bytewise sorted, relative paths with '/'; directories are not listed.
@@ -42,25 +43,27 @@ struct Explanation {
 };
 Explanation explain(const Options& options, const std::string& relative_path);
 
-// Whether a directory of a git work tree holds files that are neither tracked nor ignored, as `git status` would say: for
-// git::read_state. Only .gitignore files count here, and nothing is built in. False outside any work tree.
+// Whether a directory of a git work tree holds files that are neither tracked nor ignored, as `git status` would say:
+// for git::read_state. Only .gitignore files count here, and nothing is built in. False outside any work tree.
 bool has_untracked(const std::filesystem::path& directory);
 
-// Reading a snapshot back -----------------------------------------------------------------------------------------------
+// Reading a snapshot back
+// -----------------------------------------------------------------------------------------------
 
 enum class EntryType : char { kFile = 'f', kExecutable = 'x', kSymlink = 'l', kDirectory = 'd' };
 struct Entry {
   std::string path;  // relative to the root, bytes
   EntryType type;
-  Hash content;      // of a file; of a symlink's target text; of a directory's tree object
+  Hash content;  // of a file; of a symlink's target text; of a directory's tree object
   std::int64_t bytes;
 };
 // Depth first, bytewise order. Error(kNotFound) if the snapshot is not in the store.
 void for_each_entry(const ContentReader& store, const Hash& id, const std::function<void(const Entry&)>& visit);
 std::optional<Entry> find_entry(const ContentReader& store, const Hash& id, std::string_view path);
 
-// Real files of a snapshot in `target`, which must not exist: made in a temporary sibling and renamed, so it is there whole
-// or not at all (a tree already there, made by somebody at the same time, is fine). Files 0644/0755, directories 0755.
+// Real files of a snapshot in `target`, which must not exist: made in a temporary sibling and renamed, so it is there
+// whole or not at all (a tree already there, made by somebody at the same time, is fine). Files 0644/0755, directories
+// 0755.
 void materialize(const ContentReader& store, const Hash& id, const std::filesystem::path& target);
 
 }  // namespace runner::snapshot

@@ -86,7 +86,8 @@ bool StatCache::parse(std::string_view source) {
     const std::size_t first = entries_.size();
     for (std::uint32_t at = 0; at < count; ++at) {
       Entry& entry = entries_.emplace_back();
-      if (!cursor.take_bytes<std::uint16_t>(entry.name) || !take_stamp(cursor, entry.stamp) || !cursor.take(entry.content.bytes))
+      if (!cursor.take_bytes<std::uint16_t>(entry.name) || !take_stamp(cursor, entry.stamp) ||
+          !cursor.take(entry.content.bytes))
         return false;
     }
     directories_.emplace(path, Directory{.first = first, .last = entries_.size()});
@@ -102,7 +103,8 @@ StatCache::Directory StatCache::directory(std::string_view path) const {
 const Hash* StatCache::find(const Directory& directory, std::string_view name, const FileStamp& stamp) const {
   const auto first = entries_.begin() + static_cast<std::ptrdiff_t>(directory.first);
   const auto last = entries_.begin() + static_cast<std::ptrdiff_t>(directory.last);
-  const auto found = std::lower_bound(first, last, name, [](const Entry& entry, std::string_view wanted) { return entry.name < wanted; });
+  const auto found = std::lower_bound(first, last, name,
+                                      [](const Entry& entry, std::string_view wanted) { return entry.name < wanted; });
   return found != last && found->name == name && found->stamp == stamp ? &found->content : nullptr;
 }
 

@@ -81,7 +81,8 @@ class TreeBuilder : public WalkVisitor {
  private:
   bool known(const StatCache::Directory& cached, const WalkedDirectory& directory, TreeFile& file) {
     struct ::stat info {};
-    if (::fstatat(directory.fd->get(), file.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return false;  // for the reader to judge
+    if (::fstatat(directory.fd->get(), file.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+      return false;  // for the reader to judge
     file.stamp = stamp_of(info);
     if (!S_ISREG(info.st_mode)) return false;
     const Hash* content = cache_.find(cached, file.name, file.stamp);
@@ -107,7 +108,8 @@ class TreeStorer {
   TreeStorer(ContentBatch& batch, Snapshot& snapshot) : batch_(batch), snapshot_(snapshot) {}
 
   Hash store(TreeNode& node) {
-    std::sort(node.directories.begin(), node.directories.end(), [](const auto& a, const auto& b) { return a->name < b->name; });
+    std::sort(node.directories.begin(), node.directories.end(),
+              [](const auto& a, const auto& b) { return a->name < b->name; });
     TreeEncoder encoder;
     auto directory = node.directories.begin();
     const auto add_directories_before = [&](const std::string* name) {

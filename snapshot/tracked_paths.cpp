@@ -18,7 +18,8 @@ std::string folded(std::string_view text) {
 
 }  // namespace
 
-TrackedPaths::TrackedPaths(std::vector<Path> paths, bool ignore_case) : paths_(std::move(paths)), ignore_case_(ignore_case) {
+TrackedPaths::TrackedPaths(std::vector<Path> paths, bool ignore_case)
+    : paths_(std::move(paths)), ignore_case_(ignore_case) {
   if (ignore_case_)
     for (Path& path : paths_) path.folded = folded(path.path);
   const auto in_order = [this](const Path& a, const Path& b) { return rest(a, {}) < rest(b, {}); };
@@ -32,9 +33,8 @@ std::string_view TrackedPaths::rest(const Path& path, const Range& directory) co
 std::size_t TrackedPaths::lower_bound(const Range& directory, std::string_view wanted) const {
   const auto first = paths_.begin() + static_cast<std::ptrdiff_t>(directory.first);
   const auto last = paths_.begin() + static_cast<std::ptrdiff_t>(directory.last);
-  const auto found = std::lower_bound(first, last, wanted, [&](const Path& path, std::string_view text) {
-    return rest(path, directory) < text;
-  });
+  const auto found = std::lower_bound(
+      first, last, wanted, [&](const Path& path, std::string_view text) { return rest(path, directory) < text; });
   return static_cast<std::size_t>(found - paths_.begin());
 }
 

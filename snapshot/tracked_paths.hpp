@@ -25,7 +25,8 @@ class TrackedPaths {
   enum class Kind { kNone, kFile, kRepository };
 
   TrackedPaths() = default;
-  // In any order. With `ignore_case` a file whose name differs from a tracked one in letter case only is that tracked file.
+  // In any order. With `ignore_case` a file whose name differs from a tracked one in letter case only is that tracked
+  // file.
   TrackedPaths(std::vector<Path> paths, bool ignore_case);
 
   Range all() const { return {.first = 0, .last = paths_.size(), .offset = 0}; }

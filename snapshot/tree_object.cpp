@@ -53,7 +53,8 @@ std::optional<TreeEntry> take_entry(std::string_view& rest) {
 TreeEncoder::TreeEncoder() : bytes_(kHeader) {}
 
 void TreeEncoder::add(std::string_view name, EntryType type, const Hash& content, std::int64_t bytes) {
-  if (!is_name(name) || name <= last_) throw Error(ErrorCode::kInternal, "tree: entry out of order: " + std::string(name));
+  if (!is_name(name) || name <= last_)
+    throw Error(ErrorCode::kInternal, "tree: entry out of order: " + std::string(name));
   last_ = name;
   bytes_ += static_cast<char>(type);
   bytes_ += std::to_string(type == EntryType::kDirectory ? 0 : bytes);

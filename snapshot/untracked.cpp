@@ -24,7 +24,8 @@ class Search {
       if (type != DT_DIR && type != DT_REG && type != DT_LNK) continue;
       const Decision decision = scope_.decide(place, entry.name, type == DT_DIR);
       if (!decision.included || decision.tracked_only || decision.tracked != TrackedPaths::Kind::kNone) continue;
-      if (type != DT_DIR || found_below(directory_fd, place, entry.name, decision, shown + entry.name + "/")) return true;
+      if (type != DT_DIR || found_below(directory_fd, place, entry.name, decision, shown + entry.name + "/"))
+        return true;
     }
     return false;
   }
@@ -37,7 +38,8 @@ class Search {
     return static_cast<unsigned char>(IFTODT(info.st_mode));
   }
 
-  bool found_below(int parent_fd, const Place& parent, const std::string& name, const Decision& decision, const std::string& shown) {
+  bool found_below(int parent_fd, const Place& parent, const std::string& name, const Decision& decision,
+                   const std::string& shown) {
     const os::Fd fd(::openat(parent_fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) return false;  // unreadable: git passes over it with a warning
     const bool has_dot_git = ::faccessat(fd.get(), ".git", F_OK, AT_SYMLINK_NOFOLLOW) == 0;

@@ -43,7 +43,8 @@ class Walk {
   std::vector<DirectoryEntry> entries_of(const WalkedDirectory& at, const Place& place) {
     if (!place.tracked_only) return read_entries(at.fd->get(), at.path);
     std::vector<DirectoryEntry> entries;
-    for (std::string& name : place.index->names(place.tracked)) entries.push_back({.name = std::move(name), .type = DT_UNKNOWN});
+    for (std::string& name : place.index->names(place.tracked))
+      entries.push_back({.name = std::move(name), .type = DT_UNKNOWN});
     return entries;
   }
 
@@ -77,12 +78,24 @@ class Walk {
       const Decision decision = scope_.decide(place, entry.name, entry.type == DT_DIR);
       if (!decision.included) continue;
       switch (entry.type) {
-        case DT_DIR: subdirectories.push_back({.name = std::move(entry.name), .decision = decision}); break;
-        case DT_REG: visitor_.file(at, entry.name, false); break;
-        case DT_LNK: visitor_.file(at, entry.name, true); break;
-        case DT_FIFO: skip(at, entry.name, "a FIFO"); break;
-        case DT_SOCK: skip(at, entry.name, "a socket"); break;
-        default: skip(at, entry.name, "a device"); break;
+        case DT_DIR:
+          subdirectories.push_back({.name = std::move(entry.name), .decision = decision});
+          break;
+        case DT_REG:
+          visitor_.file(at, entry.name, false);
+          break;
+        case DT_LNK:
+          visitor_.file(at, entry.name, true);
+          break;
+        case DT_FIFO:
+          skip(at, entry.name, "a FIFO");
+          break;
+        case DT_SOCK:
+          skip(at, entry.name, "a socket");
+          break;
+        default:
+          skip(at, entry.name, "a device");
+          break;
       }
     }
     return subdirectories;
@@ -92,8 +105,8 @@ class Walk {
     scope_.warnings.push_back(at.path + name + " is " + what + ": skipped");
   }
 
-  // One component, never through a link: as safe as openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), and it works where a
-  // seccomp filter does not know openat2.
+  // One component, never through a link: as safe as openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), and it works where
+  // a seccomp filter does not know openat2.
   WalkedDirectory open(const WalkedDirectory& parent, const std::string& name) {
     WalkedDirectory child{.fd = nullptr, .path = parent.path + name + "/"};
     const int fd = ::openat(parent.fd->get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -132,7 +145,8 @@ class Walk {
     directory(child, place, std::move(entries), depth + 1);
   }
 
-  std::shared_ptr<const os::Fd> reopen(const WalkedDirectory& child, const std::string& path, const struct ::stat& identity) {
+  std::shared_ptr<const os::Fd> reopen(const WalkedDirectory& child, const std::string& path,
+                                       const struct ::stat& identity) {
     auto fd = std::make_shared<os::Fd>(::openat(child.fd->get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct ::stat now {};
     if (!*fd || ::fstat(fd->get(), &now) != 0 || now.st_ino != identity.st_ino || now.st_dev != identity.st_dev)

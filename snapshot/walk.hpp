@@ -24,8 +24,8 @@ class WalkVisitor {
   virtual void leave() = 0;
 };
 
-// Unreadable directories and skipped special files are left in the scope's lists. Error(kInvalid) for a tree that changes
-// under the walk or is deeper than 2 000 directories.
+// Unreadable directories and skipped special files are left in the scope's lists. Error(kInvalid) for a tree that
+// changes under the walk or is deeper than 2 000 directories.
 void walk(Scope& scope, WalkVisitor& visitor);
 
 }  // namespace runner::snapshot

@@ -69,9 +69,8 @@ Wildmatch::Wildmatch(std::string_view pattern, Slash slash, bool ignore_case)
       case '*': {
         const std::size_t start = at;
         while (at < pattern.size() && pattern[at] == '*') ++at;
-        const bool whole_component =
-            (start == 0 || pattern[start - 1] == '/') &&
-            (at == pattern.size() || pattern[at] == '/' || pattern.substr(at, 2) == "\\/");
+        const bool whole_component = (start == 0 || pattern[start - 1] == '/') &&
+                                     (at == pattern.size() || pattern[at] == '/' || pattern.substr(at, 2) == "\\/");
         if (!separator_) {
           tokens_.push_back({.kind = Kind::kAcross});
         } else if (at - start < 2 || !whole_component) {
@@ -156,10 +155,14 @@ bool Wildmatch::parse_class(std::string_view pattern, std::size_t& at) {
 
 bool Wildmatch::accepts(const Token& token, std::uint8_t byte) const {
   switch (token.kind) {
-    case Kind::kByte: return token.byte == byte;
-    case Kind::kAny: return !separator_ || byte != '/';
-    case Kind::kClass: return classes_[token.class_index][byte];
-    default: return false;
+    case Kind::kByte:
+      return token.byte == byte;
+    case Kind::kAny:
+      return !separator_ || byte != '/';
+    case Kind::kClass:
+      return classes_[token.class_index][byte];
+    default:
+      return false;
   }
 }
 

@@ -1,5 +1,6 @@
-// One shell pattern as git's ignore files mean it (gitignore(5), "wildmatch"), compiled once and matched often. Immutable
-// after construction: any thread. A malformed pattern ("[a", a lone final backslash) is not an error, it matches nothing.
+// One shell pattern as git's ignore files mean it (gitignore(5), "wildmatch"), compiled once and matched often.
+// Immutable after construction: any thread. A malformed pattern ("[a", a lone final backslash) is not an error, it
+// matches nothing.
 #pragma once
 
 #include <bitset>
@@ -11,7 +12,8 @@ namespace runner::snapshot {
 
 class Wildmatch {
  public:
-  // kSeparator: '*', '?' and classes stop at '/', "**/", "/**/" and "/**" cross it. kOrdinary: '/' is a byte like others.
+  // kSeparator: '*', '?' and classes stop at '/', "**/", "/**/" and "/**" cross it. kOrdinary: '/' is a byte like
+  // others.
   enum class Slash { kSeparator, kOrdinary };
 
   Wildmatch(std::string_view pattern, Slash slash, bool ignore_case);

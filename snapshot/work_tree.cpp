@@ -27,8 +27,8 @@ using Repository = std::unique_ptr<git_repository, Releaser<git_repository_free>
 using Index = std::unique_ptr<git_index, Releaser<git_index_free>>;
 using Config = std::unique_ptr<git_config, Releaser<git_config_free>>;
 
-// git refuses a repository of another owner because its configuration could name programs to run. Nothing is run here, so
-// such a repository is read like any other.
+// git refuses a repository of another owner because its configuration could name programs to run. Nothing is run here,
+// so such a repository is read like any other.
 void ensure_libgit2() {
   static const int initialised = [] {
     const int count = git_libgit2_init();
@@ -45,8 +45,8 @@ std::string last_error() {
 
 bool is_there(const fs::path& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-// git's own test is a little stricter; this one only decides whether a directory that libgit2 refuses is a repository of
-// a kind it does not know (SHA-256 objects, say) or no repository at all.
+// git's own test is a little stricter; this one only decides whether a directory that libgit2 refuses is a repository
+// of a kind it does not know (SHA-256 objects, say) or no repository at all.
 bool looks_like_repository(const fs::path& dot_git) {
   struct ::stat info {};
   if (::stat(dot_git.c_str(), &info) != 0) return false;
@@ -56,7 +56,8 @@ bool looks_like_repository(const fs::path& dot_git) {
 
 std::string home_directory(const std::string& user) {
   if (user.empty()) {
-    const char* home = std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe): the environment is not changed after start
+    const char* home =
+        std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe): the environment is not changed after start
     return home != nullptr ? home : "";
   }
   std::vector<char> buffer(16384);
@@ -100,7 +101,8 @@ void read_configuration(git_repository* repository, WorkTree& tree) {
 void read_index(git_repository* repository, WorkTree& tree) {
   git_index* raw = nullptr;
   if (git_repository_index(&raw, repository) != 0) {
-    tree.warning = "the git index cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
+    tree.warning =
+        "the git index cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
     return;
   }
   const Index index(raw);
@@ -124,7 +126,8 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
   if (git_repository_open_ext(&raw, candidate.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0) {
     const fs::path dot_git = candidate / ".git";
     if (!looks_like_repository(dot_git)) return std::nullopt;
-    tree.warning = "the git repository cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
+    tree.warning =
+        "the git repository cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
     tree.info_exclude = dot_git / "info" / "exclude";
     tree.excludes_file = default_excludes_file();
   }

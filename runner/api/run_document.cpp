@@ -106,13 +106,14 @@ ordered_json environment_of(const EnvironmentRef& environment) {
   const auto text_or_null = [](const std::string& text) {
     return text.empty() ? ordered_json(nullptr) : ordered_json(text);
   };
-  return {{"name", environment.name},
-          {"version", text_or_null(environment.version)},
-          {"kind", environment.kind},
-          {"digest", environment.digest.hex()},
-          {"lockDigest", environment.lock_digest ? ordered_json(environment.lock_digest->hex()) : ordered_json(nullptr)},
-          {"interpreter", text_or_null(environment.interpreter)},
-          {"pythonVersion", text_or_null(environment.python_version)}};
+  return {
+      {"name", environment.name},
+      {"version", text_or_null(environment.version)},
+      {"kind", environment.kind},
+      {"digest", environment.digest.hex()},
+      {"lockDigest", environment.lock_digest ? ordered_json(environment.lock_digest->hex()) : ordered_json(nullptr)},
+      {"interpreter", text_or_null(environment.interpreter)},
+      {"pythonVersion", text_or_null(environment.python_version)}};
 }
 
 ordered_json outcome_of(const std::optional<Outcome>& outcome) {
@@ -222,8 +223,7 @@ std::string artifact_list_document(std::span<const Artifact> artifacts) {
 std::string metric_points_document(std::span<const MetricPoint> points) {
   ordered_json items = ordered_json::array();
   for (const MetricPoint& point : points)
-    items.push_back(
-        {{"step", or_null(point.step)}, {"value", value_of(point)}, {"timeUtc", to_iso8601(point.time)}});
+    items.push_back({{"step", or_null(point.step)}, {"value", value_of(point)}, {"timeUtc", to_iso8601(point.time)}});
   return list_document(std::move(items));
 }
 

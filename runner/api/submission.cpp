@@ -121,7 +121,8 @@ Submission parse_submission(std::string_view text) {
     if (!value.is_null()) reader->second(submission, value);
   }
   if (submission.source_directory.empty())
-    throw Error(ErrorCode::kInvalid, "submission: 'sourceDirectory' is missing", "give the absolute path of the source");
+    throw Error(ErrorCode::kInvalid, "submission: 'sourceDirectory' is missing",
+                "give the absolute path of the source");
   document.erase("caller");
   submission.canonical = document.dump(-1, ' ', false, json::error_handler_t::replace);
   return submission;

@@ -1,5 +1,5 @@
-// POST /v1/runs: everything the user typed, as typed. Parsing of durations, sizes and mounts is the pipeline's, so that the
-// command line, the Python package and curl are judged by one set of rules.
+// POST /v1/runs: everything the user typed, as typed. Parsing of durations, sizes and mounts is the pipeline's, so that
+// the command line, the Python package and curl are judged by one set of rules.
 #pragma once
 
 #include <map>
@@ -14,8 +14,8 @@ struct Submission {
   std::optional<std::string> script;
   std::optional<std::vector<std::string>> arguments;
   std::optional<std::vector<std::string>> command;
-  std::string source_directory;             // absolute
-  bool source_directory_explicit = false;   // named by --source-dir: $HOME and / are then allowed
+  std::string source_directory;            // absolute
+  bool source_directory_explicit = false;  // named by --source-dir: $HOME and / are then allowed
   std::optional<std::string> config;
   std::optional<std::string> experiment;
   std::optional<std::string> name;

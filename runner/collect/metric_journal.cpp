@@ -33,7 +33,8 @@ std::optional<double> non_finite(const json& value) {
 }
 
 bool set_value(const json& value, MetricPoint& point) {
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
+  if (value.is_number_unsigned() &&
+      value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
     point.real = value.get<double>();
   else if (value.is_number_integer())
     point.integer = value.get<std::int64_t>();
@@ -48,7 +49,8 @@ bool set_value(const json& value, MetricPoint& point) {
 
 bool is_int64(const json& value) {
   return value.is_number_integer() &&
-         (!value.is_number_unsigned() || value.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()});
+         (!value.is_number_unsigned() ||
+          value.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()});
 }
 
 // One record without its separator and line feed; nothing if it is damaged or foreign.
@@ -73,8 +75,8 @@ std::optional<MetricPoint> parse_record(std::string_view record) {
 
 void notice_damage(JournalPart& part, std::size_t damaged) {
   if (damaged == 0) return;
-  part.notices.push_back("metric journal: " + std::to_string(damaged) + (damaged == 1 ? " record was" : " records were") +
-                         " damaged and left out");
+  part.notices.push_back("metric journal: " + std::to_string(damaged) +
+                         (damaged == 1 ? " record was" : " records were") + " damaged and left out");
 }
 
 JournalPart unreadable(std::int64_t offset, const std::string& why) {
@@ -115,11 +117,13 @@ JournalPart read_journal(const std::filesystem::path& journal, std::int64_t offs
   const int descriptor = ::open(journal.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) {
     if (errno == ENOENT && offset == 0) return {};
-    return unreadable(offset, std::string("cannot be read: ") + (errno == ELOOP ? "it became a symbolic link" : std::strerror(errno)));
+    return unreadable(offset, std::string("cannot be read: ") +
+                                  (errno == ELOOP ? "it became a symbolic link" : std::strerror(errno)));
   }
   const os::Fd fd(descriptor);
   struct ::stat info {};
-  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return unreadable(offset, "cannot be read: not a regular file");
+  if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
+    return unreadable(offset, "cannot be read: not a regular file");
   if (info.st_size < offset)
     return unreadable(info.st_size, "shrank from " + std::to_string(offset) + " to " + std::to_string(info.st_size) +
                                         " bytes; what was read before is kept");

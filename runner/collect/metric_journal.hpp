@@ -20,8 +20,9 @@ struct JournalPart {
   std::int64_t next_offset = 0;      // behind the last complete record
   std::vector<std::string> notices;  // damaged records (counted, not one line each), a journal that shrank
 };
-// Reads from `offset` at most about 1 MiB of records. At the end of a run (`complete`) an unterminated last record is final
-// and counts as damaged. Hostile file: O_NOFOLLOW|O_NONBLOCK, regular only (else a notice); a record over 1 MiB is skipped.
+// Reads from `offset` at most about 1 MiB of records. At the end of a run (`complete`) an unterminated last record is
+// final and counts as damaged. Hostile file: O_NOFOLLOW|O_NONBLOCK, regular only (else a notice); a record over 1 MiB
+// is skipped.
 JournalPart read_journal(const std::filesystem::path& journal, std::int64_t offset, bool complete);
 
 // The grammar alone, for the fuzzer and the tests.

@@ -35,12 +35,17 @@ os::Fd open_beneath(int directory, const char* name, int flags) {
 
 const char* kind_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFLNK: return "symbolic link";
-    case S_IFIFO: return "named pipe";
-    case S_IFSOCK: return "socket";
+    case S_IFLNK:
+      return "symbolic link";
+    case S_IFIFO:
+      return "named pipe";
+    case S_IFSOCK:
+      return "socket";
     case S_IFBLK:
-    case S_IFCHR: return "device";
-    default: return "special file";
+    case S_IFCHR:
+      return "device";
+    default:
+      return "special file";
   }
 }
 
@@ -48,7 +53,11 @@ const char* kind_of(mode_t mode) {
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
-  const std::size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+  const std::size_t length = lead < 0x80                   ? 1
+                             : lead >= 0xc2 && lead < 0xe0 ? 2
+                             : lead >= 0xe0 && lead < 0xf0 ? 3
+                             : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                           : 0;
   if (length == 0 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i)
     if ((byte(i) & 0xc0) != 0x80) return 0;
@@ -102,11 +111,13 @@ void Gatherer::notice(const std::string& shown, const std::string& what) {
 }
 
 Collected Gatherer::take() {
-  if (more_notices_ > 0) collected_.notices.push_back("and " + std::to_string(more_notices_) + " more that were not stored");
+  if (more_notices_ > 0)
+    collected_.notices.push_back("and " + std::to_string(more_notices_) + " more that were not stored");
   return std::move(collected_);
 }
 
-// The script may have taken its own read permission away; the files are the caller's, and the tree is thrown away later.
+// The script may have taken its own read permission away; the files are the caller's, and the tree is thrown away
+// later.
 os::Fd Gatherer::open_or_unlock(int directory, const char* name, int flags, mode_t missing) {
   os::Fd fd = open_beneath(directory, name, flags);
   if (fd || errno != EACCES) return fd;
@@ -139,7 +150,8 @@ void Gatherer::below(os::Fd directory, const std::string& shown, int depth) {
   std::vector<std::string> names;
   {
     // A duplicate, because closedir closes what it was given.
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)), ::closedir);
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)),
+                                                     ::closedir);
     if (!stream) return notice(shown, std::string("not stored: ") + std::strerror(errno));
     while (const dirent* entry = ::readdir(stream.get())) {
       const std::string_view name = entry->d_name;

@@ -18,7 +18,7 @@ struct Hash {
   std::array<std::uint8_t, 32> bytes{};  // SHA-256
 
   auto operator<=>(const Hash&) const = default;
-  std::string hex() const;                                  // 64 lower-case digits
+  std::string hex() const;  // 64 lower-case digits
   static std::optional<Hash> from_hex(std::string_view text);
 };
 
@@ -31,10 +31,10 @@ using ReadSome = std::function<std::size_t(std::span<std::byte>)>;
 // Takes the next piece. May throw to stop.
 using WriteSome = std::function<void(std::span<const std::byte>)>;
 
-// One batch of content on its way into the store. `put` may be called from several threads at once and keeps memory bounded
-// (it blocks while the disk is behind). Nothing is promised before `commit` returns; after that everything put is durable.
-// Dropping the batch without a commit leaves at most unreferenced chunks, which `gc` removes.
-// Errors: Error(kNoSpace) when the disk is full, Error(kInternal) for a damaged database.
+// One batch of content on its way into the store. `put` may be called from several threads at once and keeps memory
+// bounded (it blocks while the disk is behind). Nothing is promised before `commit` returns; after that everything put
+// is durable. Dropping the batch without a commit leaves at most unreferenced chunks, which `gc` removes. Errors:
+// Error(kNoSpace) when the disk is full, Error(kInternal) for a damaged database.
 class ContentBatch {
  public:
   virtual ~ContentBatch() = default;
@@ -44,8 +44,8 @@ class ContentBatch {
     std::int64_t bytes;
   };
   virtual Stored put_stream(const ReadSome& read) = 0;  // content of any length in bounded memory
-  // Whether this content is in the store already and stays there until this batch ends: it need not be put again. "No" is
-  // always a correct answer. Several threads at once, cheap enough to be asked for every file of a tree.
+  // Whether this content is in the store already and stays there until this batch ends: it need not be put again. "No"
+  // is always a correct answer. Several threads at once, cheap enough to be asked for every file of a tree.
   virtual bool known(const Hash& hash) {
     static_cast<void>(hash);
     return false;
@@ -65,8 +65,8 @@ class ContentReader {
   virtual ~ContentReader() = default;
   virtual bool contains(const Hash& hash) const = 0;
   virtual std::int64_t size(const Hash& hash) const = 0;  // bytes; Error(kNotFound)
-  // Bytes [offset, offset+length) of the content, in order, in pieces of at most about 1 MiB; `length` < 0 is to the end.
-  // Error(kNotFound) if absent, Error(kInternal) if damaged.
+  // Bytes [offset, offset+length) of the content, in order, in pieces of at most about 1 MiB; `length` < 0 is to the
+  // end. Error(kNotFound) if absent, Error(kInternal) if damaged.
   virtual void read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const = 0;
   std::string read_all(const Hash& hash) const;  // for small content
 };

@@ -16,9 +16,9 @@ struct CodeRow {
 };
 
 constexpr std::array kCodes{
-    CodeRow{ErrorCode::kInvalid, "invalid", 400, 2},         CodeRow{ErrorCode::kNotFound, "notFound", 404, 3},
-    CodeRow{ErrorCode::kConflict, "conflict", 409, 4},       CodeRow{ErrorCode::kPermission, "permission", 403, 5},
-    CodeRow{ErrorCode::kNoSpace, "noSpace", 507, 125},       CodeRow{ErrorCode::kUnavailable, "unavailable", 503, 125},
+    CodeRow{ErrorCode::kInvalid, "invalid", 400, 2},     CodeRow{ErrorCode::kNotFound, "notFound", 404, 3},
+    CodeRow{ErrorCode::kConflict, "conflict", 409, 4},   CodeRow{ErrorCode::kPermission, "permission", 403, 5},
+    CodeRow{ErrorCode::kNoSpace, "noSpace", 507, 125},   CodeRow{ErrorCode::kUnavailable, "unavailable", 503, 125},
     CodeRow{ErrorCode::kInternal, "internal", 500, 125},
 };
 
@@ -51,11 +51,18 @@ Error errno_error(int errnum, std::string_view attempted, ErrorCode otherwise) {
   ErrorCode code = otherwise;
   switch (errnum) {
     case EACCES:
-    case EPERM: code = ErrorCode::kPermission; break;
+    case EPERM:
+      code = ErrorCode::kPermission;
+      break;
     case ENOSPC:
-    case EDQUOT: code = ErrorCode::kNoSpace; break;
-    case ENOENT: code = ErrorCode::kNotFound; break;
-    default: break;
+    case EDQUOT:
+      code = ErrorCode::kNoSpace;
+      break;
+    case ENOENT:
+      code = ErrorCode::kNotFound;
+      break;
+    default:
+      break;
   }
   std::string hint;
   if (code == ErrorCode::kNoSpace) hint = "free some disk space and try again";

@@ -7,7 +7,8 @@
 
 namespace runner {
 
-// Closed set; `http_status` and `exit_code` below are the only places that map it (../../docs/errors.md is made from them).
+// Closed set; `http_status` and `exit_code` below are the only places that map it (../../docs/errors.md is made from
+// them).
 enum class ErrorCode {
   kInvalid,      // the request is wrong: unknown option, duration that does not parse, missing script
   kNotFound,     // no such run, file, snapshot
@@ -18,7 +19,7 @@ enum class ErrorCode {
   kInternal,     // a defect or a damaged data directory
 };
 
-std::string_view to_string(ErrorCode code);  // "invalid", "notFound", … as in the API's JSON
+std::string_view to_string(ErrorCode code);        // "invalid", "notFound", … as in the API's JSON
 ErrorCode error_code_from(std::string_view name);  // kInternal for an unknown name
 int http_status(ErrorCode code);
 int exit_code(ErrorCode code);  // cli.md: 2, 3, 4, 5, 125

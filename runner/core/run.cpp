@@ -75,21 +75,30 @@ std::optional<Isolation> isolation_from(std::string_view text) { return value_in
 
 int exit_code_of(const Outcome& outcome) {
   switch (outcome.kind) {
-    case OutcomeKind::kExited: return outcome.exit_code.value_or(125);
-    case OutcomeKind::kSignaled: return 128 + outcome.signal.value_or(0);
-    case OutcomeKind::kTimedOut: return 124;
-    case OutcomeKind::kOutOfMemory: return 137;
-    case OutcomeKind::kCanceled: return 130;
-    default: return 125;
+    case OutcomeKind::kExited:
+      return outcome.exit_code.value_or(125);
+    case OutcomeKind::kSignaled:
+      return 128 + outcome.signal.value_or(0);
+    case OutcomeKind::kTimedOut:
+      return 124;
+    case OutcomeKind::kOutOfMemory:
+      return 137;
+    case OutcomeKind::kCanceled:
+      return 130;
+    default:
+      return 125;
   }
 }
 
 RunStatus final_status_of(const Outcome& outcome) {
   switch (outcome.kind) {
-    case OutcomeKind::kExited: return outcome.exit_code == 0 ? RunStatus::kCompleted : RunStatus::kFailed;
+    case OutcomeKind::kExited:
+      return outcome.exit_code == 0 ? RunStatus::kCompleted : RunStatus::kFailed;
     case OutcomeKind::kTimedOut:
-    case OutcomeKind::kCanceled: return RunStatus::kCanceled;
-    default: return RunStatus::kFailed;
+    case OutcomeKind::kCanceled:
+      return RunStatus::kCanceled;
+    default:
+      return RunStatus::kFailed;
   }
 }
 

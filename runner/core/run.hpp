@@ -16,15 +16,33 @@ namespace runner {
 
 // Azure ML's statuses (spec/azure-ml-v1.md).
 enum class RunStatus {
-  kNotStarted, kPreparing, kQueued, kStarting, kRunning, kPaused, kCancelRequested, kFinalizing,
-  kCompleted, kFailed, kCanceled,
+  kNotStarted,
+  kPreparing,
+  kQueued,
+  kStarting,
+  kRunning,
+  kPaused,
+  kCancelRequested,
+  kFinalizing,
+  kCompleted,
+  kFailed,
+  kCanceled,
 };
 std::string_view to_string(RunStatus status);
 std::optional<RunStatus> run_status_from(std::string_view text);  // letter case ignored
 bool is_final(RunStatus status);
 
 enum class OutcomeKind {
-  kExited, kSignaled, kTimedOut, kOutOfMemory, kCanceled, kKilled, kLost, kHostRebooted, kEnvironmentFailed, kStartFailed,
+  kExited,
+  kSignaled,
+  kTimedOut,
+  kOutOfMemory,
+  kCanceled,
+  kKilled,
+  kLost,
+  kHostRebooted,
+  kEnvironmentFailed,
+  kStartFailed,
 };
 std::string_view to_string(OutcomeKind kind);  // "exited", "timed_out", … as in cli.md
 std::optional<OutcomeKind> outcome_kind_from(std::string_view text);
@@ -74,7 +92,7 @@ struct RunDefinition {
   std::map<std::string, std::string> caller_variables;       // LANG, LC_*, TZ as they were at submit
 };
 
-struct GitState {  // absent facts are absent properties (DESIGN.md)
+struct GitState {                             // absent facts are absent properties (DESIGN.md)
   std::optional<std::string> repository_uri;  // credentials stripped
   std::optional<std::string> branch;          // absent when detached
   std::optional<std::string> commit;          // absent when unborn
@@ -83,12 +101,12 @@ struct GitState {  // absent facts are absent properties (DESIGN.md)
 
 // A prepared environment, as a run refers to it.
 struct EnvironmentRef {
-  std::string name;         // "user-managed" for an existing interpreter
-  std::string version;      // registry version, or empty
-  std::string kind;         // "interpreter", later "venv", "conda", "image", …
-  Hash digest;              // identity of the specification
+  std::string name;     // "user-managed" for an existing interpreter
+  std::string version;  // registry version, or empty
+  std::string kind;     // "interpreter", later "venv", "conda", "image", …
+  Hash digest;          // identity of the specification
   std::optional<Hash> lock_digest;
-  std::string interpreter;  // absolute path as the script's argv[0]; empty where a run needs none
+  std::string interpreter;     // absolute path as the script's argv[0]; empty where a run needs none
   std::string python_version;  // "3.11.7"; empty if not Python
 };
 

@@ -30,9 +30,10 @@ os::Fd lock_home(const os::DataDirectory& data) {
   if (errno != EWOULDBLOCK) throw errno_error(errno, "lock " + data.lock().string());
   std::string owner = os::read_file_if_exists(data.lock()).value_or("");
   while (!owner.empty() && owner.back() == '\n') owner.pop_back();
-  throw Error(ErrorCode::kConflict,
-              "home " + data.home().string() + ": a daemon already runs here" + (owner.empty() ? "" : " (pid " + owner + ")"),
-              "use it, or stop it with `runner daemon stop`");
+  throw Error(
+      ErrorCode::kConflict,
+      "home " + data.home().string() + ": a daemon already runs here" + (owner.empty() ? "" : " (pid " + owner + ")"),
+      "use it, or stop it with `runner daemon stop`");
 }
 
 void make_home(const std::filesystem::path& home) {
@@ -87,7 +88,8 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
     [[maybe_unused]] const ssize_t wrote = ::write(stop_event.get(), &kOne, sizeof kOne);
   });
   {
-    HttpServer server(socket, [&](const http::Request& request, Exchange& exchange) { routes.handle(request, exchange); });
+    HttpServer server(socket,
+                      [&](const http::Request& request, Exchange& exchange) { routes.handle(request, exchange); });
     os::publish_file(data.daemon_record(), api::daemon_document(facts) + "\n", os::Durability::kAtomic);
     spdlog::info("runnerd {} serves {} (pid {})", facts.version, socket.string(), facts.pid);
     ready();

@@ -1,8 +1,8 @@
 // The daemon as a process: one per home, crash-only. Starting after SIGKILL and after a clean stop are the same code.
 //
 // Threads: main (waits for the end), http-accept and one per connection (runner/daemon/http_server), run-worker ×4
-// (runner/pipeline/scheduler), run-watch (runner/pipeline/run_watch), one writer per database (store), and for the first
-// moments the runtime's trial (runner/exec).
+// (runner/pipeline/scheduler), run-watch (runner/pipeline/run_watch), one writer per database (store), and for the
+// first moments the runtime's trial (runner/exec).
 #pragma once
 
 #include <filesystem>
@@ -17,8 +17,8 @@ struct DaemonOptions {
 };
 
 // Serves until SIGTERM, SIGINT or POST /v1/daemon/stop. `ready` is called once, when requests are answered.
-// Errors before that: kConflict (another daemon, a newer schema), kInvalid (socket path, configuration), kPermission, kNoSpace.
-// Call from the main thread before any other thread exists: it blocks the signals.
+// Errors before that: kConflict (another daemon, a newer schema), kInvalid (socket path, configuration), kPermission,
+// kNoSpace. Call from the main thread before any other thread exists: it blocks the signals.
 void run_daemon(const DaemonOptions& options, const std::function<void()>& ready);
 
 }  // namespace runner::daemon

@@ -74,7 +74,8 @@ void follow_standard_log(pipeline::Pipeline& pipeline, const LogRequest& request
 
 }  // namespace
 
-void stream_artifact(pipeline::Pipeline& pipeline, const std::string& run, const std::string& name, Exchange& exchange) {
+void stream_artifact(pipeline::Pipeline& pipeline, const std::string& run, const std::string& name,
+                     Exchange& exchange) {
   const auto artifact = find_artifact(pipeline.history(), run, name);
   if (!artifact) throw no_such_file(run, name);
   exchange.start_stream(200, "application/octet-stream", artifact->bytes);
@@ -84,7 +85,8 @@ void stream_artifact(pipeline::Pipeline& pipeline, const std::string& run, const
 
 void stream_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
   if (request.follow && request.name == kStandardLog) return follow_standard_log(pipeline, request, exchange);
-  // A live run's log has no artifact yet; opened before the artifact is looked for, so that the moment between is covered.
+  // A live run's log has no artifact yet; opened before the artifact is looked for, so that the moment between is
+  // covered.
   os::Fd live = request.name == kStandardLog ? open_live_log(pipeline, request.run) : os::Fd();
   const auto stored = find_artifact(pipeline.history(), request.run, request.name);
   if (!stored && !live) {

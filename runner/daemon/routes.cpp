@@ -78,7 +78,8 @@ store::RunFilter filter_of(const http::Request& request, const store::History& h
     } else if (name == "status") {
       filter.status = run_status_from(value);
       if (!filter.status)
-        throw Error(ErrorCode::kInvalid, "status: '" + value + "' is unknown", "Queued, Running, Completed, Failed, Canceled, …");
+        throw Error(ErrorCode::kInvalid, "status: '" + value + "' is unknown",
+                    "Queued, Running, Completed, Failed, Canceled, …");
     } else if (name == "tag") {
       filter.tags.push_back(key_value(value));
     } else if (name == "property") {

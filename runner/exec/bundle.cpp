@@ -36,7 +36,8 @@ json process_of(const SandboxRun& run, const Runtime& runtime, const BundleHost&
           {"args", std::move(arguments)},
           {"env", std::move(environment)},
           {"cwd", run.working_directory},
-          {"capabilities", {{"bounding", none}, {"effective", none}, {"inheritable", none}, {"permitted", none}, {"ambient", none}}},
+          {"capabilities",
+           {{"bounding", none}, {"effective", none}, {"inheritable", none}, {"permitted", none}, {"ambient", none}}},
           {"noNewPrivileges", true}};
 }
 
@@ -62,7 +63,8 @@ json linux_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& h
   if (runtime.kind == Runtime::Kind::kRunc && !cgroups.directories.empty()) {
     // v1: relative to runc's own cgroup in every hierarchy, which is ours; v2: from the root of the one mount.
     const path any = cgroups.directories.begin()->second;
-    section["cgroupsPath"] = cgroups.version == 1 ? any.filename().string() : (path("/") / any.lexically_relative("/sys/fs/cgroup")).string();
+    section["cgroupsPath"] = cgroups.version == 1 ? any.filename().string()
+                                                  : (path("/") / any.lexically_relative("/sys/fs/cgroup")).string();
   }
   return section;
 }
@@ -82,9 +84,10 @@ void make_run_directories(const SandboxRun& run) {
     mode_t mode;
   };
   // upper gives the working directory its mode; io is shared with the script's uid only.
-  for (const auto& [place, mode] : {Wanted{directory.upper(), 0755}, Wanted{directory.work(), 0700}, Wanted{directory.home(), 0700},
-                                    Wanted{directory.tmp(), 01777}, Wanted{directory.io(), 0700}, Wanted{directory.bundle(), 0700},
-                                    Wanted{directory.runtime_state(), 0700}}) {
+  for (const auto& [place, mode] :
+       {Wanted{directory.upper(), 0755}, Wanted{directory.work(), 0700}, Wanted{directory.home(), 0700},
+        Wanted{directory.tmp(), 01777}, Wanted{directory.io(), 0700}, Wanted{directory.bundle(), 0700},
+        Wanted{directory.runtime_state(), 0700}}) {
     if (::mkdir(place.c_str(), 0700) != 0) {
       if (errno == EEXIST) continue;
       throw errno_error(errno, "mkdir " + place.string());
@@ -94,8 +97,8 @@ void make_run_directories(const SandboxRun& run) {
   os::open_file(directory.journal(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
 }
 
-// Programs ask who they are (getpass, git, ssh). An account that comes from LDAP, or that nobody made, has no line in the
-// host's file: then the text of one that has it.
+// Programs ask who they are (getpass, git, ssh). An account that comes from LDAP, or that nobody made, has no line in
+// the host's file: then the text of one that has it.
 std::optional<std::string> passwd_with_caller(const SandboxRun& run, unsigned uid, unsigned gid) {
   auto known = os::read_file_if_exists("/etc/passwd");
   if (!known) return std::nullopt;
@@ -124,9 +127,9 @@ void leave_to_runtime(os::RunCgroups& cgroups, const std::string& controller) {
   cgroups.directories.erase(at);
 }
 
-// v1: moving a process into a cgroup costs a run 10 ms (os::warm_cgroups) for what init can tell nearly as well, so a run
-// without limits goes without. And a cpu cgroup without a limit is not neutral: all of the run would weigh as much as one
-// other process. v2 makes a run's one cgroup at no cost (the runtime is forked into it).
+// v1: moving a process into a cgroup costs a run 10 ms (os::warm_cgroups) for what init can tell nearly as well, so a
+// run without limits goes without. And a cpu cgroup without a limit is not neutral: all of the run would weigh as much
+// as one other process. v2 makes a run's one cgroup at no cost (the runtime is forked into it).
 void leave_unneeded(os::RunCgroups& cgroups, const RunDefinition& limits) {
   if (!limits.cpus) leave_to_runtime(cgroups, "cpu");
   if (!limits.pids) leave_to_runtime(cgroups, "pids");
@@ -199,20 +202,21 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
                    os::Durability::kAtomic);
   leave_unneeded(cgroups, run.limits);
   if (crun) cgroups.foreign.clear();  // it is told to leave cgroups alone
-  const std::string warm_file = crun && cgroups.version == 1 && !cgroups.directories.empty() ? os::warm_file(base).string() : "";
-  shim::write_spec(run.directory, {.run_id = run.id,
-                                   .runtime_command = runtime_command(run, runtime),
-                                   .hide_cgroups = crun,
-                                   .user_namespace = crun && host.uid != 0,
-                                   .join_cgroups = crun,
-                                   .cgroups = std::move(cgroups),
-                                   .warm_cgroups_file = warm_file,
-                                   .limits = {.memory_bytes = run.limits.memory_bytes,
-                                              .pids = run.limits.pids,
-                                              .cpus = run.limits.cpus},
-                                   .max_run_duration = run.limits.max_run_duration,
-                                   .grace = run.limits.grace,
-                                   .script_name = run.arguments.front()});
+  const std::string warm_file =
+      crun && cgroups.version == 1 && !cgroups.directories.empty() ? os::warm_file(base).string() : "";
+  shim::write_spec(
+      run.directory,
+      {.run_id = run.id,
+       .runtime_command = runtime_command(run, runtime),
+       .hide_cgroups = crun,
+       .user_namespace = crun && host.uid != 0,
+       .join_cgroups = crun,
+       .cgroups = std::move(cgroups),
+       .warm_cgroups_file = warm_file,
+       .limits = {.memory_bytes = run.limits.memory_bytes, .pids = run.limits.pids, .cpus = run.limits.cpus},
+       .max_run_duration = run.limits.max_run_duration,
+       .grace = run.limits.grace,
+       .script_name = run.arguments.front()});
 }
 
 }  // namespace runner::exec

@@ -15,8 +15,8 @@ struct BundleHost {
   os::DataDirectory data;
   std::filesystem::path init;
   std::filesystem::path python_package;
-  std::string machine;      // uname -m
-  unsigned uid = 0;         // the daemon's, and so the script's
+  std::string machine;  // uname -m
+  unsigned uid = 0;     // the daemon's, and so the script's
   unsigned gid = 0;
   std::int64_t memory_total = 0;  // bytes of RAM
 };

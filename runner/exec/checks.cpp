@@ -63,7 +63,8 @@ Check check_overlay() {
   const std::string known = os::read_file_if_exists("/proc/filesystems").value_or("");
   const bool module = ::access("/sys/module/overlay", F_OK) == 0;
   check.works = module || known.find("\toverlay\n") != std::string::npos;
-  check.detail = check.works ? "the kernel has overlayfs" : "the kernel has no overlayfs loaded; the trial container decides";
+  check.detail =
+      check.works ? "the kernel has overlayfs" : "the kernel has no overlayfs loaded; the trial container decides";
   if (!check.works) check.remedy = "modprobe overlay (as root), or a kernel with CONFIG_OVERLAY_FS";
   return check;
 }
@@ -72,7 +73,8 @@ Check check_network_off(unsigned uid) {
   Check check{.name = "network off", .works = false, .detail = {}, .remedy = {}};
   const int error = try_network_namespace(uid);
   check.works = error == 0;
-  check.detail = error == 0 ? "an own network namespace with loopback only" : std::string("unshare: ") + std::strerror(error);
+  check.detail =
+      error == 0 ? "an own network namespace with loopback only" : std::string("unshare: ") + std::strerror(error);
   if (error != 0) check.remedy = "sysctl user.max_net_namespaces must not be 0; see user namespaces";
   return check;
 }
@@ -83,7 +85,8 @@ Check check_disk(const path& home) {
   path place = home;
   while (::statvfs(place.c_str(), &info) != 0 && place.has_relative_path()) place = place.parent_path();
   const auto free = static_cast<std::int64_t>(info.f_bavail) * static_cast<std::int64_t>(info.f_frsize);
-  constexpr std::int64_t kLittle = std::int64_t{512} << 20;  // bytes; below this a first run's checkout and log may not fit
+  constexpr std::int64_t kLittle = std::int64_t{512}
+                                   << 20;  // bytes; below this a first run's checkout and log may not fit
   check.works = free >= kLittle && info.f_favail > 1000;
   check.detail = format_size(free) + " free for " + home.string();
   if (!check.works) check.remedy = "free some disk space, or choose another place with RUNNER_HOME";
@@ -91,11 +94,13 @@ Check check_disk(const path& home) {
 }
 
 Check check_account(unsigned uid) {
-  if (uid != 0) return {.name = "account", .works = true, .detail = "runs keep uid " + std::to_string(uid), .remedy = {}};
+  if (uid != 0)
+    return {.name = "account", .works = true, .detail = "runs keep uid " + std::to_string(uid), .remedy = {}};
   return {.name = "account",
           .works = true,
-          .detail = "root's daemon: runs are uid 0 without capabilities, which is weaker than an ordinary user's sandbox "
-                    "(docs/security.md)",
+          .detail =
+              "root's daemon: runs are uid 0 without capabilities, which is weaker than an ordinary user's sandbox "
+              "(docs/security.md)",
           .remedy = {}};
 }
 
@@ -116,10 +121,12 @@ Check check_user_namespaces(const path& sysctl, unsigned uid, bool works) {
     check.detail = "allowed to root only (kernel.unprivileged_userns_clone = 0)";
     check.remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1, and the same line in /etc/sysctl.d/";
   } else if (setting(sysctl, "kernel/apparmor_restrict_unprivileged_userns") == "1") {
-    check.detail = "restricted by AppArmor (Ubuntu 23.10 and later: kernel.apparmor_restrict_unprivileged_userns = 1): "
-                   "they can be made, but nothing is allowed inside";
-    check.remedy = "allow it for the runner by an AppArmor profile with \"userns,\" for runner-shim, crun and runc (a file in "
-                   "/etc/apparmor.d/), or for everybody with sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+    check.detail =
+        "restricted by AppArmor (Ubuntu 23.10 and later: kernel.apparmor_restrict_unprivileged_userns = 1): "
+        "they can be made, but nothing is allowed inside";
+    check.remedy =
+        "allow it for the runner by an AppArmor profile with \"userns,\" for runner-shim, crun and runc (a file in "
+        "/etc/apparmor.d/), or for everybody with sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
   } else {
     check.detail = "refused by the kernel (inside of a container its seccomp filter may forbid them)";
     check.remedy = "ask whoever runs this machine, or use --isolation docker";
@@ -130,8 +137,9 @@ Check check_user_namespaces(const path& sysctl, unsigned uid, bool works) {
 std::optional<LimitProblem> limit_problem(const os::CgroupBase& base, const std::string& controller) {
   if (base.directories.contains(controller)) return std::nullopt;
   const auto reason = base.reasons.find(controller);
-  return LimitProblem{.reason = reason == base.reasons.end() ? "there is no " + controller + " cgroup here" : reason->second,
-                      .hint = kDelegation};
+  return LimitProblem{
+      .reason = reason == base.reasons.end() ? "there is no " + controller + " cgroup here" : reason->second,
+      .hint = kDelegation};
 }
 
 Check check_limits(const os::CgroupBase& base, unsigned uid) {
@@ -156,8 +164,12 @@ Check check_limits(const os::CgroupBase& base, unsigned uid) {
 }
 
 std::vector<Check> machine_checks(const BundleHost& host, const os::CgroupBase& base) {
-  return {check_user_namespaces("/proc/sys", host.uid, host.uid == 0 || try_user_namespace() == 0), check_overlay(),
-          check_limits(base, host.uid), check_network_off(host.uid), check_disk(host.data.home()), check_account(host.uid)};
+  return {check_user_namespaces("/proc/sys", host.uid, host.uid == 0 || try_user_namespace() == 0),
+          check_overlay(),
+          check_limits(base, host.uid),
+          check_network_off(host.uid),
+          check_disk(host.data.home()),
+          check_account(host.uid)};
 }
 
 }  // namespace runner::exec

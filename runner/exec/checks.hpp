@@ -1,4 +1,5 @@
-// What `runner doctor` says about the sandbox beside the runtimes themselves: facts of this machine, each with its remedy.
+// What `runner doctor` says about the sandbox beside the runtimes themselves: facts of this machine, each with its
+// remedy.
 #pragma once
 
 #include <filesystem>

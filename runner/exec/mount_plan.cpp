@@ -24,14 +24,35 @@ const std::vector<std::string> kWritableBind{"rbind", "rw", "nosuid", "nodev"};
 
 constexpr std::array kTopLevel{"bin", "lib", "lib32", "lib64", "libx32", "sbin"};
 
-constexpr std::array kSecrets{"/etc/shadow",       "/etc/shadow-", "/etc/gshadow",          "/etc/gshadow-",
-                              "/etc/ssh",          "/etc/sudoers", "/etc/sudoers.d",        "/etc/ssl/private",
-                              "/etc/docker",       "/etc/krb5.keytab", "/etc/NetworkManager/system-connections",
-                              "/etc/wpa_supplicant", "/etc/wireguard", "/etc/openvpn",      "/etc/crypttab",
-                              "/etc/security/opasswd", "/etc/polkit-1", "/etc/letsencrypt"};
-constexpr std::array kMaskedKernel{"/proc/acpi",        "/proc/asound",      "/proc/kcore",       "/proc/keys",
-                                   "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-                                   "/proc/scsi",        "/sys/firmware",     "/sys/devices/virtual/powercap"};
+constexpr std::array kSecrets{"/etc/shadow",
+                              "/etc/shadow-",
+                              "/etc/gshadow",
+                              "/etc/gshadow-",
+                              "/etc/ssh",
+                              "/etc/sudoers",
+                              "/etc/sudoers.d",
+                              "/etc/ssl/private",
+                              "/etc/docker",
+                              "/etc/krb5.keytab",
+                              "/etc/NetworkManager/system-connections",
+                              "/etc/wpa_supplicant",
+                              "/etc/wireguard",
+                              "/etc/openvpn",
+                              "/etc/crypttab",
+                              "/etc/security/opasswd",
+                              "/etc/polkit-1",
+                              "/etc/letsencrypt"};
+constexpr std::array kMaskedKernel{"/proc/acpi",
+                                   "/proc/asound",
+                                   "/proc/kcore",
+                                   "/proc/keys",
+                                   "/proc/latency_stats",
+                                   "/proc/timer_list",
+                                   "/proc/timer_stats",
+                                   "/proc/sched_debug",
+                                   "/proc/scsi",
+                                   "/sys/firmware",
+                                   "/sys/devices/virtual/powercap"};
 constexpr std::array kReadOnlyKernel{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
 std::string normal(const path& any) {
@@ -64,14 +85,16 @@ bool exists(const std::string& any) { return ::access(any.c_str(), F_OK) == 0; }
 class Planner {
  public:
   Planner(const SandboxRun& run, const MountContext& context)
-      : run_(run), context_(context), data_home_(canonical(context.data_home.string()).value_or(normal(context.data_home))) {}
+      : run_(run),
+        context_(context),
+        data_home_(canonical(context.data_home.string()).value_or(normal(context.data_home))) {}
 
   MountPlan plan();
 
  private:
   struct Entry {
     PlannedMount mount{};
-    std::string backing{};    // host directory in which mount points below may be made; empty if not ours
+    std::string backing{};       // host directory in which mount points below may be made; empty if not ours
     bool runtime_makes = false;  // overlay, tmpfs, /dev: the runtime makes mount points below itself
   };
 
@@ -101,7 +124,8 @@ void Planner::add(Entry entry) {
   entries_.push_back(std::move(entry));
 }
 
-void Planner::add_bind(const std::string& source, const std::string& target, bool writable, const std::string& backing) {
+void Planner::add_bind(const std::string& source, const std::string& target, bool writable,
+                       const std::string& backing) {
   const bool file = !is_directory(source);
   const auto& read_only = file && !context_.recursive_files ? kReadOnlyFile : kReadOnlyBind;
   add({.mount = {.target = normal(target),
@@ -120,17 +144,23 @@ std::string Planner::through_links(const std::string& target) const {
 
 void Planner::add_kernel_file_systems() {
   const auto special = [this](const char* target, const char* type, std::vector<std::string> options, bool makes) {
-    add({.mount = {.target = target, .type = type, .source = type, .options = std::move(options)}, .runtime_makes = makes});
+    add({.mount = {.target = target, .type = type, .source = type, .options = std::move(options)},
+         .runtime_makes = makes});
   };
   special("/proc", "proc", {"nosuid", "noexec", "nodev"}, false);
   special("/dev", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}, true);
   special("/dev/pts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}, false);
-  special("/dev/shm", "tmpfs", {"nosuid", "noexec", "nodev", "mode=1777", "size=" + std::to_string(context_.shm_bytes)}, true);
+  special("/dev/shm", "tmpfs", {"nosuid", "noexec", "nodev", "mode=1777", "size=" + std::to_string(context_.shm_bytes)},
+          true);
   special("/dev/mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, false);
   if (exists("/sys")) {
-    add({.mount = {.target = "/sys", .type = "bind", .source = "/sys", .options = {"rbind", "rro", "nosuid", "noexec", "nodev"}}});
+    add({.mount = {.target = "/sys",
+                   .type = "bind",
+                   .source = "/sys",
+                   .options = {"rbind", "rro", "nosuid", "noexec", "nodev"}}});
     // Even read-only, the host's cgroups would tell of other runs.
-    if (exists("/sys/fs/cgroup")) special("/sys/fs/cgroup", "tmpfs", {"nosuid", "noexec", "nodev", "mode=755", "size=4k"}, false);
+    if (exists("/sys/fs/cgroup"))
+      special("/sys/fs/cgroup", "tmpfs", {"nosuid", "noexec", "nodev", "mode=755", "size=4k"}, false);
   }
 }
 
@@ -159,7 +189,8 @@ void Planner::add_name_resolution() {
   add_bind(source, source, false);
 }
 
-// Interpreter prefixes, sys.path entries and model caches: visible at their own path and at the one their links lead to.
+// Interpreter prefixes, sys.path entries and model caches: visible at their own path and at the one their links lead
+// to.
 void Planner::add_optional(const std::string& host_path) {
   const std::string wanted = normal(host_path);
   if (wanted == "/" || !path(wanted).is_absolute()) return;
@@ -167,7 +198,8 @@ void Planner::add_optional(const std::string& host_path) {
   if (!real || *real == "/") return;
   const auto visible = [this](const std::string& target) {
     return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-      return entry.mount.type == "bind" && entry.mount.source == entry.mount.target && covers(entry.mount.target, target);
+      return entry.mount.type == "bind" && entry.mount.source == entry.mount.target &&
+             covers(entry.mount.target, target);
     });
   };
   const std::string target = through_links(wanted);
@@ -182,7 +214,8 @@ void Planner::add_user_mount(const Mount& mount) {
   if (covers(data_home_, *source))
     throw Error(ErrorCode::kInvalid, what + ": the runner's own data directory is not for runs");
   const std::string target = through_links(normal(mount.target));
-  if (!path(target).is_absolute() || target == "/") throw Error(ErrorCode::kInvalid, what + ": the target must be a directory below /");
+  if (!path(target).is_absolute() || target == "/")
+    throw Error(ErrorCode::kInvalid, what + ": the target must be a directory below /");
   for (const char* own : {"/proc", "/sys", "/dev", kIoTarget, kInitTarget, kPythonTarget})
     if (covers(own, target)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");
   for (const std::string& own : {std::string("/run"), run_.working_directory})
@@ -216,7 +249,8 @@ void Planner::add_private() {
   for (const std::string& option : overlay.options) bytes += option.size() + 1;
   constexpr std::size_t kMountDataLimit = 4095;  // one page, mount(2)
   if (bytes > kMountDataLimit)
-    throw Error(ErrorCode::kInternal, "the names of " + std::to_string(run_.layers.size()) + " layers are too long for one mount",
+    throw Error(ErrorCode::kInternal,
+                "the names of " + std::to_string(run_.layers.size()) + " layers are too long for one mount",
                 "use a data directory with a shorter path (RUNNER_HOME)");
   add({.mount = std::move(overlay), .runtime_makes = true});
 }
@@ -262,8 +296,9 @@ void Planner::place_mount_points(MountPlan& plan) const {
       plan.backing.push_back({cover->backing + target.substr(cover->mount.target.size()), kind, {}});
     else if (!cover->runtime_makes && cover->mount.type == "bind" &&
              !exists(cover->mount.source + target.substr(cover->mount.target.size())))
-      throw Error(ErrorCode::kInvalid, "cannot show " + entry.mount.source + " as " + target + ": " + cover->mount.target +
-                                           " is the host's and has no such place",
+      throw Error(ErrorCode::kInvalid,
+                  "cannot show " + entry.mount.source + " as " + target + ": " + cover->mount.target +
+                      " is the host's and has no such place",
                   "choose a target outside of " + cover->mount.target);
   }
 }
@@ -297,7 +332,8 @@ MountPlan Planner::plan() {
   plan.skeleton.push_back({"/run", MountPoint::Kind::kDirectory, {}});
   plan.skeleton.push_back({"/var/tmp", MountPoint::Kind::kLink, "../tmp"});
   plan.skeleton.push_back({"/var/run", MountPoint::Kind::kLink, "../run"});
-  std::sort(plan.skeleton.begin(), plan.skeleton.end(), [](const MountPoint& a, const MountPoint& b) { return a.path < b.path; });
+  std::sort(plan.skeleton.begin(), plan.skeleton.end(),
+            [](const MountPoint& a, const MountPoint& b) { return a.path < b.path; });
   plan.skeleton.erase(std::unique(plan.skeleton.begin(), plan.skeleton.end(),
                                   [](const MountPoint& a, const MountPoint& b) { return a.path == b.path; }),
                       plan.skeleton.end());

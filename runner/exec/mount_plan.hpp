@@ -16,7 +16,7 @@ struct PlannedMount {
   std::string type{};    // "bind", "overlay", "tmpfs", "proc", "devpts", "mqueue"
   std::string source{};
   std::vector<std::string> options{};
-  bool file = false;   // the mount point is a file
+  bool file = false;  // the mount point is a file
 };
 
 // A thing that must exist before the mounts are made.
@@ -30,9 +30,9 @@ struct MountPoint {
 
 struct MountPlan {
   std::vector<PlannedMount> mounts;
-  std::vector<MountPoint> skeleton;  // in the shared root directory; sorted, distinct; paths as in the container
-  std::vector<MountPoint> backing;   // host paths inside the run's own home and tmp
-  std::vector<std::string> masked_paths;     // hidden altogether
+  std::vector<MountPoint> skeleton;       // in the shared root directory; sorted, distinct; paths as in the container
+  std::vector<MountPoint> backing;        // host paths inside the run's own home and tmp
+  std::vector<std::string> masked_paths;  // hidden altogether
   std::vector<std::string> read_only_paths;  // of /proc
 };
 

@@ -49,7 +49,9 @@ void make_mount_points(const path& root, const std::vector<MountPoint>& mount_po
   for (const MountPoint& point : mount_points) {
     const path place = root.string() + point.path;
     switch (point.kind) {
-      case MountPoint::Kind::kDirectory: make_directory(place); break;
+      case MountPoint::Kind::kDirectory:
+        make_directory(place);
+        break;
       case MountPoint::Kind::kFile: {
         make_directory(place.parent_path());
         if (::access(place.c_str(), F_OK) == 0) break;

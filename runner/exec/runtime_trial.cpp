@@ -55,8 +55,9 @@ std::vector<Candidate> candidates(const std::string& choice, const std::string& 
 // "crun version 1.8.1" → "1.8.1"
 std::string version_of(const path& program) {
   try {
-    const auto said = os::capture({.arguments = {program.string(), "--version"}, .environment = {}, .directory = {}, .descriptors = {}},
-                                  std::chrono::seconds(5));
+    const auto said = os::capture(
+        {.arguments = {program.string(), "--version"}, .environment = {}, .directory = {}, .descriptors = {}},
+        std::chrono::seconds(5));
     const std::string line = said.out.substr(0, said.out.find('\n'));
     const auto blank = line.rfind(' ');
     return blank == std::string::npos ? line : line.substr(blank + 1);
@@ -81,7 +82,8 @@ bool wait_for(const os::Child& child, std::stop_token stop) {
 }
 
 // Why `runtime` does not work here; nothing if it does.
-std::optional<std::string> try_one(const Runtime& runtime, const BundleHost& host, const path& shim, std::stop_token stop) {
+std::optional<std::string> try_one(const Runtime& runtime, const BundleHost& host, const path& shim,
+                                   std::stop_token stop) {
   static std::atomic<unsigned> counter{0};
   const std::string id = kTrialPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   const os::RunDirectory directory(host.data.cache() / id);
@@ -91,9 +93,17 @@ std::optional<std::string> try_one(const Runtime& runtime, const BundleHost& hos
     os::make_directories(directory.root());
     const path layer = directory.root() / "layer";
     os::make_directories(layer, 0755);
-    SandboxRun run{.id = id, .directory = directory, .layers = {layer}, .working_directory = "/run/trial",
-                   .arguments = {"/bin/true"}, .variables = {}, .read_only_paths = {}, .cache_paths = {}, .mounts = {},
-                   .home = "", .limits = {}};
+    SandboxRun run{.id = id,
+                   .directory = directory,
+                   .layers = {layer},
+                   .working_directory = "/run/trial",
+                   .arguments = {"/bin/true"},
+                   .variables = {},
+                   .read_only_paths = {},
+                   .cache_paths = {},
+                   .mounts = {},
+                   .home = "",
+                   .limits = {}};
     const os::CgroupBase base = os::find_cgroup_base();
     write_bundle(run, runtime, host, base);
     const bool in_time = wait_for(launch_shim(shim, directory), stop);
@@ -101,7 +111,8 @@ std::optional<std::string> try_one(const Runtime& runtime, const BundleHost& hos
     if (!in_time)
       failure = "a trial container did not end in time";
     else if (!ended)
-      failure = "the supervisor " + shim.string() + " failed: " + os::read_file_if_exists(directory.runtime_log()).value_or("");
+      failure = "the supervisor " + shim.string() +
+                " failed: " + os::read_file_if_exists(directory.runtime_log()).value_or("");
     else if (ended->outcome.kind != OutcomeKind::kExited || ended->outcome.exit_code != 0)
       failure = ended->outcome.message.empty() ? "a trial container failed" : ended->outcome.message;
     os::remove_run_cgroups(os::plan_run_cgroups(base, cgroup_name(id)));
@@ -133,14 +144,15 @@ std::string stamp_of(const path& file) {
          std::to_string(info.st_size);
 }
 
-// Everything on which the answer depends that can be seen at no cost. A change of a sysctl is not among it: only a success
-// is ever remembered, and the boot ends it.
+// Everything on which the answer depends that can be seen at no cost. A change of a sysctl is not among it: only a
+// success is ever remembered, and the boot ends it.
 std::string key_of(const std::vector<Candidate>& tried, const BundleHost& host, const path& shim) {
   struct ::utsname names {};
   ::uname(&names);
-  std::string key = std::string(names.release) + "\n" + os::boot_id() + "\n" + std::to_string(host.uid) + "\n" + stamp_of(shim) +
-                    "\n" + stamp_of(host.init);
-  for (const Candidate& candidate : tried) key += "\n" + (candidate.program ? stamp_of(*candidate.program) : candidate.name);
+  std::string key = std::string(names.release) + "\n" + os::boot_id() + "\n" + std::to_string(host.uid) + "\n" +
+                    stamp_of(shim) + "\n" + stamp_of(host.init);
+  for (const Candidate& candidate : tried)
+    key += "\n" + (candidate.program ? stamp_of(*candidate.program) : candidate.name);
   return key;
 }
 
@@ -167,7 +179,8 @@ std::optional<TrialResult> remembered(const BundleHost& host, const std::string&
 void remember(const BundleHost& host, const std::string& key, const TrialResult& result) {
   json checks = json::array();
   for (const Check& check : result.checks)
-    checks.push_back({{"name", check.name}, {"works", check.works}, {"detail", check.detail}, {"remedy", check.remedy}});
+    checks.push_back(
+        {{"name", check.name}, {"works", check.works}, {"detail", check.detail}, {"remedy", check.remedy}});
   const json object{{"version", kCacheVersion},
                     {"key", key},
                     {"kind", result.runtime->kind == Runtime::Kind::kRunc ? "runc" : "crun"},
@@ -175,7 +188,8 @@ void remember(const BundleHost& host, const std::string& key, const TrialResult&
                     {"runtimeVersion", result.runtime->version},
                     {"checks", checks}};
   try {
-    os::publish_file(cache_file(host), object.dump(-1, ' ', false, json::error_handler_t::replace), os::Durability::kAtomic);
+    os::publish_file(cache_file(host), object.dump(-1, ' ', false, json::error_handler_t::replace),
+                     os::Durability::kAtomic);
   } catch (const Error&) {
     // The next start tries again; that is all a cache is for.
   }
@@ -192,8 +206,8 @@ os::Child launch_shim(const path& shim, const os::RunDirectory& directory) {
                     .descriptors = {{words.get(), 2}}});
 }
 
-TrialResult try_runtimes(const BundleHost& host, const path& shim, const std::string& choice, const std::string& search_path,
-                         bool ask_anew, std::stop_token stop) {
+TrialResult try_runtimes(const BundleHost& host, const path& shim, const std::string& choice,
+                         const std::string& search_path, bool ask_anew, std::stop_token stop) {
   const auto tried = candidates(choice, search_path);
   const std::string key = key_of(tried, host, shim);
   if (!ask_anew)
@@ -208,7 +222,8 @@ TrialResult try_runtimes(const BundleHost& host, const path& shim, const std::st
       result.checks.push_back(check);
       continue;
     }
-    const Runtime runtime{.kind = candidate.kind, .program = *candidate.program, .version = version_of(*candidate.program)};
+    const Runtime runtime{
+        .kind = candidate.kind, .program = *candidate.program, .version = version_of(*candidate.program)};
     const auto failure = try_one(runtime, host, shim, stop);
     if (stop.stop_requested()) return {};
     check.works = !failure;

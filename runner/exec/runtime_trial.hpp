@@ -18,8 +18,8 @@ struct TrialResult {
 };
 
 // `choice`: RUNNER_OCI_RUNTIME, or empty for crun, then runc. `search_path`: a PATH. An answer that still applies (same
-// programs, kernel, user) is taken from data.cache(); `ask_anew` ignores it and tries every candidate, not only up to the
-// first that works. Ends early, with nothing, when stop is requested.
+// programs, kernel, user) is taken from data.cache(); `ask_anew` ignores it and tries every candidate, not only up to
+// the first that works. Ends early, with nothing, when stop is requested.
 TrialResult try_runtimes(const BundleHost& host, const std::filesystem::path& shim, const std::string& choice,
                          const std::string& search_path, bool ask_anew, std::stop_token stop);
 

@@ -27,11 +27,12 @@ std::string variable(const char* name) {
 
 }  // namespace
 
-// Threads: the callers', and one jthread "sandbox" that tries the runtimes and then waits to warm things up. `trial_` is
-// written by it once, under the mutex, and constant from then on.
+// Threads: the callers', and one jthread "sandbox" that tries the runtimes and then waits to warm things up. `trial_`
+// is written by it once, under the mutex, and constant from then on.
 class Sandbox::Impl {
  public:
-  Impl(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init, std::filesystem::path python_package)
+  Impl(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init,
+       std::filesystem::path python_package)
       : host_(describe_host(std::move(data), std::move(init), std::move(python_package))),
         shim_(std::move(shim)),
         choice_(variable("RUNNER_OCI_RUNTIME")),
@@ -54,8 +55,9 @@ class Sandbox::Impl {
     if (result.runtime) return *result.runtime;
     std::string why;
     for (const Check& check : result.checks) why += (why.empty() ? "" : "; ") + check.name + ": " + check.detail;
-    throw Error(ErrorCode::kUnavailable, "the sandbox needs an OCI runtime that works here: " + why,
-                "apt install crun, then `runner daemon stop` (the next command starts it anew); `runner doctor` tells more");
+    throw Error(
+        ErrorCode::kUnavailable, "the sandbox needs an OCI runtime that works here: " + why,
+        "apt install crun, then `runner daemon stop` (the next command starts it anew); `runner doctor` tells more");
   }
 
   const BundleHost& host() const { return host_; }
@@ -87,7 +89,8 @@ class Sandbox::Impl {
     try {
       result = try_runtimes(host_, shim_, choice_, search_path_, false, stop);
     } catch (const std::exception& error) {
-      result.checks.push_back({.name = "oci runtime", .works = false, .detail = error.what(), .remedy = "see the message"});
+      result.checks.push_back(
+          {.name = "oci runtime", .works = false, .detail = error.what(), .remedy = "see the message"});
     }
     const std::lock_guard lock(mutex_);
     trial_ = std::move(result);
@@ -106,7 +109,8 @@ class Sandbox::Impl {
   std::jthread thread_;  // last: it uses all of the above
 };
 
-Sandbox::Sandbox(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init, std::filesystem::path python_package)
+Sandbox::Sandbox(os::DataDirectory data, std::filesystem::path shim, std::filesystem::path init,
+                 std::filesystem::path python_package)
     : impl_(std::make_unique<Impl>(std::move(data), std::move(shim), std::move(init), std::move(python_package))) {}
 
 Sandbox::~Sandbox() = default;
@@ -125,14 +129,17 @@ void Sandbox::refuse_unenforceable(const RunDefinition& definition) const {
   const auto need = [&base](bool asked, const char* option, const char* controller) {
     if (!asked) return;
     if (const auto problem = limit_problem(base, controller))
-      throw Error(ErrorCode::kUnavailable, std::string(option) + ": cannot be enforced here: " + problem->reason, problem->hint);
+      throw Error(ErrorCode::kUnavailable, std::string(option) + ": cannot be enforced here: " + problem->reason,
+                  problem->hint);
   };
   need(definition.memory_bytes.has_value(), "--memory", "memory");
   need(definition.pids.has_value(), "--pids", "pids");
   need(definition.cpus.has_value(), "--cpus", "cpu");
 }
 
-void Sandbox::refuse_impossible_mounts(const SandboxRun& run) const { plan_for(run, impl_->need_runtime(), impl_->host()); }
+void Sandbox::refuse_impossible_mounts(const SandboxRun& run) const {
+  plan_for(run, impl_->need_runtime(), impl_->host());
+}
 
 void Sandbox::expect_run() const { impl_->expect_run(); }
 

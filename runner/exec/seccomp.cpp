@@ -2,8 +2,8 @@
 
 #include <sched.h>
 
-#include <cerrno>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
@@ -15,16 +15,64 @@ using nlohmann::json;
 // Kernel surface that no training script needs. Names a machine lacks are skipped by libseccomp.
 constexpr std::array kDenied{
     // other processes and the kernel's keys
-    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "add_key", "request_key", "keyctl",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "kcmp",
+    "add_key",
+    "request_key",
+    "keyctl",
     // namespaces and mounts
-    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "mount_setattr", "move_mount", "open_tree", "fsopen",
-    "fsconfig", "fsmount", "fspick", "name_to_handle_at", "open_by_handle_at",
+    "unshare",
+    "setns",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "name_to_handle_at",
+    "open_by_handle_at",
     // large or old kernel interfaces
-    "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "fanotify_init",
-    "lookup_dcookie", "quotactl", "quotactl_fd", "nfsservctl", "sysfs", "uselib", "ustat", "vmsplice", "personality",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "fanotify_init",
+    "lookup_dcookie",
+    "quotactl",
+    "quotactl_fd",
+    "nfsservctl",
+    "sysfs",
+    "uselib",
+    "ustat",
+    "vmsplice",
+    "personality",
     // the machine itself
-    "acct", "clock_settime", "settimeofday", "sethostname", "setdomainname", "init_module", "finit_module",
-    "delete_module", "kexec_load", "kexec_file_load", "ioperm", "iopl", "swapon", "swapoff", "vhangup", "migrate_pages",
+    "acct",
+    "clock_settime",
+    "settimeofday",
+    "sethostname",
+    "setdomainname",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "ioperm",
+    "iopl",
+    "swapon",
+    "swapoff",
+    "vhangup",
+    "migrate_pages",
     "move_pages",
 };
 
@@ -45,7 +93,9 @@ json deny(json names, int error, json arguments = json::array()) {
 
 json seccomp_filter(const std::string& machine) {
   // One architecture only: a call through another one's table (int 0x80, x32) is killed, so it is no way around.
-  const char* architecture = machine == "x86_64" ? "SCMP_ARCH_X86_64" : machine == "aarch64" ? "SCMP_ARCH_AARCH64" : nullptr;
+  const char* architecture = machine == "x86_64"    ? "SCMP_ARCH_X86_64"
+                             : machine == "aarch64" ? "SCMP_ARCH_AARCH64"
+                                                    : nullptr;
   if (architecture == nullptr) return json::object();
 
   json rules = json::array();
@@ -58,8 +108,8 @@ json seccomp_filter(const std::string& machine) {
   constexpr std::uint64_t kTiocsti = 0x5412;    // types into the terminal
   rules.push_back(deny({"ioctl"}, EPERM, json::array({masked_argument(1, kLow32, kTiocsti)})));
   constexpr std::uint64_t kNetlink = 16, kAudit = 9;
-  rules.push_back(deny({"socket"}, EPERM,
-                       json::array({masked_argument(0, kLow32, kNetlink), masked_argument(2, kLow32, kAudit)})));
+  rules.push_back(
+      deny({"socket"}, EPERM, json::array({masked_argument(0, kLow32, kNetlink), masked_argument(2, kLow32, kAudit)})));
   return {{"defaultAction", "SCMP_ACT_ALLOW"},
           {"architectures", json::array({architecture})},
           {"syscalls", std::move(rules)}};

@@ -182,7 +182,8 @@ void write_limits(const RunCgroups& cgroups, const CgroupLimits& limits) {
     const path& memory = directory_for(cgroups, "memory", "--memory");
     const std::string bytes = std::to_string(*limits.memory_bytes);
     write_control(memory / (v1 ? "memory.limit_in_bytes" : "memory.max"), bytes);
-    // Swap counts: a limit that only moves the run onto the disk is none. Kernels without swap accounting lack the file.
+    // Swap counts: a limit that only moves the run onto the disk is none. Kernels without swap accounting lack the
+    // file.
     const path swap = memory / (v1 ? "memory.memsw.limit_in_bytes" : "memory.swap.max");
     if (::access(swap.c_str(), F_OK) == 0) write_control(swap, v1 ? bytes : "0");
   }
@@ -231,11 +232,9 @@ CgroupBase find_cgroup_base(std::string_view mountinfo, std::string_view self_cg
   CgroupBase base;
   for (const Hierarchy& hierarchy : mounts)
     if (const auto own = own_directory(hierarchy, self_cgroup)) base.hierarchies.push_back(*own);
-  const bool memory_v1 = std::any_of(mounts.begin(), mounts.end(), [](const Hierarchy& h) {
-    return h.version == 1 && contains(h.options, "memory");
-  });
-  const auto unified =
-      std::find_if(mounts.begin(), mounts.end(), [](const Hierarchy& h) { return h.version == 2; });
+  const bool memory_v1 = std::any_of(
+      mounts.begin(), mounts.end(), [](const Hierarchy& h) { return h.version == 1 && contains(h.options, "memory"); });
+  const auto unified = std::find_if(mounts.begin(), mounts.end(), [](const Hierarchy& h) { return h.version == 2; });
   if (memory_v1) {
     base.version = 1;
     find_v1(mounts, self_cgroup, base);
@@ -288,7 +287,8 @@ void warm_cgroups(const path& file) {
   if (file.empty()) return;
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   // "0" is the caller, and the caller is in this very cgroup. A refusal costs only the milliseconds this was to save.
-  if (fd) [[maybe_unused]] const ssize_t wrote = ::write(fd.get(), "0", 1);
+  if (fd) [[maybe_unused]]
+    const ssize_t wrote = ::write(fd.get(), "0", 1);
 }
 
 CgroupUsage read_usage(const RunCgroups& cgroups) {
@@ -299,8 +299,8 @@ CgroupUsage read_usage(const RunCgroups& cgroups) {
     usage.oom_kills = keyed_number(at->second / (v1 ? "memory.oom_control" : "memory.events"), "oom_kill").value_or(0);
   }
   if (const auto at = cgroups.directories.find("cpuacct"); at != cgroups.directories.end()) {
-    const auto spent = v1 ? as_number(trimmed_file(at->second / "cpuacct.usage"))       // nanoseconds
-                          : keyed_number(at->second / "cpu.stat", "usage_usec");       // microseconds
+    const auto spent = v1 ? as_number(trimmed_file(at->second / "cpuacct.usage"))  // nanoseconds
+                          : keyed_number(at->second / "cpu.stat", "usage_usec");   // microseconds
     if (spent) usage.cpu_seconds = static_cast<double>(*spent) / (v1 ? 1e9 : 1e6);
   }
   return usage;
@@ -313,7 +313,8 @@ void thaw(const RunCgroups& cgroups) {
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) return;
   const std::string_view value = cgroups.version == 1 ? "THAWED" : "0";
-  // Failing is no news here: the caller goes on to kill, and a cgroup that cannot be thawed cannot have been frozen by us.
+  // Failing is no news here: the caller goes on to kill, and a cgroup that cannot be thawed cannot have been frozen by
+  // us.
   [[maybe_unused]] const ssize_t wrote = ::write(fd.get(), value.data(), value.size());
 }
 
@@ -341,8 +342,7 @@ std::optional<std::string> delegate_to_runs() { return delegate_to_runs(read_pro
 std::optional<std::string> delegate_to_runs(std::string_view mountinfo, std::string_view self_cgroup) {
   const auto mounts = parse_mounts(mountinfo);
   if (find_cgroup_base(mountinfo, self_cgroup).version != 2) return std::nullopt;
-  const auto unified =
-      std::find_if(mounts.begin(), mounts.end(), [](const Hierarchy& h) { return h.version == 2; });
+  const auto unified = std::find_if(mounts.begin(), mounts.end(), [](const Hierarchy& h) { return h.version == 2; });
   const auto own = own_directory(*unified, self_cgroup);
   if (!own) return "the cgroup of this process is not visible here";
   if (own->filename() == kDaemonLeaf) return std::nullopt;

@@ -23,11 +23,11 @@ struct CgroupLimits {
 // Where this process may make cgroups, and why not elsewhere.
 struct CgroupBase {
   int version = 0;  // 1 or 2 (the one that has the memory controller); 0: no cgroup file system at all
-  // "memory", "pids", "cpu", "cpuacct", "freezer" → an existing directory in which mkdir is allowed. With version 2 every
-  // usable controller names the same directory, and "" is there even if no controller is.
+  // "memory", "pids", "cpu", "cpuacct", "freezer" → an existing directory in which mkdir is allowed. With version 2
+  // every usable controller names the same directory, and "" is there even if no controller is.
   std::map<std::string, std::filesystem::path> directories;
-  std::map<std::string, std::string> reasons;            // a controller that is not above → one clause for people
-  std::vector<std::filesystem::path> hierarchies;        // the caller's directory in every hierarchy, usable or not
+  std::map<std::string, std::string> reasons;      // a controller that is not above → one clause for people
+  std::vector<std::filesystem::path> hierarchies;  // the caller's directory in every hierarchy, usable or not
 };
 CgroupBase find_cgroup_base();
 // The same from the texts of /proc/self/mountinfo and /proc/self/cgroup, for tests.
@@ -48,9 +48,10 @@ void make_run_cgroups(const RunCgroups& cgroups, const CgroupLimits& limits);
 // Moves a process; its later children follow. Error if it cannot be moved (it may have ended: kNotFound).
 void join_run_cgroups(const RunCgroups& cgroups, pid_t pid);
 
-// Moving a process into a cgroup waits for an RCU grace period of the whole kernel, about 10 ms, unless somebody moved one in
-// the last 10 ms or so. Writing a process where it is already waits the same and changes nothing: done while something
-// else is going on anyway, it makes the next real move take 0.1 ms. `warm_file` finds the file; warming never fails.
+// Moving a process into a cgroup waits for an RCU grace period of the whole kernel, about 10 ms, unless somebody moved
+// one in the last 10 ms or so. Writing a process where it is already waits the same and changes nothing: done while
+// something else is going on anyway, it makes the next real move take 0.1 ms. `warm_file` finds the file; warming never
+// fails.
 std::filesystem::path warm_file(const CgroupBase& base);
 void warm_cgroups(const std::filesystem::path& file);
 
@@ -65,9 +66,10 @@ void thaw(const RunCgroups& cgroups);  // a process frozen by v1 does not even d
 // Kills what is in them and removes them; missing is fine. False if something still lives after about two seconds.
 bool remove_run_cgroups(const RunCgroups& cgroups);
 
-// v2 only: controllers can be handed down only by a cgroup without processes. If this process is alone in its cgroup, moves
-// it into the leaf "runner-daemon" and enables memory, pids and cpu for the siblings that runs will be. Returns why it could
-// not, or nothing when delegation is in place (v1, or done before). The daemon calls it once, at its start.
+// v2 only: controllers can be handed down only by a cgroup without processes. If this process is alone in its cgroup,
+// moves it into the leaf "runner-daemon" and enables memory, pids and cpu for the siblings that runs will be. Returns
+// why it could not, or nothing when delegation is in place (v1, or done before). The daemon calls it once, at its
+// start.
 std::optional<std::string> delegate_to_runs();
 std::optional<std::string> delegate_to_runs(std::string_view mountinfo, std::string_view self_cgroup);
 

@@ -13,22 +13,26 @@ class RunDirectory {
  public:
   explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
   const std::filesystem::path& root() const { return root_; }
-  std::filesystem::path spec() const { return root_ / "spec.json"; }      // daemon → shim: how to start (runner/shim/spec.hpp)
-  std::filesystem::path claim() const { return root_ / "claim.json"; }    // shim: I start it; made once (link)
-  std::filesystem::path started() const { return root_ / "start.json"; }  // shim: the script runs
-  std::filesystem::path ended() const { return root_ / "exit.json"; }     // shim: how it ended; the container is empty
-  std::filesystem::path cancel() const { return root_ / "cancel.json"; }  // daemon → shim: stop it (then SIGUSR1)
-  std::filesystem::path log() const { return root_ / "std_log.txt"; }     // written by the shim only
-  std::filesystem::path bundle() const { return root_ / "bundle"; }       // config.json for the OCI runtime
-  std::filesystem::path runtime_state() const { return root_ / "state"; } // --root of the OCI runtime
-  std::filesystem::path io() const { return root_ / "io"; }               // bound at /run/runner in the container
-  std::filesystem::path log_fifo() const { return io() / "log"; }         // stdout and stderr of the script
+  std::filesystem::path spec() const {
+    return root_ / "spec.json";
+  }  // daemon → shim: how to start (runner/shim/spec.hpp)
+  std::filesystem::path claim() const { return root_ / "claim.json"; }     // shim: I start it; made once (link)
+  std::filesystem::path started() const { return root_ / "start.json"; }   // shim: the script runs
+  std::filesystem::path ended() const { return root_ / "exit.json"; }      // shim: how it ended; the container is empty
+  std::filesystem::path cancel() const { return root_ / "cancel.json"; }   // daemon → shim: stop it (then SIGUSR1)
+  std::filesystem::path log() const { return root_ / "std_log.txt"; }      // written by the shim only
+  std::filesystem::path bundle() const { return root_ / "bundle"; }        // config.json for the OCI runtime
+  std::filesystem::path runtime_state() const { return root_ / "state"; }  // --root of the OCI runtime
+  std::filesystem::path io() const { return root_ / "io"; }                // bound at /run/runner in the container
+  std::filesystem::path log_fifo() const { return io() / "log"; }          // stdout and stderr of the script
   std::filesystem::path journal() const { return io() / "metrics.jsonseq"; }
-  std::filesystem::path upper() const { return root_ / "upper"; }         // overlay: what the run changed
-  std::filesystem::path work() const { return root_ / "work"; }           // overlay's own
-  std::filesystem::path home() const { return root_ / "home"; }           // the script's HOME
-  std::filesystem::path passwd() const { return root_ / "passwd"; }       // /etc/passwd with the caller, where the host's lacks him
-  std::filesystem::path tmp() const { return root_ / "tmp"; }             // the script's /tmp: on disk, large data belongs there
+  std::filesystem::path upper() const { return root_ / "upper"; }  // overlay: what the run changed
+  std::filesystem::path work() const { return root_ / "work"; }    // overlay's own
+  std::filesystem::path home() const { return root_ / "home"; }    // the script's HOME
+  std::filesystem::path passwd() const {
+    return root_ / "passwd";
+  }  // /etc/passwd with the caller, where the host's lacks him
+  std::filesystem::path tmp() const { return root_ / "tmp"; }  // the script's /tmp: on disk, large data belongs there
   std::filesystem::path runtime_log() const { return root_ / "runtime.log"; }  // the OCI runtime's words on failure
 
  private:
@@ -39,16 +43,16 @@ class DataDirectory {
  public:
   explicit DataDirectory(std::filesystem::path home) : home_(std::move(home)) {}
   const std::filesystem::path& home() const { return home_; }
-  std::filesystem::path lock() const { return home_ / "daemon.lock"; }        // flock'ed by the one daemon
+  std::filesystem::path lock() const { return home_ / "daemon.lock"; }  // flock'ed by the one daemon
   std::filesystem::path daemon_record() const { return home_ / "daemon.json"; }
   std::filesystem::path daemon_log() const { return home_ / "daemon.log"; }
   std::filesystem::path control_socket() const { return home_ / "control.sock"; }
   std::filesystem::path history_database() const { return home_ / "runner.db"; }
   std::filesystem::path content_database() const { return home_ / "content.db"; }
-  std::filesystem::path checkouts() const { return home_ / "checkouts"; }     // evictable real files, one tree a snapshot
+  std::filesystem::path checkouts() const { return home_ / "checkouts"; }  // evictable real files, one tree a snapshot
   std::filesystem::path checkout(const Hash& snapshot) const { return checkouts() / snapshot.hex(); }
-  std::filesystem::path roots() const { return home_ / "roots"; }             // evictable mount point skeletons
-  std::filesystem::path cache() const { return home_ / "cache"; }             // stat caches, interpreter probes
+  std::filesystem::path roots() const { return home_ / "roots"; }  // evictable mount point skeletons
+  std::filesystem::path cache() const { return home_ / "cache"; }  // stat caches, interpreter probes
   std::filesystem::path runs() const { return home_ / "runs"; }
   RunDirectory run(const std::string& id) const { return RunDirectory(runs() / id); }
 

@@ -129,8 +129,8 @@ Child spawn(const SpawnRequest& request) {
   const auto arguments = as_pointers(request.arguments);
   const auto environment = as_pointers(request.environment);
   pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, arguments[0], &actions.value, &attributes.value, arguments.data(),
-                                  environment.data());
+  const int error =
+      ::posix_spawn(&pid, arguments[0], &actions.value, &attributes.value, arguments.data(), environment.data());
   if (error != 0) throw errno_error(error, "start " + request.arguments.front(), ErrorCode::kUnavailable);
   return Child{.pid = pid, .pidfd = pidfd_open(pid)};
 }

@@ -30,7 +30,7 @@ std::optional<Fd> open_process(const ProcessIdentity& identity);
 bool signal_process(const Fd& pidfd, int signal);  // false: it is gone
 
 struct SpawnRequest {
-  std::vector<std::string> arguments;    // arguments[0] is the program's path; PATH is not searched
+  std::vector<std::string> arguments;      // arguments[0] is the program's path; PATH is not searched
   std::vector<std::string> environment{};  // "K=V", nothing is inherited
   std::filesystem::path directory{};       // empty: unchanged
   bool new_session = false;

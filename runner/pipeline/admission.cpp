@@ -25,18 +25,20 @@ std::filesystem::path existing_source(const api::Submission& submission) {
   std::error_code failed;
   const auto source = std::filesystem::canonical(given, failed);
   if (failed || !std::filesystem::is_directory(source))
-    throw Error(ErrorCode::kNotFound, "source directory " + given.string() + ": " +
-                                          (failed ? failed.message() : "not a directory"));
+    throw Error(ErrorCode::kNotFound,
+                "source directory " + given.string() + ": " + (failed ? failed.message() : "not a directory"));
   const std::filesystem::path home = own_account().home;
   std::error_code ignored;
   if (!submission.source_directory_explicit && (source == "/" || std::filesystem::equivalent(source, home, ignored)))
     throw Error(ErrorCode::kInvalid,
-                "source directory " + source.string() + ": refusing to snapshot " + (source == "/" ? "/" : "the home directory"),
+                "source directory " + source.string() + ": refusing to snapshot " +
+                    (source == "/" ? "/" : "the home directory"),
                 "change into the project's directory, or say --source-dir " + source.string() + " if you mean it");
   return source;
 }
 
-// The script's path relative to the source, in normal form. It must exist now; that it is not ignored is seen in the snapshot.
+// The script's path relative to the source, in normal form. It must exist now; that it is not ignored is seen in the
+// snapshot.
 std::string checked_script(const std::filesystem::path& source, const std::string& script) {
   if (script.empty()) throw Error(ErrorCode::kInvalid, "no script was given", "runner submit SCRIPT [ARGS…]");
   std::filesystem::path path = std::filesystem::path(script).lexically_normal();
@@ -77,7 +79,8 @@ bool network_from(const std::string& text) {
 
 Isolation isolation_for(const std::string& text) {
   const auto isolation = isolation_from(text);
-  if (!isolation) throw Error(ErrorCode::kInvalid, "--isolation: '" + text + "' is unknown", "sandbox is the one built in");
+  if (!isolation)
+    throw Error(ErrorCode::kInvalid, "--isolation: '" + text + "' is unknown", "sandbox is the one built in");
   if (*isolation != Isolation::kSandbox)
     throw Error(ErrorCode::kUnavailable, "--isolation " + text + ": this version has only the sandbox",
                 "leave the option out");
@@ -201,7 +204,8 @@ Admission admit(const api::Submission& given) {
   run.priority = submission.priority;
   run.idempotency_key = submission.idempotency_key;
   admission.python = submission.python;
-  admission.caller.directory = submission.caller_directory.empty() ? source : std::filesystem::path(submission.caller_directory);
+  admission.caller.directory =
+      submission.caller_directory.empty() ? source : std::filesystem::path(submission.caller_directory);
   admission.caller.variables = submission.caller_variables;
   return admission;
 }

@@ -13,11 +13,11 @@
 namespace runner::pipeline {
 
 struct Admission {
-  RunRecord run;                       // without snapshot, git and environment
-  std::optional<std::string> python;   // the interpreter that was asked for
-  bool interpreter_required = false;   // the script is Python: no interpreter is an error
+  RunRecord run;                      // without snapshot, git and environment
+  std::optional<std::string> python;  // the interpreter that was asked for
+  bool interpreter_required = false;  // the script is Python: no interpreter is an error
   envs::Caller caller;
-  std::vector<std::string> notices;    // unknown runconfig keys
+  std::vector<std::string> notices;  // unknown runconfig keys
 };
 
 // Errors: kInvalid for everything the user can correct (cli.md: exit code 2), kNotFound for a missing source directory.

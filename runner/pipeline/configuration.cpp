@@ -1,7 +1,7 @@
 #include "runner/pipeline/configuration.hpp"
 
-#include <cstdlib>
 #include <toml++/toml.h>
+#include <cstdlib>
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"

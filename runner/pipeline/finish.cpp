@@ -45,8 +45,10 @@ std::optional<RunError> error_of(const Outcome& outcome) {
     case OutcomeKind::kOutOfMemory:
       return RunError{.message = outcome.message, .hint = "give the run more with --memory"};
     case OutcomeKind::kTimedOut:
-    case OutcomeKind::kCanceled: return std::nullopt;
-    default: return RunError{.code = "SystemError", .message = outcome.message};
+    case OutcomeKind::kCanceled:
+      return std::nullopt;
+    default:
+      return RunError{.code = "SystemError", .message = outcome.message};
   }
 }
 
@@ -141,13 +143,15 @@ void Pipeline::finish_or_throw(const std::string& id) {
       scheduler_->enqueue(id, run.priority);
       return;
     } else {
-      ended = shim::Ended{.time = utc_now(), .outcome = {.kind = OutcomeKind::kStartFailed,
-                                                         .message = "the run's supervisor could not be started"}};
+      ended = shim::Ended{
+          .time = utc_now(),
+          .outcome = {.kind = OutcomeKind::kStartFailed, .message = "the run's supervisor could not be started"}};
     }
   }
   sandbox_.remove_remains(id);
   if (!run.started)
-    if (const auto started = shim::read_started(directory)) history_.set_status(id, RunStatus::kFinalizing, "", started->time);
+    if (const auto started = shim::read_started(directory))
+      history_.set_status(id, RunStatus::kFinalizing, "", started->time);
   history_.set_status(id, RunStatus::kFinalizing, "");
   ingest_metrics(id, true);
   auto artifacts = collect_artifacts(run);
@@ -155,8 +159,10 @@ void Pipeline::finish_or_throw(const std::string& id) {
   auto error = error_of(ended->outcome);
   if (error && ended->outcome.kind == OutcomeKind::kExited) {
     const std::string log_end = end_of_file(directory.log(), 8192);
-    const auto hidden = hidden_path_in(log_end, [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; });
-    if (hidden) error->hint = "the path exists on this machine but is not visible in the run: --mount " + *hidden + ":" + *hidden;
+    const auto hidden =
+        hidden_path_in(log_end, [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; });
+    if (hidden)
+      error->hint = "the path exists on this machine but is not visible in the run: --mount " + *hidden + ":" + *hidden;
   }
   end(history_.get(id), ended->outcome, error, std::move(artifacts));
 }
@@ -172,7 +178,8 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
   return std::move(collected.artifacts);
 }
 
-void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts) {
+void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error,
+                   std::vector<Artifact> artifacts) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
   history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
   events_.notify(run.id);

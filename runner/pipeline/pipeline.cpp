@@ -57,8 +57,8 @@ RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {
   if (scheduler_->withdraw(id)) {
     end(history_.get(id), Outcome{.kind = OutcomeKind::kCanceled, .message = reason}, std::nullopt, {});
   } else {
-    // Being started or alive. The shim looks for this file when it starts and whenever it is signalled; a worker that has
-    // not launched it yet is refused the step to Starting.
+    // Being started or alive. The shim looks for this file when it starts and whenever it is signalled; a worker that
+    // has not launched it yet is refused the step to Starting.
     const os::RunDirectory directory = data_.run(id);
     try {
       shim::write_cancel(directory, shim::CancelRequest{.reason = reason});

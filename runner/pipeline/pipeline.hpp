@@ -57,7 +57,8 @@ class Pipeline {
 
  private:
   // submit.cpp
-  EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required, const envs::Caller& caller) const;
+  EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
+                                     const envs::Caller& caller) const;
   // start.cpp
   void start(const std::string& id);
   void start_or_throw(const std::string& id);
@@ -86,8 +87,10 @@ class Pipeline {
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
   RunEvents events_;
-  os::Guarded<std::map<std::string, int>> launches_;  // shims started per run by this daemon, for those that died unclaimed
-  os::Guarded<std::map<std::string, bool>> finishing_;  // one worker at a time ends a run; true: it shall look once more
+  os::Guarded<std::map<std::string, int>>
+      launches_;  // shims started per run by this daemon, for those that died unclaimed
+  os::Guarded<std::map<std::string, bool>>
+      finishing_;  // one worker at a time ends a run; true: it shall look once more
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };

@@ -42,9 +42,9 @@ enum class Happening { kStarted, kLogGrew, kJournalGrew, kEnded };
 
 struct Tables {
   std::unordered_map<std::string, Watched> runs;
-  std::unordered_map<int, Place> places;  // inotify watch → directory
-  std::unordered_map<int, std::string> shims;  // pidfd → run
-  std::unordered_map<int, os::Fd> leaving;     // shims whose run is done with, until they are reaped
+  std::unordered_map<int, Place> places;                         // inotify watch → directory
+  std::unordered_map<int, std::string> shims;                    // pidfd → run
+  std::unordered_map<int, os::Fd> leaving;                       // shims whose run is done with, until they are reaped
   std::multimap<std::chrono::nanoseconds, std::string> retries;  // CLOCK_MONOTONIC
 };
 
@@ -71,10 +71,10 @@ class RunWatch::Impl {
   }
 
   void add(const std::string& id, const os::RunDirectory& directory) {
-    const int root = ::inotify_add_watch(inotify_.get(), directory.root().c_str(), IN_MOVED_TO | IN_MODIFY | IN_ONLYDIR);
+    const int root =
+        ::inotify_add_watch(inotify_.get(), directory.root().c_str(), IN_MOVED_TO | IN_MODIFY | IN_ONLYDIR);
     const int io = ::inotify_add_watch(inotify_.get(), directory.io().c_str(), IN_MODIFY | IN_ONLYDIR | IN_DONT_FOLLOW);
-    if (root < 0)
-      throw errno_error(errno, "watch " + directory.root().string(), ErrorCode::kUnavailable);
+    if (root < 0) throw errno_error(errno, "watch " + directory.root().string(), ErrorCode::kUnavailable);
     tables_.with([&](Tables& tables) {
       Watched& watched = tables.runs[id];
       watched.root_watch = root;
@@ -176,7 +176,8 @@ class RunWatch::Impl {
     std::optional<std::chrono::nanoseconds> due;
     if (!journals_.empty()) due = journals_due_;
     tables_.with([&](Tables& tables) {
-      if (!tables.retries.empty() && (!due || tables.retries.begin()->first < *due)) due = tables.retries.begin()->first;
+      if (!tables.retries.empty() && (!due || tables.retries.begin()->first < *due))
+        due = tables.retries.begin()->first;
     });
     if (!due) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - os::monotonic_now()).count();
@@ -232,7 +233,8 @@ class RunWatch::Impl {
       for (const auto& [id, watched] : tables.runs) ids.push_back(id);
     });
     for (const std::string& id : ids)
-      for (const Happening what : {Happening::kStarted, Happening::kLogGrew, Happening::kJournalGrew}) happened(id, what);
+      for (const Happening what : {Happening::kStarted, Happening::kLogGrew, Happening::kJournalGrew})
+        happened(id, what);
   }
 
   void shim_gone(int fd) {
@@ -256,8 +258,12 @@ class RunWatch::Impl {
 
   void happened(const std::string& id, Happening what) {
     switch (what) {
-      case Happening::kStarted: observer_.started(id); break;
-      case Happening::kLogGrew: observer_.log_grew(id); break;
+      case Happening::kStarted:
+        observer_.started(id);
+        break;
+      case Happening::kLogGrew:
+        observer_.log_grew(id);
+        break;
       case Happening::kJournalGrew:
         if (journals_.empty()) journals_due_ = os::monotonic_now() + kJournalPause;
         journals_.insert(id);

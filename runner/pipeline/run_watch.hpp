@@ -14,7 +14,7 @@ namespace runner::pipeline {
 
 // Called on the watch thread; must be short and must not throw.
 struct RunObserver {
-  std::function<void(const std::string& id)> started;      // start.json is there
+  std::function<void(const std::string& id)> started;  // start.json is there
   std::function<void(const std::string& id)> log_grew;
   std::function<void(const std::string& id)> journal_grew;  // at most once in kJournalPause
   std::function<void(const std::string& id)> ended;         // exit.json is there, or the shim is gone; once per run

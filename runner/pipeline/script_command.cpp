@@ -54,14 +54,16 @@ std::vector<std::string> script_command(const RunDefinition& definition, const s
   std::vector<std::string> command;
   if (script.extension() == ".py") {
     if (interpreter.empty())
-      throw Error(ErrorCode::kUnavailable, definition.script + ": no Python interpreter", "install python3 or use --python");
+      throw Error(ErrorCode::kUnavailable, definition.script + ": no Python interpreter",
+                  "install python3 or use --python");
     command = {interpreter};
   } else if (script.extension() == ".sh") {
     command = {"/bin/sh"};
   } else {
     command = interpreter_line(directory / script);
     if (command.empty())
-      throw Error(ErrorCode::kInvalid, definition.script + ": neither .py nor .sh, and no \"#!\" line says what runs it",
+      throw Error(ErrorCode::kInvalid,
+                  definition.script + ": neither .py nor .sh, and no \"#!\" line says what runs it",
                   "add a first line such as #!/usr/bin/env python3, or use --command");
   }
   command.push_back(definition.script);
@@ -84,16 +86,17 @@ Account own_account() {
 
 std::map<std::string, std::string> script_variables(const RunRecord& run, const Account& account) {
   std::map<std::string, std::string> variables{
-      {"LANG", "C.UTF-8"},    {"PATH", kSystemPath},          {"HOME", account.home},
-      {"USER", account.user}, {"LOGNAME", account.user},      {"SHELL", "/bin/sh"},
-      {"TERM", "dumb"},       {"PYTHONUNBUFFERED", "1"},
+      {"LANG", "C.UTF-8"},       {"PATH", kSystemPath}, {"HOME", account.home}, {"USER", account.user},
+      {"LOGNAME", account.user}, {"SHELL", "/bin/sh"},  {"TERM", "dumb"},       {"PYTHONUNBUFFERED", "1"},
   };
   for (const auto& [key, value] : run.definition.caller_variables) variables[key] = value;
   if (!run.environment.interpreter.empty()) {
     const std::filesystem::path bin = std::filesystem::path(run.environment.interpreter).parent_path();
     variables["PATH"] = bin.string() + ":" + kSystemPath;
-    if (std::filesystem::exists(bin.parent_path() / "pyvenv.cfg")) variables["VIRTUAL_ENV"] = bin.parent_path().string();
-    if (std::filesystem::exists(bin.parent_path() / "conda-meta")) variables["CONDA_PREFIX"] = bin.parent_path().string();
+    if (std::filesystem::exists(bin.parent_path() / "pyvenv.cfg"))
+      variables["VIRTUAL_ENV"] = bin.parent_path().string();
+    if (std::filesystem::exists(bin.parent_path() / "conda-meta"))
+      variables["CONDA_PREFIX"] = bin.parent_path().string();
   }
   for (const auto& [key, value] : run.definition.environment_variables) variables[key] = value;
   // Behind the user's own entries: a project's module or path wins over ours.
@@ -110,10 +113,25 @@ std::map<std::string, std::string> script_variables(const RunRecord& run, const 
 
 std::string working_directory_for(const std::string& source_directory, const std::string& home) {
   constexpr const char* kElsewhere = "/work";
-  // Mounted over, these would leave nothing to run with; the first group must not be covered, the second not be entered.
-  const std::array<std::filesystem::path, 17> needed{
-      home,   "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt", "/tmp", "/run/runner",
-      "/run/runner-init", "/run/runner-python", "/proc", "/sys", "/dev", "/var/tmp"};
+  // Mounted over, these would leave nothing to run with; the first group must not be covered, the second not be
+  // entered.
+  const std::array<std::filesystem::path, 17> needed{home,
+                                                     "/usr",
+                                                     "/etc",
+                                                     "/bin",
+                                                     "/sbin",
+                                                     "/lib",
+                                                     "/lib64",
+                                                     "/lib32",
+                                                     "/opt",
+                                                     "/tmp",
+                                                     "/run/runner",
+                                                     "/run/runner-init",
+                                                     "/run/runner-python",
+                                                     "/proc",
+                                                     "/sys",
+                                                     "/dev",
+                                                     "/var/tmp"};
   const std::filesystem::path source = source_directory;
   for (const auto& path : needed)
     if (is_within(path, source)) return kElsewhere;

@@ -107,7 +107,8 @@ std::vector<std::string> Pipeline::visible_paths(const RunRecord& run, const env
     }
     // What the snapshot holds is seen as it was at submit: an editable install must not reach around it.
     if (is_within(path, working_directory)) {
-      const std::string inside = path.size() > working_directory.size() ? path.substr(working_directory.size() + 1) : "";
+      const std::string inside =
+          path.size() > working_directory.size() ? path.substr(working_directory.size() + 1) : "";
       if (inside.empty() || snapshot::find_entry(content_, *run.snapshot, inside)) continue;
     }
     visible.push_back(path);

@@ -57,7 +57,8 @@ Error no_sandbox(const std::vector<exec::Check>& checks) {
         return Error(ErrorCode::kUnavailable, message + ": " + check.name + ": " + check.detail,
                      check.remedy + "; `runner doctor` tells more");
     }
-  return Error(ErrorCode::kUnavailable, message, "`runner doctor` tells more; if all is well by now, `runner daemon stop` and try again");
+  return Error(ErrorCode::kUnavailable, message,
+               "`runner doctor` tells more; if all is well by now, `runner daemon stop` and try again");
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ namespace runner::shim {
 namespace {
 
 constexpr int kChildFailed = 126;
-// The runtimes look for nothing of ours in the environment; what they read there must not come from the daemon's caller.
+// The runtimes look for nothing of ours in the environment; what they read there must not come from the daemon's
+// caller.
 constexpr const char* kPath = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 // In the child: the one line that the outcome will show.
@@ -68,16 +69,18 @@ struct Prepared {
   int socket;
 };
 
-// Against a container that writes to its runtime through /proc/self/exe (CVE-2019-5736), crun and runc execute themselves a
-// second time from a read-only mount of their own, and load their dozen libraries again. Executing them from such a mount
-// in the first place is the same protection at once, 2 ms earlier; the variable tells them. Returns only if it cannot be done.
+// Against a container that writes to its runtime through /proc/self/exe (CVE-2019-5736), crun and runc execute
+// themselves a second time from a read-only mount of their own, and load their dozen libraries again. Executing them
+// from such a mount in the first place is the same protection at once, 2 ms earlier; the variable tells them. Returns
+// only if it cannot be done.
 void execute_from_read_only_mount(const Prepared& prepared) {
-  const int tree = static_cast<int>(
-      ::syscall(SYS_open_tree, AT_FDCWD, prepared.arguments[0], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  const int tree =
+      static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, prepared.arguments[0], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   mount_attr read_only{};
   read_only.attr_set = MOUNT_ATTR_RDONLY;
   if (tree < 0 || ::syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &read_only, sizeof read_only) != 0) return;
-  std::array<char*, 3> environment{const_cast<char*>(kPath), const_cast<char*>("_LIBCONTAINER_CLONED_BINARY=1"), nullptr};
+  std::array<char*, 3> environment{const_cast<char*>(kPath), const_cast<char*>("_LIBCONTAINER_CLONED_BINARY=1"),
+                                   nullptr};
   ::syscall(SYS_execveat, tree, "", prepared.arguments.data(), environment.data(), AT_EMPTY_PATH);
 }
 
@@ -135,8 +138,8 @@ StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int 
 }
 
 std::string runtime_words(const os::RunDirectory& run) {
-  constexpr std::size_t kLogLimit = 1 << 20;   // bytes; runtimes say little
-  constexpr std::size_t kShown = 400;          // bytes
+  constexpr std::size_t kLogLimit = 1 << 20;  // bytes; runtimes say little
+  constexpr std::size_t kShown = 400;         // bytes
   std::string text;
   try {
     text = os::read_file_if_exists(run.runtime_log(), kLogLimit).value_or("");

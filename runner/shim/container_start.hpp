@@ -8,9 +8,9 @@
 
 namespace runner::shim {
 
-// Forks the runtime, into the run's cgroup where that is a v2 one: being born there costs nothing, moving there 10 ms. Says
-// whether it was. Its words go to runtime.log. A step that fails in the child is said there too, with exit status 126.
-// Throws Error if not even a child could be made.
+// Forks the runtime, into the run's cgroup where that is a v2 one: being born there costs nothing, moving there 10 ms.
+// Says whether it was. Its words go to runtime.log. A step that fails in the child is said there too, with exit status
+// 126. Throws Error if not even a child could be made.
 struct StartedRuntime {
   pid_t pid;
   bool joined;  // false: pid 1 has to be moved (os::join_run_cgroups)

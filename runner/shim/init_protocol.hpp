@@ -4,7 +4,8 @@
 //   init → shim   kStarted or kExecFailed; later kEnded
 // The socket is also the lifeline: end of file means that the shim is dead, and runner-init kills the container.
 // The kernel attaches the sender's pid (SO_PASSCRED), so the shim learns pid 1's number in its own pid namespace.
-// Both programs come from one build; the version tells a mixed installation apart. Plain data: runner-init has no library.
+// Both programs come from one build; the version tells a mixed installation apart. Plain data: runner-init has no
+// library.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ namespace runner::shim {
 LogCopy::LogCopy(const os::RunDirectory& run) {
   if (::mkfifo(run.log_fifo().c_str(), 0600) != 0 && errno != EEXIST)
     throw errno_error(errno, "mkfifo " + run.log_fifo().string());
-  // The directory is the script's to write in only once it runs, and a run starts once: nothing but our FIFO can be there.
+  // The directory is the script's to write in only once it runs, and a run starts once: nothing but our FIFO can be
+  // there.
   fifo_ = os::open_file(run.log_fifo(), O_RDWR | O_NONBLOCK | O_NOFOLLOW);
   log_ = os::open_file(run.log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
   constexpr int kPipeBytes = 1 << 20;  // the usual fs.pipe-max-size; a refusal leaves 64 KiB, which only costs speed

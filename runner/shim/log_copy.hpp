@@ -1,6 +1,6 @@
-// Copies the FIFO that is the script's stdout and stderr into std_log.txt, at once and in order. The FIFO is held open for
-// reading and writing, so the script never sees a missing reader. A full disk costs log, never the script: what cannot be
-// written is counted and dropped. One thread.
+// Copies the FIFO that is the script's stdout and stderr into std_log.txt, at once and in order. The FIFO is held open
+// for reading and writing, so the script never sees a missing reader. A full disk costs log, never the script: what
+// cannot be written is counted and dropped. One thread.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class LogCopy {
 
   int fifo() const { return fifo_.get(); }  // readable: call copy_some()
   bool copy_some();                         // one piece of at most 64 KiB; false if nothing was there
-  void finish();                            // everything that is left; then fdatasync. Only when no writer lives any more
+  void finish();  // everything that is left; then fdatasync. Only when no writer lives any more
 
   std::int64_t lost_bytes() const { return lost_; }
   const std::string& lost_reason() const { return reason_; }

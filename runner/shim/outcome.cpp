@@ -39,11 +39,16 @@ void judge_exec_failure(const EndFacts& facts, Outcome& outcome) {
   outcome.kind = OutcomeKind::kStartFailed;
   const std::string why = std::strerror(failure.value);
   switch (failure.detail) {
-    case InitStep::kOpenLog: outcome.message = "could not open the log in the container: " + why; return;
-    case InitStep::kInterpreter:
-      outcome.message = "could not start " + facts.script_name + ": its first line names an interpreter that does not exist here";
+    case InitStep::kOpenLog:
+      outcome.message = "could not open the log in the container: " + why;
       return;
-    case InitStep::kExec: outcome.message = "could not start " + facts.script_name + ": " + why; return;
+    case InitStep::kInterpreter:
+      outcome.message =
+          "could not start " + facts.script_name + ": its first line names an interpreter that does not exist here";
+      return;
+    case InitStep::kExec:
+      outcome.message = "could not start " + facts.script_name + ": " + why;
+      return;
   }
 }
 
@@ -71,8 +76,8 @@ void judge_ordered(const EndFacts& facts, Outcome& outcome) {
   add_sentence(outcome.message, facts.started ? manner_of_end(facts) : "it had not started yet");
 }
 
-// Given that something of the run died of SIGKILL. Without a memory cgroup of its own the machine's counter has to do: that
-// both happened at the same time by chance is much less likely than that one was the other.
+// Given that something of the run died of SIGKILL. Without a memory cgroup of its own the machine's counter has to do:
+// that both happened at the same time by chance is much less likely than that one was the other.
 bool killed_for_memory(const EndFacts& facts) {
   return facts.usage.oom_kills > 0 || (!facts.usage.peak_memory_bytes && facts.machine_oom);
 }
@@ -83,13 +88,15 @@ void judge_own_end(const EndFacts& facts, Outcome& outcome) {
     // Init itself was killed. The kernel does that for memory; otherwise somebody on the host did.
     const bool memory = killed_for_memory(facts);
     outcome.kind = memory ? OutcomeKind::kOutOfMemory : OutcomeKind::kKilled;
-    outcome.message = memory ? "killed for memory" + limit_text(facts) : "the container was killed from outside of the runner";
+    outcome.message =
+        memory ? "killed for memory" + limit_text(facts) : "the container was killed from outside of the runner";
     if (memory) outcome.signal = SIGKILL;
     return;
   }
   const int status = facts.end->value;
   if (WIFSIGNALED(status)) {
-    outcome.kind = WTERMSIG(status) == SIGKILL && killed_for_memory(facts) ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
+    outcome.kind =
+        WTERMSIG(status) == SIGKILL && killed_for_memory(facts) ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
     outcome.message = outcome.kind == OutcomeKind::kOutOfMemory ? "killed for memory" + limit_text(facts)
                                                                 : "died of " + describe_signal(WTERMSIG(status));
     return;
@@ -126,8 +133,8 @@ Outcome judge(const EndFacts& facts) {
     judge_own_end(facts, outcome);
   add_usage(facts, outcome);
   if (facts.lost_log_bytes > 0)
-    add_sentence(outcome.message, format_size(facts.lost_log_bytes) + " of its log could not be written: " +
-                                      facts.lost_log_reason);
+    add_sentence(outcome.message,
+                 format_size(facts.lost_log_bytes) + " of its log could not be written: " + facts.lost_log_reason);
   return outcome;
 }
 

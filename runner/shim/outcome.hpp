@@ -25,13 +25,13 @@ struct EndFacts {
   std::optional<InitRecord> end;           // kEnded
   std::optional<OrderedEnd> ordered;
   os::CgroupUsage usage;
-  bool machine_oom = false;  // somebody on this machine was killed for memory while the run lived
-  std::optional<std::int64_t> memory_limit;                   // bytes, for the message
+  bool machine_oom = false;                  // somebody on this machine was killed for memory while the run lived
+  std::optional<std::int64_t> memory_limit;  // bytes, for the message
   std::optional<std::chrono::milliseconds> max_run_duration;  // for the message
   std::chrono::milliseconds grace{};                          // for the message
   std::string script_name;
-  int runtime_status = 0;                                     // wait status of the OCI runtime
-  std::string runtime_words;                                  // the end of runtime.log, or why the shim could not start it
+  int runtime_status = 0;     // wait status of the OCI runtime
+  std::string runtime_words;  // the end of runtime.log, or why the shim could not start it
   std::int64_t lost_log_bytes = 0;
   std::string lost_log_reason;
 };

@@ -1,5 +1,5 @@
-// The files through which shim and daemon talk, in the run directory (os::RunDirectory). JSON, `"version": 1`, unknown keys
-// ignored, published atomically. A reader gets nothing for a missing file and Error(kInternal) for a damaged one.
+// The files through which shim and daemon talk, in the run directory (os::RunDirectory). JSON, `"version": 1`, unknown
+// keys ignored, published atomically. A reader gets nothing for a missing file and Error(kInternal) for a damaged one.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,7 @@ bool write_claim_once(const os::RunDirectory& run, const Claim& claim);
 // start.json: the script runs.
 struct Started {
   UtcTime time{};
-  os::ProcessIdentity init;  // pid 1 of the container, as seen from the host
+  os::ProcessIdentity init;                          // pid 1 of the container, as seen from the host
   std::optional<std::chrono::nanoseconds> deadline;  // CLOCK_MONOTONIC of this boot
 };
 std::optional<Started> read_started(const os::RunDirectory& run);
@@ -39,7 +39,7 @@ void write_ended(const os::RunDirectory& run, const Ended& ended);
 
 // cancel.json: stop the run politely, kill after its grace. Then SIGUSR1 to the shim.
 struct CancelRequest {
-  std::string reason;  // "cancelled by user dev", shown in the outcome's message
+  std::string reason;       // "cancelled by user dev", shown in the outcome's message
   bool as_failure = false;  // `runner run fail`: end as killed instead of cancelled
 };
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run);

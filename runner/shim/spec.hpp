@@ -13,7 +13,8 @@ namespace runner::shim {
 
 struct Spec {
   std::string run_id;
-  std::vector<std::string> runtime_command;  // the OCI runtime's argument vector; it must detach and pass descriptor 3 on
+  std::vector<std::string>
+      runtime_command;          // the OCI runtime's argument vector; it must detach and pass descriptor 3 on
   bool hide_cgroups = false;    // crun: cover /sys/fs/cgroup before it looks (platform.md: it refuses hybrid machines)
   bool user_namespace = false;  // hiding needs one for anybody but root
   bool join_cgroups = true;     // false: the runtime itself puts the container there (runc)

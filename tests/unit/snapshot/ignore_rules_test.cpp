@@ -70,18 +70,18 @@ TEST_CASE("a pattern made to be slow is not") {
 TEST_CASE("lines are read as git reads them") {
   const RuleFile file("f",
                       "\xef\xbb\xbf# a comment after a byte order mark\n"
-                      "*.log  \n"        // 2: blanks go
-                      "kept\\ \n"        // 3: an escaped blank stays
-                      "windows\r\n"      // 4
+                      "*.log  \n"    // 2: blanks go
+                      "kept\\ \n"    // 3: an escaped blank stays
+                      "windows\r\n"  // 4
                       "\n"
-                      "!debug.log\n"     // 6
-                      "build/\n"         // 7
-                      "/top\n"           // 8
-                      "a/b\n"            // 9
-                      "\\#hash\n"        // 10
-                      "\\!bang\n"        // 11
-                      "tab\t\n"          // 12: a tab stays
-                      "end",             // 13: no newline
+                      "!debug.log\n"  // 6
+                      "build/\n"      // 7
+                      "/top\n"        // 8
+                      "a/b\n"         // 9
+                      "\\#hash\n"     // 10
+                      "\\!bang\n"     // 11
+                      "tab\t\n"       // 12: a tab stays
+                      "end",          // 13: no newline
                       false);
   CHECK(decide(file, "x.log") == "2");
   CHECK(decide(file, "d/debug.log") == "6!");

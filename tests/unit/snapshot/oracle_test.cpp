@@ -1,5 +1,5 @@
-// The set of files against git itself, on random trees with random rules. RUNNER_FUZZ_TREES sets how many (default 300),
-// RUNNER_FUZZ_SEED repeats a run; a mismatch is shrunk before it is shown.
+// The set of files against git itself, on random trees with random rules. RUNNER_FUZZ_TREES sets how many (default
+// 300), RUNNER_FUZZ_SEED repeats a run; a mismatch is shrunk before it is shown.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,27 +22,34 @@ namespace {
 struct Tree {
   bool amlignore = false;
   bool ignore_case = false;
-  std::string source;                                       // "" or "d/e": below the repository's root
-  std::set<std::string> files;                              // plain files, paths from the root
-  std::set<std::string> links;                              // symbolic links to a directory
-  std::map<std::string, std::vector<std::string>> rules;    // lines by file; ".git/info/exclude" and "../global" too
-  std::set<std::string> tracked;                            // of `files`
-  std::set<std::string> deleted;                            // of `tracked`: gone from the disk
-  std::set<std::string> replaced;                           // of `tracked`: a directory with one file now
+  std::string source;                                     // "" or "d/e": below the repository's root
+  std::set<std::string> files;                            // plain files, paths from the root
+  std::set<std::string> links;                            // symbolic links to a directory
+  std::map<std::string, std::vector<std::string>> rules;  // lines by file; ".git/info/exclude" and "../global" too
+  std::set<std::string> tracked;                          // of `files`
+  std::set<std::string> deleted;                          // of `tracked`: gone from the disk
+  std::set<std::string> replaced;                         // of `tracked`: a directory with one file now
   std::string line_end = "\n";
 };
 
 using Random = std::mt19937_64;
 std::size_t below(Random& random, std::size_t limit) { return random() % limit; }
 bool chance(Random& random, int percent) { return below(random, 100) < static_cast<std::size_t>(percent); }
-const std::string& pick(Random& random, const std::vector<std::string>& from) { return from[below(random, from.size())]; }
+const std::string& pick(Random& random, const std::vector<std::string>& from) {
+  return from[below(random, from.size())];
+}
 
-const std::vector<std::string> kNames{"a",   "b",    "ab",    "B",   "foo", "foo.c", "foo.o", ".h",  "a b", "b ",
-                                      "[a]", "a\\b", "\xff\xfe", "\xc3\xbc", "#a",  "!a",    "a*",    "x-y", "bar", "a\nb", "build"};
-const std::vector<std::string> kPieces{"a",     "b",    "foo",   "*",  "*",    "**",   "**/",  "/**",  "/**/", "/",     "/",
-                                       "?",     "[ab]", "[!a]",  "[^b]", "[a-f]", "[]a]", "[",  "]",   "[[:alpha:]]", "[[:upper:]b]",
-                                       "[[:space:]]", "[[:no:]]", "\\",  "\\ ", " ",    "\\*",  ".",   ".c",  "bar",  "build", "A",
-                                       "[A-F]", "!",    "#",     "\t", "\\a",  "ab",   "-",   "[a-", "\xc3\xbc", "\xff", "***", "foo.o", "\\/"};
+const std::vector<std::string> kNames{"a",  "b",   "ab", "B",   "foo",  "foo.c",    "foo.o",
+                                      ".h", "a b", "b ", "[a]", "a\\b", "\xff\xfe", "\xc3\xbc",
+                                      "#a", "!a",  "a*", "x-y", "bar",  "a\nb",     "build"};
+const std::vector<std::string> kPieces{
+    "a",           "b",        "foo",   "*",   "*",     "**",          "**/",
+    "/**",         "/**/",     "/",     "/",   "?",     "[ab]",        "[!a]",
+    "[^b]",        "[a-f]",    "[]a]",  "[",   "]",     "[[:alpha:]]", "[[:upper:]b]",
+    "[[:space:]]", "[[:no:]]", "\\",    "\\ ", " ",     "\\*",         ".",
+    ".c",          "bar",      "build", "A",   "[A-F]", "!",           "#",
+    "\t",          "\\a",      "ab",    "-",   "[a-",   "\xc3\xbc",    "\xff",
+    "***",         "foo.o",    "\\/"};
 
 std::string random_path(Random& random) {
   std::string path;
@@ -54,7 +61,8 @@ std::string random_rule(Random& random, const Tree& tree) {
   std::string rule = chance(random, 20) ? "!" : "";
   if (chance(random, 35) && !tree.files.empty()) {  // a real path, perhaps cut short: such rules bite
     std::string path = *std::next(tree.files.begin(), static_cast<std::ptrdiff_t>(below(random, tree.files.size())));
-    for (std::size_t cut = below(random, 3); cut > 0 && path.find('/') != std::string::npos; --cut) path = path.substr(0, path.rfind('/'));
+    for (std::size_t cut = below(random, 3); cut > 0 && path.find('/') != std::string::npos; --cut)
+      path = path.substr(0, path.rfind('/'));
     if (chance(random, 40)) path = path.substr(path.rfind('/') + 1);
     if (chance(random, 30)) path.insert(0, "/");
     if (chance(random, 30)) path += "/";
@@ -73,7 +81,9 @@ Tree random_tree(Random& random) {
   tree.ignore_case = chance(random, 12);
   for (std::size_t count = 3 + below(random, 22); count > 0; --count) {
     const std::string path = random_path(random);
-    const auto clashes = [&](const std::string& other) { return other.starts_with(path + "/") || path.starts_with(other + "/"); };
+    const auto clashes = [&](const std::string& other) {
+      return other.starts_with(path + "/") || path.starts_with(other + "/");
+    };
     if (std::any_of(tree.files.begin(), tree.files.end(), clashes)) continue;
     tree.files.insert(path);
   }
@@ -95,16 +105,20 @@ Tree random_tree(Random& random) {
   if (chance(random, 15)) tree.line_end = "\r\n";
   for (auto& [file, lines] : tree.rules)
     for (std::size_t count = 1 + below(random, 5); count > 0; --count) lines.push_back(random_rule(random, tree));
-  for (std::size_t count = below(random, 3); count > 0; --count) tree.links.insert(pick(random, directories) + pick(random, kNames));
+  for (std::size_t count = below(random, 3); count > 0; --count)
+    tree.links.insert(pick(random, directories) + pick(random, kNames));
   std::erase_if(tree.links, [&](const std::string& link) {
-    return tree.files.contains(link) || std::find(directories.begin(), directories.end(), link + "/") != directories.end();
+    return tree.files.contains(link) ||
+           std::find(directories.begin(), directories.end(), link + "/") != directories.end();
   });
   if (chance(random, 50))
     for (const std::string& file : tree.files)
       if (chance(random, 40)) {
         tree.tracked.insert(file);
-        if (chance(random, 10)) tree.deleted.insert(file);
-        else if (chance(random, 5) && file != tree.source) tree.replaced.insert(file);
+        if (chance(random, 10))
+          tree.deleted.insert(file);
+        else if (chance(random, 5) && file != tree.source)
+          tree.replaced.insert(file);
       }
   return tree;
 }
@@ -175,7 +189,8 @@ Comparison compare(const Tree& tree) {
   if (tree.ignore_case)
     std::erase_if(comparison.ours, [&](const std::string& path) {
       const std::string from_root = prefix + path;
-      return std::none_of(comparison.git.begin(), comparison.git.end(), [&](const std::string& same) { return same == path; }) &&
+      return std::none_of(comparison.git.begin(), comparison.git.end(),
+                          [&](const std::string& same) { return same == path; }) &&
              std::any_of(tree.tracked.begin(), tree.tracked.end(), [&](const std::string& tracked) {
                return runner::snapshot::equal_bytes(tracked, from_root, true);
              });
@@ -221,9 +236,12 @@ Tree shrink(Tree tree) {
 std::string quote(const std::string& text) {
   std::string quoted = "\"";
   for (const char c : text) {
-    if (c == '\n') quoted += "\\n";
-    else if (c == '\t') quoted += "\\t";
-    else quoted += c;
+    if (c == '\n')
+      quoted += "\\n";
+    else if (c == '\t')
+      quoted += "\\t";
+    else
+      quoted += c;
   }
   return quoted + "\"";
 }
@@ -242,10 +260,12 @@ std::string describe(const Tree& tree, const Comparison& comparison) {
   for (const std::string& link : tree.links) text += "\n  link " + quote(link);
   if (comparison.git_untracked != comparison.our_untracked) text += "\n  has_untracked differs";
   std::vector<std::string> difference;
-  std::set_difference(comparison.git.begin(), comparison.git.end(), comparison.ours.begin(), comparison.ours.end(), std::back_inserter(difference));
+  std::set_difference(comparison.git.begin(), comparison.git.end(), comparison.ours.begin(), comparison.ours.end(),
+                      std::back_inserter(difference));
   for (const std::string& path : difference) text += "\n  only git has " + quote(path);
   difference.clear();
-  std::set_difference(comparison.ours.begin(), comparison.ours.end(), comparison.git.begin(), comparison.git.end(), std::back_inserter(difference));
+  std::set_difference(comparison.ours.begin(), comparison.ours.end(), comparison.git.begin(), comparison.git.end(),
+                      std::back_inserter(difference));
   for (const std::string& path : difference) text += "\n  only we have " + quote(path);
   return text;
 }

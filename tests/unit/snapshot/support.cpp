@@ -62,8 +62,8 @@ std::string git(const fs::path& directory, const std::vector<std::string>& argum
   static const auto program = os::find_program("git", "/usr/local/bin:/usr/bin:/bin").value();
   os::SpawnRequest request{.arguments = {program.string(), "-C", directory.string()},
                            .environment = {"HOME=" + test_home().string(), "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
-                                           "PATH=/usr/local/bin:/usr/bin:/bin", "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@t",
-                                           "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@t"},
+                                           "PATH=/usr/local/bin:/usr/bin:/bin", "GIT_AUTHOR_NAME=t",
+                                           "GIT_AUTHOR_EMAIL=t@t", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@t"},
                            .directory = {},
                            .descriptors = {}};
   std::string line;
@@ -157,7 +157,8 @@ void MemoryStore::read(const Hash& hash, std::int64_t offset, std::int64_t lengt
     content = &found->second;
   }
   std::string_view rest = *content;
-  rest = rest.substr(static_cast<std::size_t>(offset), length < 0 ? std::string_view::npos : static_cast<std::size_t>(length));
+  rest = rest.substr(static_cast<std::size_t>(offset),
+                     length < 0 ? std::string_view::npos : static_cast<std::size_t>(length));
   constexpr std::size_t kPiece = 1 << 20;
   while (!rest.empty()) {
     const auto piece = rest.substr(0, kPiece);

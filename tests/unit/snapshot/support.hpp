@@ -54,10 +54,10 @@ class MemoryStore : public ContentWriter, public ContentReader {
   Hash put(std::string content);
   void forget(const Hash& hash) { contents_.erase(hash); }
   std::size_t count() const { return contents_.size(); }
-  int puts = 0;     // since the test set it to 0
+  int puts = 0;  // since the test set it to 0
   int commits = 0;
   std::function<void()> during_stream;  // called once a stream, behind its first piece
-  bool knows = true;  // whether batches answer `known`
+  bool knows = true;                    // whether batches answer `known`
 
  private:
   mutable std::mutex mutex_;

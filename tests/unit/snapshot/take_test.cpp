@@ -74,9 +74,8 @@ TEST_CASE("the id depends on nothing but names, types, executable bits and conte
   CHECK(first.id == take_plain(two.path() / "elsewhere", store).id);
   CHECK(first.files == 7);
   CHECK(first.bytes == 8 + 4 + 13 + 0 + 5 + 10 + 15);
-  CHECK(listing(store, first.id) ==
-        std::vector<std::string>{"d a", "d a/b", "f a/b/c", "f a/z", "f a-b", "l dangling", "d empty", "x run.sh",
-                                 "f train.py", "f \xff name\n"});
+  CHECK(listing(store, first.id) == std::vector<std::string>{"d a", "d a/b", "f a/b/c", "f a/z", "f a-b", "l dangling",
+                                                             "d empty", "x run.sh", "f train.py", "f \xff name\n"});
   SECTION("a different content") { write_file(one.path() / "a/b/c", "Deep"); }
   SECTION("a different name") { fs::rename(one.path() / "a/b/c", one.path() / "a/b/d"); }
   SECTION("the executable bit") { fs::permissions(one.path() / "run.sh", fs::perms::owner_read); }
@@ -393,7 +392,9 @@ TEST_CASE("a damaged tree object is refused") {
     return tree;
   };
   CHECK(decode_tree(tree_of("f1", "ok")).size() == 1);
-  for (const std::string_view name : {"", ".", "..", "a/b", "/etc"}) CHECK_THROWS_AS(decode_tree(tree_of("f1", name)), Error);
-  for (const std::string_view start : {"f01", "f-1", "q1", "d1", "f"}) CHECK_THROWS_AS(decode_tree(tree_of(start, "a")), Error);
+  for (const std::string_view name : {"", ".", "..", "a/b", "/etc"})
+    CHECK_THROWS_AS(decode_tree(tree_of("f1", name)), Error);
+  for (const std::string_view start : {"f01", "f-1", "q1", "d1", "f"})
+    CHECK_THROWS_AS(decode_tree(tree_of(start, "a")), Error);
   CHECK_THROWS_AS(encoder.add("a", EntryType::kFile, sha256("x"), 1), Error);
 }

@@ -26,16 +26,19 @@ RunRecord sample() {
   return run;
 }
 
-MetricPoint real(double value) { return {.name = "m", .step = std::nullopt, .time = {}, .real = value, .integer = {}, .text = {}}; }
+MetricPoint real(double value) {
+  return {.name = "m", .step = std::nullopt, .time = {}, .real = value, .integer = {}, .text = {}};
+}
 
 }  // namespace
 
 TEST_CASE("a run document has every key of the contract, null where there is nothing") {
   const auto document = json::parse(api::run_document(sample(), {}));
   for (const char* key :
-       {"runId", "experiment", "name", "status", "statusReason", "createdTimeUtc", "startTimeUtc", "endTimeUtc",
-        "durationSeconds", "attempt", "parentRunId", "snapshotId", "tags", "properties", "metrics", "outputs", "logFiles", "git",
-        "environment", "isolation", "outcome", "error", "runDefinition"}) {
+       {"runId",      "experiment",      "name",     "status",      "statusReason", "createdTimeUtc", "startTimeUtc",
+        "endTimeUtc", "durationSeconds", "attempt",  "parentRunId", "snapshotId",   "tags",           "properties",
+        "metrics",    "outputs",         "logFiles", "git",         "environment",  "isolation",      "outcome",
+        "error",      "runDefinition"}) {
     INFO(key);
     CHECK(document.contains(key));
   }
@@ -54,7 +57,10 @@ TEST_CASE("a run document has every key of the contract, null where there is not
 TEST_CASE("a metric logged once is a value, more often a list, long ones are thinned with both ends kept") {
   api::RunDetails details;
   details.metrics.push_back({.name = "once", .count = 1, .points = {real(0.5)}});
-  details.metrics.push_back({.name = "odd", .count = 2, .points = {real(std::numeric_limits<double>::quiet_NaN()), real(-std::numeric_limits<double>::infinity())}});
+  details.metrics.push_back(
+      {.name = "odd",
+       .count = 2,
+       .points = {real(std::numeric_limits<double>::quiet_NaN()), real(-std::numeric_limits<double>::infinity())}});
   api::MetricSeries series{.name = "long", .count = 5000, .points = {}};
   for (int i = 0; i < 5000; ++i) series.points.push_back(real(i));
   details.metrics.push_back(series);
@@ -81,7 +87,8 @@ TEST_CASE("outputs and log files are told apart by their prefix") {
 TEST_CASE("a list has items without outputs and with the last metric values, text that is not UTF-8 is replaced") {
   auto run = sample();
   run.name = "bad \xff name";
-  const std::vector<api::ListedRun> runs{{.run = run, .last_metrics = {{.name = "m", .count = 3, .points = {real(2)}}}}};
+  const std::vector<api::ListedRun> runs{
+      {.run = run, .last_metrics = {{.name = "m", .count = 3, .points = {real(2)}}}}};
   const auto document = json::parse(api::run_list_document(runs));
   CHECK(document["nextToken"].is_null());
   REQUIRE(document["items"].size() == 1);

@@ -18,10 +18,11 @@ const std::string kLoss = record(R"({"metric":"loss","value":0.5,"step":3,"time"
 }  // namespace
 
 TEST_CASE("every kind of value round-trips") {
-  const std::string bytes =
-      kLoss + record(R"({"metric":"n","value":9007199254740993,"time":1})") + record(R"({"metric":"s","value":"a\nb","time":2})") +
-      record(R"({"metric":"x","value":{"float":"nan"},"time":3})") + record(R"({"metric":"y","value":{"float":"-inf"},"step":null,"time":4})") +
-      record(R"({"metric":"z","value":18446744073709551615,"time":5})");
+  const std::string bytes = kLoss + record(R"({"metric":"n","value":9007199254740993,"time":1})") +
+                            record(R"({"metric":"s","value":"a\nb","time":2})") +
+                            record(R"({"metric":"x","value":{"float":"nan"},"time":3})") +
+                            record(R"({"metric":"y","value":{"float":"-inf"},"step":null,"time":4})") +
+                            record(R"({"metric":"z","value":18446744073709551615,"time":5})");
   const JournalPart part = parse_journal(bytes, 100, false);
   REQUIRE(part.points.size() == 6);
   CHECK(part.next_offset == 100 + static_cast<std::int64_t>(bytes.size()));
@@ -59,9 +60,11 @@ TEST_CASE("a record that is still being written waits, and is damaged when the r
 
 TEST_CASE("what is not a metric record is left out and counted") {
   const std::string foreign = GENERATE(
-      record("[1]"), record("{}"), record(R"({"metric":"","value":1,"time":1})"), record(R"({"metric":"a","value":true,"time":1})"),
-      record(R"({"metric":"a","value":1})"), record(R"({"metric":"a","value":1,"time":1,"step":1.5})"),
-      record(R"({"metric":"a","value":{"float":"huge"},"time":1})"), record("{\"metric\":\"\xff\",\"value\":1,\"time\":1}"),
+      record("[1]"), record("{}"), record(R"({"metric":"","value":1,"time":1})"),
+      record(R"({"metric":"a","value":true,"time":1})"), record(R"({"metric":"a","value":1})"),
+      record(R"({"metric":"a","value":1,"time":1,"step":1.5})"),
+      record(R"({"metric":"a","value":{"float":"huge"},"time":1})"),
+      record("{\"metric\":\"\xff\",\"value\":1,\"time\":1}"),
       record(R"({"metric":"a","value":1,"time":18446744073709551615})"), std::string("text without separator\n"));
   const JournalPart part = parse_journal(foreign + kLoss, 0, false);
   CHECK(part.points.size() == 1);

@@ -54,7 +54,8 @@ TEST_CASE("regular files under outputs and logs are stored, in byte order, and n
   upper.file("outputs2/x", "");
   MemoryBatch batch;
   const Collected collected = gather(upper.root, batch);
-  CHECK(names(collected) == std::vector<std::string>{"outputs/.hidden", "outputs/a.txt", "outputs/b/model.pkl", "outputs/empty", "logs/run.csv"});
+  CHECK(names(collected) == std::vector<std::string>{"outputs/.hidden", "outputs/a.txt", "outputs/b/model.pkl",
+                                                     "outputs/empty", "logs/run.csv"});
   CHECK(collected.notices.empty());
   CHECK(batch.content(collected.artifacts[2].sha256) == std::string("\0binary\xff", 8));
   CHECK(collected.artifacts[2].bytes == 8);
@@ -84,8 +85,9 @@ TEST_CASE("links, pipes and sockets are told and never followed") {
   MemoryBatch batch;
   const Collected collected = gather(upper.root, batch);
   CHECK(collected.artifacts.empty());
-  CHECK(collected.notices == std::vector<std::string>{"outputs/d/etc: symbolic link, not stored", "outputs/link: symbolic link, not stored",
-                                                      "outputs/pipe: named pipe, not stored", "outputs/sock: socket, not stored"});
+  CHECK(collected.notices ==
+        std::vector<std::string>{"outputs/d/etc: symbolic link, not stored", "outputs/link: symbolic link, not stored",
+                                 "outputs/pipe: named pipe, not stored", "outputs/sock: socket, not stored"});
 }
 
 TEST_CASE("outputs that is itself a link or a file is told") {
@@ -95,7 +97,8 @@ TEST_CASE("outputs that is itself a link or a file is told") {
   MemoryBatch batch;
   const Collected collected = gather(upper.root, batch);
   CHECK(collected.artifacts.empty());
-  CHECK(collected.notices == std::vector<std::string>{"outputs: symbolic link, not stored", "logs: a file where a directory was expected, not stored"});
+  CHECK(collected.notices == std::vector<std::string>{"outputs: symbolic link, not stored",
+                                                      "logs: a file where a directory was expected, not stored"});
 }
 
 TEST_CASE("overlay's whiteouts mean deleted and are no outputs") {

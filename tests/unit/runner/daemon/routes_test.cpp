@@ -14,7 +14,8 @@ TEST_CASE("the OpenAPI file and the routes name exactly the same operations") {
     for (const auto& [method, operation] : operations.items()) {
       if (method == "parameters") continue;
       std::string name = method;
-      std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+      std::transform(name.begin(), name.end(), name.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
       documented.push_back(name + " " + path);
     }
   auto served = runner::daemon::Routes::names();

@@ -30,9 +30,17 @@ struct Planned {
   MountContext context;
 
   Planned()
-      : run{.id = "r", .directory = data.run("r"), .layers = {scratch.path() / "layer"}, .working_directory = "/home/me/project",
-            .arguments = {"./train.py"}, .variables = {{"K", "V"}}, .read_only_paths = {}, .cache_paths = {}, .mounts = {},
-            .home = "/home/me", .limits = {}} {
+      : run{.id = "r",
+            .directory = data.run("r"),
+            .layers = {scratch.path() / "layer"},
+            .working_directory = "/home/me/project",
+            .arguments = {"./train.py"},
+            .variables = {{"K", "V"}},
+            .read_only_paths = {},
+            .cache_paths = {},
+            .mounts = {},
+            .home = "/home/me",
+            .limits = {}} {
     context.data_home = data.home();
     context.init = "/usr/bin/true";
     context.shm_bytes = 1 << 20;
@@ -43,7 +51,8 @@ struct Planned {
 };
 
 const PlannedMount* find(const MountPlan& plan, const std::string& target) {
-  const auto at = std::find_if(plan.mounts.begin(), plan.mounts.end(), [&](const PlannedMount& m) { return m.target == target; });
+  const auto at =
+      std::find_if(plan.mounts.begin(), plan.mounts.end(), [&](const PlannedMount& m) { return m.target == target; });
   return at == plan.mounts.end() ? nullptr : &*at;
 }
 
@@ -199,7 +208,8 @@ TEST_CASE("the bundle says what the design promises, for each runtime and user")
   const bool network = GENERATE(true, false);
   host.uid = host.gid = root ? 0 : 1001;
   planned.run.limits.network = network;
-  const Runtime runtime{.kind = crun ? Runtime::Kind::kCrun : Runtime::Kind::kRunc, .program = "/usr/bin/oci", .version = "1"};
+  const Runtime runtime{
+      .kind = crun ? Runtime::Kind::kCrun : Runtime::Kind::kRunc, .program = "/usr/bin/oci", .version = "1"};
   const os::RunCgroups cgroups{.version = 1, .directories = {{"memory", "/m/runner-r"}}, .foreign = {}};
   const json config = json::parse(make_config(planned.run, runtime, host, planned.plan(), "/rootfs", cgroups));
   CHECK(config["root"] == json{{"path", "/rootfs"}, {"readonly", true}});
@@ -211,12 +221,15 @@ TEST_CASE("the bundle says what the design promises, for each runtime and user")
   CHECK(config["process"]["user"]["uid"] == (crun ? host.uid : 0));
   const auto& section = config["linux"];
   const auto isolated = [&](const char* kind) {
-    return std::any_of(section["namespaces"].begin(), section["namespaces"].end(), [&](const json& n) { return n["type"] == kind; });
+    return std::any_of(section["namespaces"].begin(), section["namespaces"].end(),
+                       [&](const json& n) { return n["type"] == kind; });
   };
   for (const char* kind : {"mount", "pid", "ipc", "uts"}) CHECK(isolated(kind));
   CHECK(isolated("network") == !network);
   CHECK(isolated("user") == !root);
-  if (!root) CHECK(section["uidMappings"][0] == json{{"containerID", crun ? 1001 : 0}, {"hostID", crun ? 0 : 1001}, {"size", 1}});
+  if (!root)
+    CHECK(section["uidMappings"][0] ==
+          json{{"containerID", crun ? 1001 : 0}, {"hostID", crun ? 0 : 1001}, {"size", 1}});
   CHECK(section.contains("cgroupsPath") == !crun);
 }
 
@@ -266,7 +279,8 @@ TEST_CASE("the filter names one architecture and denies by default nothing") {
       return std::find(rule["names"].begin(), rule["names"].end(), name) != rule["names"].end();
     });
   };
-  for (const char* name : {"unshare", "mount", "keyctl", "bpf", "io_uring_setup", "clone3", "ptrace"}) CHECK(denies(name));
+  for (const char* name : {"unshare", "mount", "keyctl", "bpf", "io_uring_setup", "clone3", "ptrace"})
+    CHECK(denies(name));
   for (const char* name : {"execve", "fork", "futex", "mmap"}) CHECK_FALSE(denies(name));
 }
 
@@ -315,8 +329,10 @@ TEST_CASE("a runtime that fails its trial is not chosen and is quoted") {
   const auto program = scratch.path() / "crun";
   std::ofstream(program) << "#!/bin/sh\necho 'no luck today' >&2\nexit 1\n";
   ::chmod(program.c_str(), 0755);
-  const BundleHost host = describe_host(os::DataDirectory(scratch.path() / "data"), program_directory() / "runner-init", {});
-  const TrialResult result = try_runtimes(host, program_directory() / "runner-shim", program.string(), "/usr/bin", false, {});
+  const BundleHost host =
+      describe_host(os::DataDirectory(scratch.path() / "data"), program_directory() / "runner-init", {});
+  const TrialResult result =
+      try_runtimes(host, program_directory() / "runner-shim", program.string(), "/usr/bin", false, {});
   CHECK_FALSE(result.runtime);
   REQUIRE(result.checks.size() == 1);
   CHECK_THAT(result.checks[0].detail, Contains("no luck today"));

@@ -98,7 +98,8 @@ Finished ContainerFixture::wait(const SandboxRun& run, const os::Child& child) c
   if (!ended) throw std::runtime_error("the shim of " + run.id + " did not end in time");
   const auto record = shim::read_ended(run.directory);
   if (!record)
-    throw std::runtime_error("no exit.json: " + os::read_file_if_exists(run.directory.runtime_log()).value_or("no runtime.log"));
+    throw std::runtime_error("no exit.json: " +
+                             os::read_file_if_exists(run.directory.runtime_log()).value_or("no runtime.log"));
   return {record->outcome, os::read_file_if_exists(run.directory.log()).value_or("")};
 }
 

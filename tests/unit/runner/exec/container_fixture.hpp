@@ -1,4 +1,5 @@
-// Real containers for the tests: a private data directory with one checkout, and runs in it through Sandbox and runner-shim.
+// Real containers for the tests: a private data directory with one checkout, and runs in it through Sandbox and
+// runner-shim.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,7 @@
-// Runs in real containers, with each OCI runtime that is installed; the last test repeats all of it as an ordinary user.
-#include <signal.h>
+// Runs in real containers, with each OCI runtime that is installed; the last test repeats all of it as an ordinary
+// user.
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -92,7 +93,8 @@ TEST_CASE("a script that cannot be started ends as start_failed with one clear l
     std::ofstream(script) << "#!/no/such/interpreter\n";
     ::chmod(script.c_str(), 0755);
     run.arguments = {"./script"};
-    CHECK_THAT(fixture.finish(run).outcome.message, Contains("./script") && Contains("interpreter that does not exist"));
+    CHECK_THAT(fixture.finish(run).outcome.message,
+               Contains("./script") && Contains("interpreter that does not exist"));
   }
   SECTION("the runtime fails") {
     os::make_directories(run.directory.root());
@@ -165,7 +167,8 @@ TEST_CASE("a run cancelled before its start never starts", "[container]") {
 TEST_CASE("when the supervisor is killed its container dies with it", "[container]") {
   ContainerFixture fixture(GENERATE("crun", "runc"));
   if (!fixture.works()) return;
-  const SandboxRun run = fixture.shell("trap '' TERM; setsid sh -c 'while :; do sleep 1000; done' & echo up; while :; do sleep 1000; done");
+  const SandboxRun run = fixture.shell(
+      "trap '' TERM; setsid sh -c 'while :; do sleep 1000; done' & echo up; while :; do sleep 1000; done");
   const os::Child child = fixture.start(run);
   fixture.wait_for_log(run, "up\n");
   CHECK(processes_of(run).size() >= 2);
@@ -248,7 +251,8 @@ TEST_CASE("the host's secrets, homes and the data directory are invisible", "[co
   const std::string data = fixture.data().home().string();
   const Finished finished = fixture.finish(fixture.shell(
       "cat /etc/shadow 2>/dev/null | head -c 1; find /etc/ssh /boot /var/lib -mindepth 1 2>/dev/null; cat " +
-      fixture.place("private.txt").string() + " 2>/dev/null; ls " + data + " 2>/dev/null; ls -A /home; ls -A $HOME; "
+      fixture.place("private.txt").string() + " 2>/dev/null; ls " + data +
+      " 2>/dev/null; ls -A /home; ls -A $HOME; "
       "ls -A /sys/fs/cgroup; grep -c . /proc/self/cgroup >/dev/null; head -1 /etc/passwd | cut -d: -f1"));
   CHECK(finished.log == "tester\nproject\nroot\n");
 }
@@ -288,8 +292,10 @@ TEST_CASE("mounts, caches and interpreter paths appear where they belong", "[con
     std::ofstream(fixture.place(name) / "file") << name << "\n";
   }
   const std::string prefix = fixture.place("prefix").string();
-  SandboxRun run = fixture.shell("cat /data/ro/file data/file " + prefix + "/file; echo new > data/new; (: > /data/ro/x) 2>/dev/null || echo refused; "
-                                 "(: > " + prefix + "/x) 2>/dev/null || echo refused");
+  SandboxRun run = fixture.shell("cat /data/ro/file data/file " + prefix +
+                                 "/file; echo new > data/new; (: > /data/ro/x) 2>/dev/null || echo refused; "
+                                 "(: > " +
+                                 prefix + "/x) 2>/dev/null || echo refused");
   run.mounts = {{.source = fixture.place("ro").string(), .target = "/data/ro", .writable = false},
                 {.source = fixture.place("rw").string(), .target = run.working_directory + "/data", .writable = true}};
   run.read_only_paths = {prefix, prefix + "/below", "/usr/lib", "/no/such/path"};
@@ -300,7 +306,9 @@ TEST_CASE("mounts, caches and interpreter paths appear where they belong", "[con
 TEST_CASE("without a network there is only loopback", "[container]") {
   ContainerFixture fixture(GENERATE("crun", "runc"));
   if (!fixture.works()) return;
-  SandboxRun run = fixture.shell("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; cat /sys/class/net/lo/operstate > /dev/null; readlink /proc/self/ns/net");
+  SandboxRun run = fixture.shell(
+      "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; cat /sys/class/net/lo/operstate > /dev/null; readlink "
+      "/proc/self/ns/net");
   run.limits.network = false;
   const Finished finished = fixture.finish(run);
   CHECK(finished.log.starts_with("lo\nnet:["));
@@ -309,14 +317,17 @@ TEST_CASE("without a network there is only loopback", "[container]") {
         std::filesystem::read_symlink("/proc/self/ns/net").string() + "\n");
 }
 
-TEST_CASE("a script has no capabilities, no way to get any, and the caller's uid where the runtime can", "[container]") {
+TEST_CASE("a script has no capabilities, no way to get any, and the caller's uid where the runtime can",
+          "[container]") {
   const std::string runtime = GENERATE("crun", "runc");
   ContainerFixture fixture(runtime);
   if (!fixture.works()) return;
-  const Finished finished = fixture.finish(fixture.shell(
-      "id -u; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'; unshare -U true 2>/dev/null || echo denied; hostname"));
+  const Finished finished =
+      fixture.finish(fixture.shell("id -u; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d "
+                                   "'\\t'; unshare -U true 2>/dev/null || echo denied; hostname"));
   const std::string uid = std::to_string(runtime == "crun" ? ::geteuid() : 0);
-  CHECK(finished.log == uid + "\nCapEff:0000000000000000\nCapBnd:0000000000000000\nNoNewPrivs:1\nSeccomp:2\ndenied\nrunner\n");
+  CHECK(finished.log ==
+        uid + "\nCapEff:0000000000000000\nCapBnd:0000000000000000\nNoNewPrivs:1\nSeccomp:2\ndenied\nrunner\n");
 }
 
 TEST_CASE("a script finds its own account, also one that the host does not know", "[container]") {
@@ -390,7 +401,8 @@ TEST_CASE("on a v2 machine the run is born in its cgroup", "[container]") {
   base.version = 2;
   base.directories = {{"", unified}, {"freezer", unified}, {"cpuacct", unified}};
   os::make_directories(run.directory.root());
-  write_bundle(run, *fixture.sandbox().runtime(), describe_host(fixture.data(), program_directory() / "runner-init", {}), base);
+  write_bundle(run, *fixture.sandbox().runtime(),
+               describe_host(fixture.data(), program_directory() / "runner-init", {}), base);
   const os::Child child = fixture.sandbox().launch(run.directory);
   fixture.wait_for_log(run, "up\n");
   const std::string members = os::read_file(unified / cgroup_name(run.id) / "cgroup.procs");
@@ -440,13 +452,14 @@ TEST_CASE("all of it as an ordinary user", "[as-user]") {
   ::chmod(scratch.path().c_str(), 0755);
   const char* strict = std::getenv("RUNNER_STRICT");
   const std::string id = std::to_string(kSomebody);
-  const auto result = os::capture({.arguments = {"/usr/bin/setpriv", "--reuid", id, "--regid", id, "--clear-groups", self, "[container]"},
-                                   .environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR=" + temporary.string(),
-                                                   "RUNNER_TEST_BIN_DIR=" + scratch.path().string(),
-                                                   std::string("RUNNER_STRICT=") + (strict == nullptr ? "" : strict)},
-                                   .directory = "/",
-                                   .descriptors = {}},
-                                  std::chrono::minutes(5));
+  const auto result = os::capture(
+      {.arguments = {"/usr/bin/setpriv", "--reuid", id, "--regid", id, "--clear-groups", self, "[container]"},
+       .environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR=" + temporary.string(),
+                       "RUNNER_TEST_BIN_DIR=" + scratch.path().string(),
+                       std::string("RUNNER_STRICT=") + (strict == nullptr ? "" : strict)},
+       .directory = "/",
+       .descriptors = {}},
+      std::chrono::minutes(5));
   INFO(result.out << result.err);
   CHECK(result.exit_code == 0);
   if (!result.err.empty()) WARN(result.err);

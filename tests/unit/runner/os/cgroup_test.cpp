@@ -30,9 +30,11 @@ struct FakeMachine {
     std::ofstream(root / name) << content;
     return root / name;
   }
-  std::string mount(const std::string& at, const std::string& type, const std::string& options, const std::string& inner = "/") const {
+  std::string mount(const std::string& at, const std::string& type, const std::string& options,
+                    const std::string& inner = "/") const {
     make_directories(root / at, 0755);
-    return "30 20 0:25 " + inner + " " + (root / at).string() + " rw,relatime - " + type + " " + type + " rw," + options + "\n";
+    return "30 20 0:25 " + inner + " " + (root / at).string() + " rw,relatime - " + type + " " + type + " rw," +
+           options + "\n";
   }
 };
 
@@ -69,7 +71,8 @@ TEST_CASE("a machine without cgroups says so for every controller") {
 
 TEST_CASE("a cgroup outside of what is mounted here is not guessed") {
   const FakeMachine machine;
-  const auto base = find_cgroup_base(machine.mount("memory", "cgroup", "memory", "/docker/abc"), "5:memory:/elsewhere\n");
+  const auto base =
+      find_cgroup_base(machine.mount("memory", "cgroup", "memory", "/docker/abc"), "5:memory:/elsewhere\n");
   CHECK_FALSE(base.directories.contains("memory"));
   CHECK(base.reasons.contains("memory"));
 }
@@ -84,13 +87,15 @@ TEST_CASE("on v2 only controllers that are handed down can limit") {
   CHECK(base.version == 2);
   CHECK(base.directories.at("memory") == machine.root / "v2/user/app");
   CHECK(base.directories.at("") == machine.root / "v2/user/app");
-  CHECK(base.reasons.at("cpu") == "the cpu controller is not handed down to " + (machine.root / "v2/user/app").string());
+  CHECK(base.reasons.at("cpu") ==
+        "the cpu controller is not handed down to " + (machine.root / "v2/user/app").string());
 }
 
 TEST_CASE("v2 limits are written as the kernel reads them") {
   const FakeMachine machine;
   const path run = machine.root / "run";
-  for (const char* name : {"memory.max", "memory.swap.max", "pids.max", "cpu.max"}) machine.file(path("run") / name, "");
+  for (const char* name : {"memory.max", "memory.swap.max", "pids.max", "cpu.max"})
+    machine.file(path("run") / name, "");
   const RunCgroups cgroups{.version = 2, .directories = {{"memory", run}, {"pids", run}, {"cpu", run}}, .foreign = {}};
   make_run_cgroups(cgroups, {.memory_bytes = 1 << 20, .pids = 10, .cpus = 1.5});
   CHECK(content(run / "memory.max") == "1048576");
@@ -102,7 +107,8 @@ TEST_CASE("v2 limits are written as the kernel reads them") {
 TEST_CASE("v1 limits count swap and write the quota") {
   const FakeMachine machine;
   const path memory = machine.root / "m", cpu = machine.root / "c";
-  for (const char* name : {"m/memory.limit_in_bytes", "m/memory.memsw.limit_in_bytes", "c/cpu.cfs_period_us", "c/cpu.cfs_quota_us"})
+  for (const char* name :
+       {"m/memory.limit_in_bytes", "m/memory.memsw.limit_in_bytes", "c/cpu.cfs_period_us", "c/cpu.cfs_quota_us"})
     machine.file(name, "");
   const RunCgroups cgroups{.version = 1, .directories = {{"memory", memory}, {"cpu", cpu}}, .foreign = {}};
   make_run_cgroups(cgroups, {.memory_bytes = 4096, .pids = {}, .cpus = 0.25});
@@ -128,7 +134,9 @@ TEST_CASE("usage is read from the files of either version") {
     machine.file("m/memory.max_usage_in_bytes", "5000\n");
     machine.file("m/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
     machine.file("a/cpuacct.usage", "1500000000\n");
-    const auto usage = read_usage({.version = 1, .directories = {{"memory", machine.root / "m"}, {"cpuacct", machine.root / "a"}}, .foreign = {}});
+    const auto usage = read_usage({.version = 1,
+                                   .directories = {{"memory", machine.root / "m"}, {"cpuacct", machine.root / "a"}},
+                                   .foreign = {}});
     CHECK(usage.peak_memory_bytes == 5000);
     CHECK(usage.oom_kills == 2);
     CHECK(usage.cpu_seconds == 1.5);
@@ -137,7 +145,9 @@ TEST_CASE("usage is read from the files of either version") {
     machine.file("r/memory.peak", "7000\n");
     machine.file("r/memory.events", "low 0\nhigh 0\nmax 4\noom 1\noom_kill 1\noom_group_kill 0\n");
     machine.file("r/cpu.stat", "usage_usec 2500000\nuser_usec 1\n");
-    const auto usage = read_usage({.version = 2, .directories = {{"memory", machine.root / "r"}, {"cpuacct", machine.root / "r"}}, .foreign = {}});
+    const auto usage = read_usage({.version = 2,
+                                   .directories = {{"memory", machine.root / "r"}, {"cpuacct", machine.root / "r"}},
+                                   .foreign = {}});
     CHECK(usage.peak_memory_bytes == 7000);
     CHECK(usage.oom_kills == 1);
     CHECK(usage.cpu_seconds == 2.5);
@@ -165,11 +175,13 @@ TEST_CASE("a cgroup shared with other processes is left alone") {
   const FakeMachine machine;
   const std::string mounts = machine.mount("v2", "cgroup2", "nsdelegate");
   machine.file("v2/scope/cgroup.procs", "1\n" + std::to_string(::getpid()) + "\n");
-  CHECK(delegate_to_runs(mounts, "0::/scope\n") == "other processes share the cgroup " + (machine.root / "v2/scope").string());
+  CHECK(delegate_to_runs(mounts, "0::/scope\n") ==
+        "other processes share the cgroup " + (machine.root / "v2/scope").string());
 }
 
 TEST_CASE("removing cgroups that never were is done") {
-  CHECK(remove_run_cgroups({.version = 1, .directories = {{"memory", "/no/such/cgroup"}}, .foreign = {"/no/such/other"}}));
+  CHECK(remove_run_cgroups(
+      {.version = 1, .directories = {{"memory", "/no/such/cgroup"}}, .foreign = {"/no/such/other"}}));
 }
 
 TEST_CASE("this machine's own cgroups can be made, joined by a child and removed, where they are ours") {

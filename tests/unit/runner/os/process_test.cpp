@@ -50,10 +50,11 @@ TEST_CASE("a child that ended and was reaped is nobody") {
 
 TEST_CASE("a child gets the environment, directory and descriptors it is given and nothing else") {
   ::setenv("RUNNER_UNIT_SECRET", "leak", 1);
-  const auto result = os::capture({.arguments = {"/bin/sh", "-c", "echo $A-$RUNNER_UNIT_SECRET-$PWD; cat; ls /proc/self/fd | wc -l; exit 3"},
-                                   .environment = {"A=b c", "PATH=/usr/bin:/bin"},
-                                   .directory = "/usr"},
-                                  std::chrono::seconds{10});
+  const auto result = os::capture(
+      {.arguments = {"/bin/sh", "-c", "echo $A-$RUNNER_UNIT_SECRET-$PWD; cat; ls /proc/self/fd | wc -l; exit 3"},
+       .environment = {"A=b c", "PATH=/usr/bin:/bin"},
+       .directory = "/usr"},
+      std::chrono::seconds{10});
   CHECK(result.exit_code == 3);
   CHECK(result.out == "b c--/usr\n4\n");  // 0, 1, 2 and ls's own
 }
@@ -68,7 +69,8 @@ TEST_CASE("both streams are captured, a signal is 128 plus its number") {
 
 TEST_CASE("a helper that hangs or floods is killed with its whole group") {
   const auto begin = std::chrono::steady_clock::now();
-  CHECK_THROWS_AS(os::capture({.arguments = {"/bin/sh", "-c", "sleep 60 & sleep 60"}}, std::chrono::milliseconds{100}), Error);
+  CHECK_THROWS_AS(os::capture({.arguments = {"/bin/sh", "-c", "sleep 60 & sleep 60"}}, std::chrono::milliseconds{100}),
+                  Error);
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds{20});
   CHECK_THROWS_AS(os::capture({.arguments = {"/bin/sh", "-c", "yes"}}, std::chrono::seconds{30}, 100'000), Error);
 }

@@ -120,8 +120,8 @@ TEST_CASE("a mount is SRC:DST with an optional mode and never covers what is the
   CHECK(mount.target == "/data/in");
   CHECK(mount.writable);
   CHECK_FALSE(pipeline::parse_mount("/usr:/u").writable);
-  for (const char* text : {"", "/usr", "/usr:", ":/x", "usr:/x", "/usr:x", "/no/such/thing:/x", "/usr:/", "/usr:/proc/self",
-                           "/usr:/run/runner", "/usr:/x/../dev"})
+  for (const char* text : {"", "/usr", "/usr:", ":/x", "usr:/x", "/usr:x", "/no/such/thing:/x", "/usr:/",
+                           "/usr:/proc/self", "/usr:/run/runner", "/usr:/x/../dev"})
     CHECK_THROWS_AS(pipeline::parse_mount(text), Error);
 }
 
@@ -142,8 +142,9 @@ TEST_CASE("only the locale of the caller's environment reaches the run") {
 
 TEST_CASE("the command line wins over the runconfig") {
   const Source source;
-  source.write(".runner/fast.runconfig", "script: train.py\narguments: [--epochs, 3]\nmaxRunDurationSeconds: 60\n"
-                                         "environment_variables: {A: config, B: config}\n");
+  source.write(".runner/fast.runconfig",
+               "script: train.py\narguments: [--epochs, 3]\nmaxRunDurationSeconds: 60\n"
+               "environment_variables: {A: config, B: config}\n");
   auto submission = source.submission();
   submission.script.reset();
   submission.config = "fast";

@@ -58,9 +58,7 @@ class Reports {
   std::map<std::string, int> counts_;
 };
 
-void append(const std::filesystem::path& file, const std::string& text) {
-  std::ofstream(file, std::ios::app) << text;
-}
+void append(const std::filesystem::path& file, const std::string& text) { std::ofstream(file, std::ios::app) << text; }
 
 }  // namespace
 

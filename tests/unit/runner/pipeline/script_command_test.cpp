@@ -67,7 +67,8 @@ TEST_CASE("the script's environment is ours plus what was asked for, nothing of 
   run.id = "exp_1_0a";
   run.experiment = "exp";
   run.environment.interpreter = "/opt/py/bin/python3";
-  run.definition.environment_variables = {{"PYTHONPATH", "/mine"}, {"RUNNER_RUN_ID", "forged"}, {"LANG", "de_DE.UTF-8"}};
+  run.definition.environment_variables = {
+      {"PYTHONPATH", "/mine"}, {"RUNNER_RUN_ID", "forged"}, {"LANG", "de_DE.UTF-8"}};
   run.definition.caller_variables = {{"TZ", "Europe/Berlin"}, {"LANG", "en_GB.UTF-8"}};
   const auto variables = pipeline::script_variables(run, {.user = "dev", .home = "/home/dev"});
   CHECK_FALSE(variables.contains("RUNNER_UNIT_SECRET"));
@@ -84,13 +85,15 @@ TEST_CASE("the snapshot is mounted at the source's own path unless that would co
   CHECK(pipeline::working_directory_for("/home/dev/project", "/home/dev") == "/home/dev/project");
   CHECK(pipeline::working_directory_for("/tmp/project", "/home/dev") == "/tmp/project");
   CHECK(pipeline::working_directory_for("/home/developer", "/home/dev") == "/home/developer");
-  for (const char* covering : {"/home/dev", "/home", "/", "/usr", "/etc", "/tmp", "/run", "/proc/self/cwd", "/sys/x", "/dev/shm/p"})
+  for (const char* covering :
+       {"/home/dev", "/home", "/", "/usr", "/etc", "/tmp", "/run", "/proc/self/cwd", "/sys/x", "/dev/shm/p"})
     CHECK(pipeline::working_directory_for(covering, "/home/dev") == "/work");
 }
 
 TEST_CASE("the first existing absolute path on a complaining line is the hint") {
   const auto exists = [](const std::string& path) { return path == "/data/x.csv" || path == "/data/a b.csv"; };
-  CHECK(pipeline::hidden_path_in("FileNotFoundError: [Errno 2] No such file or directory: '/data/x.csv'\n", exists) == "/data/x.csv");
+  CHECK(pipeline::hidden_path_in("FileNotFoundError: [Errno 2] No such file or directory: '/data/x.csv'\n", exists) ==
+        "/data/x.csv");
   CHECK(pipeline::hidden_path_in("No such file or directory: '/data/a b.csv'", exists) == "/data/a b.csv");
   CHECK(pipeline::hidden_path_in("cat: /data/x.csv: No such file or directory\n", exists) == "/data/x.csv");
   CHECK_FALSE(pipeline::hidden_path_in("reading /data/x.csv\n", exists));

@@ -118,7 +118,8 @@ TEST_CASE("a script that could not be started says why in one line") {
   CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
   CHECK(judge(facts).message == "could not start train.py: No such file or directory");
   facts.exec_failure->detail = InitStep::kInterpreter;
-  CHECK(judge(facts).message == "could not start train.py: its first line names an interpreter that does not exist here");
+  CHECK(judge(facts).message ==
+        "could not start train.py: its first line names an interpreter that does not exist here");
 }
 
 TEST_CASE("a runtime that failed is quoted, or its status told") {

@@ -79,7 +79,8 @@ TEST_CASE("a claim is won once") {
 
 TEST_CASE("a damaged record is an error that names the file, an unknown key is none") {
   const ScratchRun scratch;
-  const auto damaged = GENERATE("", "{", "[]", "{\"version\":2}", "{\"version\":1}", "{\"version\":1,\"timeMicros\":\"x\"}");
+  const auto damaged =
+      GENERATE("", "{", "[]", "{\"version\":2}", "{\"version\":1}", "{\"version\":1,\"timeMicros\":\"x\"}");
   std::ofstream(scratch.run.ended()) << damaged;
   try {
     read_ended(scratch.run);
