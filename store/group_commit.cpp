@@ -87,6 +87,11 @@ void GroupCommit::execute_alone(Request& request) noexcept {
     begin(request.sync);
     request.work(writer_);
     writer_.run("COMMIT");
+  } catch (const Error& error) {
+    request.error = std::current_exception();
+    roll_back();
+    // What did not fit has left its pages in the WAL's file: without them there may be room for the next, smaller thing.
+    if (error.code() == ErrorCode::kNoSpace) writer_.checkpoint();
   } catch (...) {
     request.error = std::current_exception();
     roll_back();

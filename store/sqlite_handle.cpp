@@ -223,7 +223,7 @@ std::int64_t Connection::last_insert_id() const { return sqlite3_last_insert_row
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(handle_.get()) == 0; }
 
 bool Connection::checkpoint() {
-  return sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) == SQLITE_OK;
+  return sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr) == SQLITE_OK;
 }
 
 void Connection::release_memory() { sqlite3_db_release_memory(handle_.get()); }

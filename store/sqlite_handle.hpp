@@ -109,7 +109,7 @@ class Connection {
 
   std::int64_t last_insert_id() const;
   bool in_transaction() const;
-  bool checkpoint();      // copies the WAL into the file and syncs both; false if that failed
+  bool checkpoint();      // copies the WAL into the file, syncs it and empties the WAL; false if that failed
   void release_memory();  // drops the page cache
 
  private:

@@ -17,6 +17,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/daemon/routes.hpp"
+#include "runner/os/cgroup.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::daemon {
@@ -77,6 +78,7 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
                                .socket = socket.string(),
                                .version = RUNNER_VERSION,
                                .started = utc_now()};
+  if (const auto why = os::delegate_to_runs()) spdlog::warn("limits of runs cannot be enforced: {}", *why);
   const pipeline::Configuration configuration = pipeline::load_configuration(pipeline::default_configuration_file());
   pipeline::Pipeline pipeline(data, configuration);
 
