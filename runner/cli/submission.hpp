@@ -1,4 +1,4 @@
-// The Submission document of POST /v1/runs: what the user typed, as typed (docs/api-notes.md); the daemon judges it.
+// The Submission document of POST /v1/runs: what the user typed, as typed (docs/openapi.json); the daemon judges it.
 #pragma once
 
 #include <filesystem>

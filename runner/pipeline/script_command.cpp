@@ -66,7 +66,8 @@ std::vector<std::string> script_command(const RunDefinition& definition, const s
                   definition.script + ": neither .py nor .sh, and no \"#!\" line says what runs it",
                   "add a first line such as #!/usr/bin/env python3, or use --command");
   }
-  command.push_back(definition.script);
+  // "-c.py" would be an option to its interpreter.
+  command.push_back(definition.script.starts_with('-') ? "./" + definition.script : definition.script);
   command.insert(command.end(), definition.arguments.begin(), definition.arguments.end());
   return command;
 }

@@ -41,6 +41,8 @@ TEST_CASE("a Python script runs with the environment's interpreter and its argum
   const Directory source;
   CHECK(pipeline::script_command(definition(source, "a.py", {"--x", "", "a b"}), "/usr/bin/python3") ==
         Arguments{"/usr/bin/python3", "a.py", "--x", "", "a b"});
+  CHECK(pipeline::script_command(definition(source, "-c.py"), "/usr/bin/python3") ==
+        Arguments{"/usr/bin/python3", "./-c.py"});
   CHECK_THROWS_AS(pipeline::script_command(definition(source, "a.py"), ""), Error);
 }
 
