@@ -90,7 +90,8 @@ void GroupCommit::execute_alone(Request& request) noexcept {
   } catch (const Error& error) {
     request.error = std::current_exception();
     roll_back();
-    // What did not fit has left its pages in the WAL's file: without them there may be room for the next, smaller thing.
+    // What did not fit has left its pages in the WAL's file: without them there may be room for the next, smaller
+    // thing.
     if (error.code() == ErrorCode::kNoSpace) writer_.checkpoint();
   } catch (...) {
     request.error = std::current_exception();

@@ -74,8 +74,11 @@ void Pipeline::mark_started(const std::string& id) {
 
 void Pipeline::ingest_metrics(const std::string& id, bool complete) {
   try {
+    // A script that writes faster than this reads must not hold up the watch for the others: what is left comes with
+    // the next word of the journal, at the latest with the end.
+    constexpr int kPartsAtOnce = 8;  // of about 1 MiB
     std::int64_t offset = history_.journal_offset(id);
-    for (;;) {
+    for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
       for (const std::string& notice : part.notices) history_.add_notice(id, notice);
       if (part.next_offset <= offset) return;

@@ -45,8 +45,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
 }
 
 Pipeline::~Pipeline() {
-  scheduler_.reset();  // joins the workers, which use the watch
-  watch_.reset();
+  watch_->stop();      // from here on nothing is posted to the workers
+  scheduler_.reset();  // joins them; they use the watch
 }
 
 RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {

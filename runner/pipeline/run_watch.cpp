@@ -65,9 +65,12 @@ class RunWatch::Impl {
     ::pthread_setname_np(thread_.native_handle(), "run-watch");
   }
 
-  ~Impl() {
+  ~Impl() { stop(); }
+
+  void stop() {
     thread_.request_stop();
     wake();
+    if (thread_.joinable()) thread_.join();
   }
 
   void add(const std::string& id, const os::RunDirectory& directory) {
@@ -309,6 +312,7 @@ class RunWatch::Impl {
 
 RunWatch::RunWatch(RunObserver observer) : impl_(std::make_unique<Impl>(std::move(observer))) {}
 RunWatch::~RunWatch() = default;
+void RunWatch::stop() { impl_->stop(); }
 void RunWatch::add(const std::string& id, const os::RunDirectory& directory) { impl_->add(id, directory); }
 void RunWatch::set_shim(const std::string& id, os::Fd pidfd) { impl_->set_shim(id, std::move(pidfd)); }
 bool RunWatch::signal_shim(const std::string& id, int signal) { return impl_->signal_shim(id, signal); }

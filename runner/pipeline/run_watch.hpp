@@ -27,6 +27,9 @@ class RunWatch {
   explicit RunWatch(RunObserver observer);
   ~RunWatch();
 
+  // Ends the thread: nothing is reported any more, every other call stays harmless.
+  void stop();
+
   // Before the shim is started. Whatever is in the directory already is reported too.
   void add(const std::string& id, const os::RunDirectory& directory);
   void set_shim(const std::string& id, os::Fd pidfd);
