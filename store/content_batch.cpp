@@ -42,6 +42,8 @@ Batch::~Batch() {
     if (!chunks_.empty())
       database_.write(Sync::kRelaxed, [this](Connection& connection) {
         for (const Entry& entry : chunks_) connection.run("DELETE FROM chunk WHERE id = ?", *entry.chunk);
+        // On a full disk at once: what is cut off the end of the file need not be copied there from the WAL either.
+        if (failure_ && failure_->code() == ErrorCode::kNoSpace) connection.execute("PRAGMA incremental_vacuum");
       });
     // 64 KiB pages: an idle daemon does not keep them.
     if (wrote_) database_.write(Sync::kRelaxed, [](Connection& connection) { connection.release_memory(); });

@@ -74,6 +74,7 @@ bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
       writer_.run("RELEASE request");
     }
     writer_.run("COMMIT");
+    give_room_back();
     return true;
   } catch (...) {
     roll_back();
@@ -87,6 +88,7 @@ void GroupCommit::execute_alone(Request& request) noexcept {
     begin(request.sync);
     request.work(writer_);
     writer_.run("COMMIT");
+    give_room_back();
   } catch (const Error& error) {
     request.error = std::current_exception();
     roll_back();
@@ -105,6 +107,12 @@ void GroupCommit::begin(Sync sync) {
     current_sync_ = sync;
   }
   writer_.run("BEGIN IMMEDIATE");
+}
+
+// What did not fit has left its pages in the WAL's file: without them there may be room for the next, smaller thing.
+// While the disk is too full even to move them, every later commit tries again.
+void GroupCommit::give_room_back() noexcept {
+  if (full_) full_ = !writer_.checkpoint();
 }
 
 void GroupCommit::roll_back() noexcept {

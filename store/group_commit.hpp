@@ -38,9 +38,11 @@ class GroupCommit {
   void execute_alone(Request& request) noexcept;
   void begin(Sync sync);
   void roll_back() noexcept;
+  void give_room_back() noexcept;
 
   Connection& writer_;
   Sync current_sync_ = Sync::kDurable;  // the connection's; only the leader touches it
+  bool full_ = false;                   // the disk was: the WAL is to be emptied; only the leader touches it
 
   std::mutex mutex_;
   std::vector<Request*> waiting_;  // under mutex_

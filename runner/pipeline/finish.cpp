@@ -80,6 +80,8 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
     std::int64_t offset = history_.journal_offset(id);
     for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
+      // While the run is live, a journal that cannot be read may be one that is just being cleared away with its run.
+      if (!complete && part.next_offset <= offset) return;
       for (const std::string& notice : part.notices) history_.add_notice(id, notice);
       if (part.next_offset <= offset) return;
       history_.add_metrics(id, part.points, part.next_offset);
