@@ -126,7 +126,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
 
   std::vector<std::string> warnings = std::move(admission.notices);
   std::move(frozen.warnings.begin(), frozen.warnings.end(), std::back_inserter(warnings));
-  run.git = git::read_state(run.definition.source_directory, warnings);
+  run.git = git::read_state(run.definition.source_directory, warnings, snapshot::has_untracked);
   if (run.git)
     for (auto& [key, value] : git::properties_of(*run.git)) run.properties.insert_or_assign(key, value);
 
