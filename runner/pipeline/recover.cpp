@@ -29,6 +29,7 @@ bool is_over(const os::RunDirectory& trial) {
 
 void Pipeline::recover() {
   const auto unfinished = history_.unfinished();
+  remove_orphans(unfinished);  // first: what is queued below makes temporary files of its own at once
   for (const RunRecord& run : unfinished) {
     try {
       recover_run(run);
@@ -36,7 +37,6 @@ void Pipeline::recover() {
       spdlog::error("run {}: not recovered: {}", run.id, error.message());
     }
   }
-  remove_orphans(unfinished);
 }
 
 void Pipeline::recover_run(const RunRecord& run) {
@@ -91,9 +91,17 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
       spdlog::warn("left over, not removed: {}", error.message());
     }
   }
+  const std::string own = ".tmp-" + std::to_string(::getpid()) + "-";  // the runtime's trial may be at work
   for (const auto& parent : {data_.checkouts(), data_.roots(), data_.cache()})
-    for (const auto& entry : std::filesystem::directory_iterator(parent))
-      if (entry.path().filename().string().starts_with(".tmp-")) os::remove_tree(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(parent)) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with(".tmp-") || name.starts_with(own)) continue;
+      try {
+        os::remove_tree(entry.path());
+      } catch (const Error& error) {
+        spdlog::warn("left over, not removed: {}", error.message());
+      }
+    }
 }
 
 }  // namespace runner::pipeline
