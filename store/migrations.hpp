@@ -20,7 +20,7 @@ struct Schema {
   std::string_view file;             // "runner.db", for messages
   std::int32_t application_id;       // in the file's header; file(1) shows it
   int version;                       // of `current`
-  std::string_view current;          // creates everything in an empty file: "create the schema", migration 1 for now
+  std::string_view current;          // creates everything in an empty file: "create the schema", which is migration 1
   std::span<const Migration> steps;  // from version 1 on, ascending; the last one leads to `version`
 };
 

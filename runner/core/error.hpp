@@ -7,8 +7,7 @@
 
 namespace runner {
 
-// Closed set; `http_status` and `exit_code` below are the only places that map it (../../docs/errors.md is made from
-// them).
+// Closed set; `http_status` and `exit_code` below are the only places that map it.
 enum class ErrorCode {
   kInvalid,      // the request is wrong: unknown option, duration that does not parse, missing script
   kNotFound,     // no such run, file, snapshot

@@ -12,7 +12,7 @@ using runner::ErrorCode;
 
 namespace {
 
-const Caller kCaller{.directory = "/work/project",
+const Caller kCaller{.directory = "/home/ada/project",
                      .variables = {{"PATH", "/usr/bin"},
                                    {"HOME", "/home/ada"},
                                    {"LC_ALL", "C.UTF-8"},
@@ -32,8 +32,8 @@ SubmitOptions script(std::vector<std::string> words) {
 
 TEST_CASE("the least submission says script, source directory and where the caller stands") {
   CHECK(document(script({"train.py"})) ==
-        json::parse(R"({"script": "train.py", "sourceDirectory": "/work/project", "sourceDirectoryExplicit": false,
-                        "caller": {"directory": "/work/project", "variables": {"PATH": "/usr/bin", "HOME": "/home/ada",
+        json::parse(R"({"script": "train.py", "sourceDirectory": "/home/ada/project", "sourceDirectoryExplicit": false,
+                        "caller": {"directory": "/home/ada/project", "variables": {"PATH": "/usr/bin", "HOME": "/home/ada",
                                    "LC_ALL": "C.UTF-8", "PYENV_VERSION": "3"}}})"));
 }
 
@@ -60,11 +60,12 @@ TEST_CASE("one command word goes to the shell, several are exact") {
 
 TEST_CASE("the source directory is made absolute") {
   SubmitOptions options = script({"a.py"});
-  for (const auto& [given, expected] : std::vector<std::pair<std::string, std::string>>{{".", "/work/project"},
-                                                                                        {"sub/", "/work/project/sub"},
-                                                                                        {"../other", "/work/other"},
-                                                                                        {"/abs/x", "/abs/x"},
-                                                                                        {"/", "/"}}) {
+  for (const auto& [given, expected] :
+       std::vector<std::pair<std::string, std::string>>{{".", "/home/ada/project"},
+                                                        {"sub/", "/home/ada/project/sub"},
+                                                        {"../other", "/home/ada/other"},
+                                                        {"/abs/x", "/abs/x"},
+                                                        {"/", "/"}}) {
     options.source_directory = given;
     CHECK(document(options)["sourceDirectory"] == expected);
     CHECK(document(options)["sourceDirectoryExplicit"] == true);
@@ -93,7 +94,7 @@ TEST_CASE("every option has its field, as typed") {
   o.priority = -2;
   o.idempotency_key = "k";
   json expected =
-      json::parse(R"({"script": "a.py", "sourceDirectory": "/work/project", "sourceDirectoryExplicit": false,
+      json::parse(R"({"script": "a.py", "sourceDirectory": "/home/ada/project", "sourceDirectoryExplicit": false,
     "config": "c", "experiment": "e", "name": "n", "tags": {"t": "1", "flag": null}, "properties": {"p": "q"},
     "parentRunId": "@last", "python": "python3", "isolation": "none", "maxRunDuration": "1.5h", "grace": "1s", "cpus": "2",
     "memory": "2g", "pids": "7", "shmSize": "1g", "network": "off", "mounts": ["/a:/b:rw"],
