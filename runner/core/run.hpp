@@ -72,6 +72,28 @@ struct Mount {
   bool writable = false;
 };
 
+// What a container of the Engine gets beyond the limits that every isolation has: the runconfig's docker.arguments, as
+// far as they are known to be safe. Empty members are the Engine's defaults.
+struct EngineOptions {
+  struct Ulimit {
+    std::string name;  // "nofile", as `docker run --ulimit` spells it
+    std::int64_t soft = 0;
+    std::int64_t hard = 0;
+  };
+  std::string network;  // "bridge", "host", "none" or a network's name; empty: by `network`
+  std::string hostname;
+  std::vector<std::string> extra_hosts;  // "name:address"
+  std::vector<std::string> dns;          // addresses
+  std::vector<std::string> dns_search;
+  std::vector<std::string> dns_options;
+  std::map<std::string, std::string> labels;
+  std::vector<Ulimit> ulimits;
+  std::map<std::string, std::string> tmpfs;  // absolute path → mount options
+  std::string cpuset_cpus;                   // "0-2,4"
+  std::optional<std::int64_t> cpu_shares;
+  std::optional<std::int64_t> memory_reservation;  // bytes
+};
+
 // What the user asked to run; immutable once the run exists.
 struct RunDefinition {
   std::string script;                  // relative to the source directory; empty when `command` is used
@@ -90,6 +112,11 @@ struct RunDefinition {
   std::vector<Mount> mounts;
   std::map<std::string, std::string> environment_variables;  // -E and the runconfig's
   std::map<std::string, std::string> caller_variables;       // LANG, LC_*, TZ as they were at submit
+  std::string image;                 // --image, as it was given; empty: no image, and not Isolation::kDocker
+  std::string image_interpreter;     // the Python in the image; empty: python3, then python
+  std::string engine_socket;         // absolute path of the Engine's socket, as it was found at submit
+  EngineOptions engine;              // isolation docker only
+  std::vector<std::string> secrets;  // names; their values are stored nowhere
 };
 
 struct GitState {                             // absent facts are absent properties (DESIGN.md)
@@ -99,15 +126,23 @@ struct GitState {                             // absent facts are absent propert
   bool dirty = false;                         // within the source directory, untracked files included
 };
 
+// An image as it was resolved: what ran, whatever its tag means by now.
+struct ImageRef {
+  std::string id;        // "sha256:…"
+  std::string digest;    // "name@sha256:…" by which a registry knows it; empty for an imported or built one
+  std::string platform;  // "linux/amd64"
+};
+
 // A prepared environment, as a run refers to it.
 struct EnvironmentRef {
-  std::string name;     // "user-managed" for an existing interpreter
+  std::string name;     // "user-managed" for an existing interpreter; an image's reference
   std::string version;  // registry version, or empty
-  std::string kind;     // "interpreter", later "venv", "conda", "image", …
+  std::string kind;     // "interpreter", "image", "none", later "venv", "conda", …
   Hash digest;          // identity of the specification
   std::optional<Hash> lock_digest;
-  std::string interpreter;     // absolute path as the script's argv[0]; empty where a run needs none
-  std::string python_version;  // "3.11.7"; empty if not Python
+  std::string interpreter;        // absolute path as the script's argv[0]; empty where a run needs none
+  std::string python_version;     // "3.11.7"; empty if not Python
+  std::optional<ImageRef> image;  // kind "image", once it is resolved; `digest` is then the image's id
 };
 
 struct RunError {  // Azure's error object
