@@ -18,6 +18,7 @@
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
 #include "runner/core/run.hpp"
+#include "runner/exec/engine_containers.hpp"
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
@@ -46,6 +47,10 @@ class Pipeline {
   Submitted submit(const api::Submission& submission);
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
+  // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any thread.
+  RunRecord pause(const std::string& id, bool paused);
+  // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
+  os::Fd connect_for_exec(const std::string& id);
   // Cancels every unfinished run and waits for their ends, at most `limit`.
   void cancel_all(const std::string& reason, std::chrono::milliseconds limit);
 
@@ -53,17 +58,32 @@ class Pipeline {
   store::ContentStore& content() { return content_; }
   RunEvents& events() { return events_; }
   const exec::Sandbox& sandbox() const { return sandbox_; }
+  const exec::EngineContainers& containers() const { return containers_; }
   const os::DataDirectory& data() const { return data_; }
 
  private:
+  // The environment is what stood in the way of a start.
+  struct EnvironmentFailed {
+    explicit EnvironmentFailed(Error why) : error(std::move(why)) {}
+    Error error;
+  };
   // submit.cpp
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
+  void require_sandbox(const RunDefinition& definition) const;
+  // image_run.cpp
+  EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
+  engine::Image fetch_image(engine::Engine& engine, const RunRecord& run);
+  void prepare_container(RunRecord& run);
+  exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image);
   // start.cpp
   void start(const std::string& id);
   void start_or_throw(const std::string& id);
+  void check_out(const RunRecord& run);
+  void prepare_sandbox(const RunRecord& run);
+  os::Fd secrets_for(const RunRecord& run);
   exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter);
-  void launch(const RunRecord& run);
+  void launch(const RunRecord& run, const os::Fd& secrets);
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
   // finish.cpp
@@ -71,9 +91,11 @@ class Pipeline {
   void finish_once(const std::string& id);
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts);
+  void clear_away(const std::string& id);
   std::vector<Artifact> collect_artifacts(const RunRecord& run);
   void ingest_metrics(const std::string& id, bool complete);
   void mark_started(const std::string& id);
+  void record_interpreter(const std::string& id, const std::string& interpreter);
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
@@ -86,11 +108,15 @@ class Pipeline {
   store::History history_;
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
+  exec::EngineContainers containers_;
   RunEvents events_;
   os::Guarded<std::map<std::string, int>>
       launches_;  // shims started per run by this daemon, for those that died unclaimed
+  os::Guarded<std::map<std::string, int>> clearings_;  // runs whose remains could not be removed yet: attempts
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
+  os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
+      secrets_;  // values by run and name, until it has started: here and nowhere else
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };

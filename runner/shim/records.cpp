@@ -93,7 +93,10 @@ std::optional<Started> read_started(const os::RunDirectory& run) {
   return read_record(run.started(), [](const json& object) {
     Started started{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
                     .init = process_from(object.at("init")),
-                    .deadline = std::nullopt};
+                    .paused = object.value("paused", false),
+                    .pause_requests = object.value("pauseRequests", std::uint64_t{0}),
+                    .pause_error = object.value("pauseError", ""),
+                    .interpreter = object.value("interpreter", "")};
     if (const auto deadline = get<std::int64_t>(object, "deadlineMonotonicNanos"))
       started.deadline = std::chrono::nanoseconds{*deadline};
     return started;
@@ -101,7 +104,12 @@ std::optional<Started> read_started(const os::RunDirectory& run) {
 }
 
 void write_started(const os::RunDirectory& run, const Started& started) {
-  json object{{"timeMicros", to_micros(started.time)}, {"init", to_json(started.init)}};
+  json object{{"timeMicros", to_micros(started.time)},
+              {"init", to_json(started.init)},
+              {"paused", started.paused},
+              {"pauseRequests", started.pause_requests},
+              {"pauseError", started.pause_error},
+              {"interpreter", started.interpreter}};
   if (started.deadline) object["deadlineMonotonicNanos"] = started.deadline->count();
   os::publish_file(run.started(), text_of(object), os::Durability::kAtomic);
 }
@@ -116,6 +124,17 @@ std::optional<Ended> read_ended(const os::RunDirectory& run) {
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
   const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
+}
+
+std::optional<PauseRequest> read_pause(const os::RunDirectory& run) {
+  return read_record(run.pause(), [](const json& object) {
+    return PauseRequest{.paused = object.at("paused").get<bool>(), .number = object.at("number").get<std::uint64_t>()};
+  });
+}
+
+void write_pause(const os::RunDirectory& run, const PauseRequest& request) {
+  os::publish_file(run.pause(), text_of({{"paused", request.paused}, {"number", request.number}}),
+                   os::Durability::kAtomic);
 }
 
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {

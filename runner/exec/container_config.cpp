@@ -1,0 +1,171 @@
+#include "runner/exec/container_config.hpp"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "runner/core/error.hpp"
+#include "runner/exec/mount_plan.hpp"
+#include "runner/shim/init_protocol.hpp"
+
+namespace runner::exec {
+namespace {
+
+using nlohmann::json;
+
+json bind_of(const std::filesystem::path& source, const std::string& target, bool writable) {
+  return {{"Type", "bind"},
+          {"Source", source.string()},
+          {"Target", target},
+          {"ReadOnly", !writable},
+          {"BindOptions", {{"Propagation", "rprivate"}}}};
+}
+
+// An anonymous volume that is an overlay of the checkouts: the Engine mounts it, so it works for an ordinary user's
+// daemon, too; it costs nothing to make and goes with the container.
+json overlay_volume(const EngineRun& run, const engine::EngineFacts& facts) {
+  std::string options = "lowerdir=";
+  for (std::size_t i = 0; i < run.layers.size(); ++i)
+    options += (i == 0 ? "" : ":") + escape_overlay_path(run.layers[i].string());
+  options += ",upperdir=" + escape_overlay_path(run.directory.upper().string());
+  options += ",workdir=" + escape_overlay_path(run.directory.work().string());
+  options += facts.rootless ? ",userxattr" : ",index=off,metacopy=off,redirect_dir=off";
+  constexpr std::size_t kMountDataLimit = 4095;  // one page, mount(2)
+  if (options.size() > kMountDataLimit)
+    throw Error(ErrorCode::kInternal,
+                "the names of " + std::to_string(run.layers.size()) + " layers are too long for one mount",
+                "use a data directory with a shorter path (RUNNER_HOME)");
+  return {{"Type", "volume"},
+          {"Target", run.working_directory},
+          {"VolumeOptions",
+           {{"NoCopy", true},
+            {"DriverConfig",
+             {{"Name", "local"}, {"Options", {{"type", "overlay"}, {"device", "overlay"}, {"o", options}}}}}}}};
+}
+
+json mounts_of(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
+  json mounts = json::array();
+  mounts.push_back(bind_of(run.directory.io(), kIoTarget, true));
+  mounts.push_back(bind_of(host.init, kInitTarget, false));
+  if (!host.python_package.empty() && std::filesystem::is_directory(host.python_package))
+    mounts.push_back(bind_of(host.python_package, kPythonTarget, false));
+  mounts.push_back(bind_of(run.directory.tmp(), "/tmp", true));
+  mounts.push_back(bind_of(run.directory.home(), run.home, true));
+  mounts.push_back(bind_of(run.directory.passwd(), "/etc/passwd", false));
+  mounts.push_back(run.layers.empty() ? bind_of(run.directory.copy(), run.working_directory, true)
+                                      : overlay_volume(run, facts));
+  for (const Mount& mount : run.definition.mounts)
+    mounts.push_back(bind_of(mount.source, mount.target, mount.writable));
+  return mounts;
+}
+
+json words_of(const EngineRun& run) {
+  json words{"--connect", std::string(kIoTarget) + "/init"};
+  if (!run.layers.empty()) words.push_back("--overlay");
+  for (const std::string& candidate : run.candidates) {
+    words.push_back("--try");
+    words.push_back(candidate);
+  }
+  words.push_back(std::string(kIoTarget) + "/log");
+  for (const std::string& argument : run.arguments) words.push_back(argument);
+  return words;
+}
+
+// Files the run makes must be the caller's. A rootless engine maps its containers' root to the caller; Podman's can be
+// asked to keep ids as they are.
+std::string user_of(const BundleHost& host, const engine::EngineFacts& facts) {
+  if (facts.rootless && !facts.podman) return "0:0";
+  return std::to_string(host.uid) + ":" + std::to_string(host.gid);
+}
+
+std::int64_t shm_bytes_of(const RunDefinition& definition, const BundleHost& host) {
+  return definition.shm_bytes.value_or(definition.memory_bytes.value_or(host.memory_total) / 2);
+}
+
+std::string network_of(const RunDefinition& definition) {
+  if (!definition.network) return "none";
+  // As in the sandbox: the host's. A bridge costs 80 ms more a start; who wants one names it.
+  return definition.engine.network.empty() ? "host" : definition.engine.network;
+}
+
+template <class List>
+void put(json& object, const char* key, const List& list) {
+  if (!list.empty()) object[key] = list;
+}
+
+json host_config_of(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
+  const RunDefinition& definition = run.definition;
+  const EngineOptions& extra = definition.engine;
+  json config{{"Mounts", mounts_of(run, host, facts)},
+              {"NetworkMode", network_of(definition)},
+              {"CapDrop", {"ALL"}},
+              {"SecurityOpt", {"no-new-privileges"}},
+              {"Privileged", false},
+              {"IpcMode", "private"},
+              {"ShmSize", shm_bytes_of(definition, host)},
+              {"LogConfig", {{"Type", "none"}}},  // the log goes through the run directory's FIFO
+              {"AutoRemove", false},
+              {"RestartPolicy", {{"Name", "no"}}},
+              {"Init", false}};
+  if (facts.podman)
+    config["UsernsMode"] = facts.rootless ? "keep-id" : "";
+  else if (!facts.rootless)
+    config["UsernsMode"] = "host";  // an engine that maps user ids would make the caller's files somebody else's
+  if (definition.memory_bytes) {
+    config["Memory"] = *definition.memory_bytes;
+    config["MemorySwap"] = *definition.memory_bytes;  // memory and swap together, as in the sandbox
+  }
+  if (definition.cpus) config["NanoCpus"] = std::llround(*definition.cpus * 1e9);
+  if (definition.pids) config["PidsLimit"] = *definition.pids + 1;  // runner-init is one more than what the user counts
+  if (extra.memory_reservation) config["MemoryReservation"] = *extra.memory_reservation;
+  if (extra.cpu_shares) config["CpuShares"] = *extra.cpu_shares;
+  if (!extra.cpuset_cpus.empty()) config["CpusetCpus"] = extra.cpuset_cpus;
+  for (const EngineOptions::Ulimit& ulimit : extra.ulimits)
+    config["Ulimits"].push_back({{"Name", ulimit.name}, {"Soft", ulimit.soft}, {"Hard", ulimit.hard}});
+  put(config, "ExtraHosts", extra.extra_hosts);
+  put(config, "Dns", extra.dns);
+  put(config, "DnsSearch", extra.dns_search);
+  put(config, "DnsOptions", extra.dns_options);
+  put(config, "Tmpfs", extra.tmpfs);
+  if (!definition.secrets.empty())
+    config["Tmpfs"][shim::kSecretsTarget] = "rw,nosuid,nodev,noexec,mode=1777,size=16m";  // filled by runner-init
+  return config;
+}
+
+}  // namespace
+
+std::vector<std::string> run_labels(const std::filesystem::path& home, const std::string& run_id) {
+  return {"runner.home=" + home.string(), "runner.run=" + run_id};
+}
+
+std::vector<std::string> probe_labels(const std::filesystem::path& home) {
+  return {"runner.home=" + home.string(), "runner.probe=1"};
+}
+
+std::string make_container_config(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
+  json environment = json::array();
+  for (const auto& [name, value] : run.variables) environment.push_back(name + "=" + value);
+  json labels = run.definition.engine.labels;
+  if (labels.is_null()) labels = json::object();
+  labels["runner.home"] = host.data.home().string();
+  labels["runner.run"] = run.id;
+  json config{{"Image", run.image.id},
+              {"Entrypoint", {kInitTarget}},
+              {"Cmd", words_of(run)},
+              {"User", user_of(host, facts)},
+              {"WorkingDir", run.working_directory},
+              {"Env", std::move(environment)},
+              {"Labels", std::move(labels)},
+              {"Tty", false},
+              {"OpenStdin", false},
+              {"StopSignal", "SIGTERM"},              // whatever the image says: runner-init passes it on
+              {"Healthcheck", {{"Test", {"NONE"}}}},  // an image's own would run beside the script
+              {"HostConfig", host_config_of(run, host, facts)}};
+  if (!run.definition.engine.hostname.empty()) config["Hostname"] = run.definition.engine.hostname;
+  try {
+    return config.dump();
+  } catch (const json::type_error&) {
+    throw Error(ErrorCode::kInvalid, "arguments, variables and paths of a run in a container must be UTF-8");
+  }
+}
+
+}  // namespace runner::exec
