@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "runner/cli/invocation.hpp"
 #include "runner/core/error.hpp"
+#include "runner/core/nearest.hpp"
 
 namespace runner::cli {
 namespace {

@@ -1,7 +1,6 @@
 // From words to options: what belongs to the command, what to the script, and what is wrong usage.
 #include "runner/cli/invocation.hpp"
 
-#include <array>
 #include <catch2/catch.hpp>
 
 #include "runner/core/error.hpp"
@@ -260,12 +259,4 @@ TEST_CASE("malformed values are wrong usage") {
     INFO(words.back());
     CHECK(error_of(words).code() == ErrorCode::kInvalid);
   }
-}
-
-TEST_CASE("nearest finds what was meant and nothing when nothing was") {
-  constexpr std::array<std::string_view, 3> kWords{"list", "logs", "cancel"};
-  CHECK(nearest("lst", kWords) == "list");
-  CHECK(nearest("cancle", kWords) == "cancel");
-  CHECK(nearest("xyzzy", kWords).empty());
-  CHECK(nearest("", kWords).empty());
 }
