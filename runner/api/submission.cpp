@@ -127,12 +127,15 @@ const std::unordered_map<std::string, Reader>& readers() {
 }  // namespace
 
 Submission parse_submission(std::string_view text) {
-  // Depth and size are bounded by the server's body limit; a callback-free parse keeps the message's position.
+  // Depth and size are bounded by the server's body limit. The parser's own words are not passed on: they quote what it
+  // read last, and that may be a secret's value.
   json document;
   try {
     document = json::parse(text);
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::kInvalid, std::string("submission: not JSON: ") + error.what());
+  } catch (const json::parse_error& error) {
+    throw Error(ErrorCode::kInvalid, "submission: not JSON: unexpected byte " + std::to_string(error.byte));
+  } catch (const json::exception&) {
+    throw Error(ErrorCode::kInvalid, "submission: not JSON");
   }
   if (!document.is_object()) throw Error(ErrorCode::kInvalid, "submission: must be a JSON object");
   Submission submission;

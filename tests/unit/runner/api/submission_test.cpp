@@ -67,3 +67,9 @@ TEST_CASE("a secret's name is a legal variable's") {
   CHECK_THROWS_WITH(parse_submission(R"({"sourceDirectory": "/s", "secrets": {"A": "hunter2"}})"),
                     Catch::Contains("'secrets' must be a list") && !Catch::Contains("hunter2"));
 }
+
+TEST_CASE("malformed JSON is named by its position, since a quotation could hold a secret") {
+  const std::string text = R"({"caller": {"secrets": {"TOKEN": "hunter2)" + std::string("\xff\"}}}");
+  CHECK_THROWS_WITH(parse_submission(text),
+                    Catch::Contains("not JSON") && Catch::Contains("byte 42") && !Catch::Contains("hunter2"));
+}
