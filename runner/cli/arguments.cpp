@@ -136,7 +136,7 @@ void define(CLI::App& app, ExecOptions& o) {
   app.footer(
       "RUN [--] COMMAND [ARGS…] follows the options; everything behind RUN belongs to the command.\n"
       "It sees what the script sees. The exit status is the command's.\n\n"
-      "  runner run exec @last -- nvidia-smi");
+      "  runner run exec @last -- ps aux");
 }
 
 void define(CLI::App& app, FilesOptions& o) {
@@ -185,7 +185,9 @@ void refuse_later_options(const std::vector<std::string>& unknown, const std::st
     const std::string name = word.substr(0, word.find('='));
     if (std::find(kLater.begin(), kLater.end(), name) != kLater.end())
       throw Error(ErrorCode::kInvalid, command + ": '" + name + "': not supported yet",
-                  "--python PATH and --image REF name an environment, -E K=V sets a variable");
+                  name == "--gpus" || name == "--dry-run"
+                      ? "'runner " + command + " --help' lists what there is"
+                      : "--python PATH and --image REF name an environment, -E K=V sets a variable");
   }
 }
 
