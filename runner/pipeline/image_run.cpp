@@ -63,8 +63,8 @@ engine::Image Pipeline::fetch_image(engine::Engine& engine, const RunRecord& run
     if (now - told < kBetweenLines) return true;
     told = now;
     // False once the run waits for its cancellation.
-    const bool wanted_still = history_.set_status(run.id, RunStatus::kPreparing,
-                                                  "pulling " + source + (line.empty() ? "" : ": " + line));
+    const bool wanted_still =
+        history_.set_status(run.id, RunStatus::kPreparing, "pulling " + source + (line.empty() ? "" : ": " + line));
     events_.notify(run.id);
     return wanted_still;
   };
@@ -117,11 +117,11 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
   if (containers_.occupies(engine, image, wanted.working_directory)) {
     if (containers_.occupies(engine, image, kElsewhere))
       throw Error(ErrorCode::kInvalid,
-                  "image " + run.definition.image + " has files of its own at " + wanted.working_directory + " and at " +
-                      kElsewhere + ": there is no place for the working directory",
+                  "image " + run.definition.image + " has files of its own at " + wanted.working_directory +
+                      " and at " + kElsewhere + ": there is no place for the working directory",
                   "submit from a directory with another path");
-    history_.add_notice(run.id, "the working directory is " + std::string(kElsewhere) + ": the image has files of its own at " +
-                                    wanted.working_directory);
+    history_.add_notice(run.id, "the working directory is " + std::string(kElsewhere) +
+                                    ": the image has files of its own at " + wanted.working_directory);
     wanted.working_directory = kElsewhere;
     refuse_covered(run.definition, kElsewhere);
   }

@@ -96,7 +96,8 @@ RunRecord Pipeline::pause(const std::string& id, bool paused) {
     const auto answer = shim::read_started(directory);
     if (answer && answer->pause_requests >= request.number) {
       if (!answer->pause_error.empty())
-        throw Error(ErrorCode::kUnavailable, word + id + ": " + answer->pause_error, "`runner run show` tells its state");
+        throw Error(ErrorCode::kUnavailable, word + id + ": " + answer->pause_error,
+                    "`runner run show` tells its state");
       mark_started(id);
       return history_.get(id);
     }

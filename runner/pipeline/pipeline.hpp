@@ -17,6 +17,7 @@
 
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
+#include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "runner/exec/engine_containers.hpp"
 #include "runner/exec/sandbox.hpp"
@@ -47,7 +48,8 @@ class Pipeline {
   Submitted submit(const api::Submission& submission);
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
-  // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any thread.
+  // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
+  // thread.
   RunRecord pause(const std::string& id, bool paused);
   // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
   os::Fd connect_for_exec(const std::string& id);

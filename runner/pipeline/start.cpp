@@ -93,7 +93,7 @@ os::Fd Pipeline::secrets_for(const RunRecord& run) {
   });
   std::map<std::string, std::string> values;
   try {
-    values = find_secrets(run.definition.secrets, known);
+    values = find_secrets(run.definition.secrets, known, default_secrets_file());
   } catch (const Error& error) {
     throw Error(ErrorCode::kUnavailable, "the daemon was restarted before the run started: " + error.message(),
                 "submit again, or keep the secret in the secrets file");
@@ -109,7 +109,7 @@ void Pipeline::launch(const RunRecord& run, const os::Fd& secrets) {
   launches_.with([&](auto& launches) { ++launches[run.id]; });
   watch_->add(run.id, directory);
   os::Child child = run.definition.isolation == Isolation::kDocker ? containers_.launch(directory, secrets.get())
-                                                                    : sandbox_.launch(directory, secrets.get());
+                                                                   : sandbox_.launch(directory, secrets.get());
   watch_->set_shim(run.id, std::move(child.pidfd));
 }
 

@@ -86,17 +86,18 @@ void Pipeline::require_sandbox(const RunDefinition& definition) const {
   if (!sandbox_.runtime()) throw no_sandbox(sandbox_.checks());
   sandbox_.refuse_unenforceable(definition);
   if (definition.mounts.empty()) return;
-  sandbox_.refuse_impossible_mounts({.id = "new",
-                                     .directory = data_.run("new"),
-                                     .layers = {},
-                                     .working_directory = working_directory_for(definition.source_directory, account_.home),
-                                     .arguments = {},
-                                     .variables = {},
-                                     .read_only_paths = {},
-                                     .cache_paths = {},
-                                     .mounts = definition.mounts,
-                                     .home = account_.home,
-                                     .limits = definition});
+  sandbox_.refuse_impossible_mounts(
+      {.id = "new",
+       .directory = data_.run("new"),
+       .layers = {},
+       .working_directory = working_directory_for(definition.source_directory, account_.home),
+       .arguments = {},
+       .variables = {},
+       .read_only_paths = {},
+       .cache_paths = {},
+       .mounts = definition.mounts,
+       .home = account_.home,
+       .limits = definition});
 }
 
 Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {

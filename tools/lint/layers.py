@@ -48,7 +48,7 @@ LAYERS = {
         + ["runner/collect", "runner/shim", "runner/exec"],
         ["fmt", "json", "openssl", "spdlog", "toml"],
     ),
-    "runner/daemon": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/pipeline"], ["fmt", "json", "boost", "spdlog"]),
+    "runner/daemon": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/shim", "runner/exec", "runner/pipeline"], ["fmt", "json", "boost", "spdlog"]),
     "runner/cli": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/jmespath"], ["fmt", "json", "cli11"]),
     "tools/runner": (["runner/core", "runner/os", "runner/cli"], []),
     "tools/runnerd": (["runner/core", "runner/os", "runner/daemon"], ["spdlog"]),
