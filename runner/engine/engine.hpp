@@ -59,6 +59,9 @@ class Engine {
   // With its anonymous volumes, running or not; returns when it is gone. A missing one is fine.
   void remove_container(const std::string& id);
 
+  // What a container leaves that somebody removed without its anonymous volumes.
+  void remove_volumes_with(const std::vector<std::string>& labels);
+
   // A container of the image that never starts, to look at the image's files. The caller removes it.
   std::string create_idle_container(const std::string& image_id, const std::vector<std::string>& labels);
   // A tar stream of one path of a container's file system, at most `most` bytes of it; nothing if it does not exist.

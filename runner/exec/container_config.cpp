@@ -1,5 +1,6 @@
 #include "runner/exec/container_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -22,7 +23,7 @@ json bind_of(const std::filesystem::path& source, const std::string& target, boo
 
 // An anonymous volume that is an overlay of the checkouts: the Engine mounts it, so it works for an ordinary user's
 // daemon, too; it costs nothing to make and goes with the container.
-json overlay_volume(const EngineRun& run, const engine::EngineFacts& facts) {
+json overlay_volume(const EngineRun& run, const engine::EngineFacts& facts, json labels) {
   std::string options = "lowerdir=";
   for (std::size_t i = 0; i < run.layers.size(); ++i)
     options += (i == 0 ? "" : ":") + escape_overlay_path(run.layers[i].string());
@@ -38,8 +39,13 @@ json overlay_volume(const EngineRun& run, const engine::EngineFacts& facts) {
           {"Target", run.working_directory},
           {"VolumeOptions",
            {{"NoCopy", true},
+            {"Labels", std::move(labels)},
             {"DriverConfig",
              {{"Name", "local"}, {"Options", {{"type", "overlay"}, {"device", "overlay"}, {"o", options}}}}}}}};
+}
+
+json own_labels(const EngineRun& run, const BundleHost& host) {
+  return {{"runner.home", host.data.home().string()}, {"runner.run", run.id}};
 }
 
 json mounts_of(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
@@ -52,9 +58,14 @@ json mounts_of(const EngineRun& run, const BundleHost& host, const engine::Engin
   mounts.push_back(bind_of(run.directory.home(), run.home, true));
   mounts.push_back(bind_of(run.directory.passwd(), "/etc/passwd", false));
   mounts.push_back(run.layers.empty() ? bind_of(run.directory.copy(), run.working_directory, true)
-                                      : overlay_volume(run, facts));
-  for (const Mount& mount : run.definition.mounts)
+                                      : overlay_volume(run, facts, own_labels(run, host)));
+  // As in the sandbox, --mount replaces what would be at the same place.
+  for (const Mount& mount : run.definition.mounts) {
+    const auto same =
+        std::find_if(mounts.begin(), mounts.end(), [&](const json& ours) { return ours["Target"] == mount.target; });
+    if (same != mounts.end()) mounts.erase(same);
     mounts.push_back(bind_of(mount.source, mount.target, mount.writable));
+  }
   return mounts;
 }
 
@@ -146,8 +157,7 @@ std::string make_container_config(const EngineRun& run, const BundleHost& host, 
   for (const auto& [name, value] : run.variables) environment.push_back(name + "=" + value);
   json labels = run.definition.engine.labels;
   if (labels.is_null()) labels = json::object();
-  labels["runner.home"] = host.data.home().string();
-  labels["runner.run"] = run.id;
+  labels.update(own_labels(run, host));
   json config{{"Image", run.image.id},
               {"Entrypoint", {kInitTarget}},
               {"Cmd", words_of(run)},

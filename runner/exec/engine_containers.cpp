@@ -209,8 +209,10 @@ void EngineContainers::remove_remains(const std::string& id) const {
   if (!order.is_object() || !order.contains("socket")) return;  // cut short by a crash: nothing was started with it
   try {
     engine::Engine engine = this->engine(order["socket"].get<std::string>());
-    for (const std::string& container : engine.containers_with(run_labels(host_.data.home(), id)))
-      engine.remove_container(container);
+    const auto labels = run_labels(host_.data.home(), id);
+    const auto containers = engine.containers_with(labels);
+    for (const std::string& container : containers) engine.remove_container(container);
+    if (containers.empty()) engine.remove_volumes_with(labels);  // somebody was there before us
   } catch (const Error& error) {
     throw error.within("remove the container of run " + id);
   }

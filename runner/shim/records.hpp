@@ -40,6 +40,9 @@ struct Ended {
 };
 std::optional<Ended> read_ended(const os::RunDirectory& run);
 void write_ended(const os::RunDirectory& run, const Ended& ended);
+// The same as the run's last word: a full disk gets room from what only this run needed to start, then patience, a
+// minute of it. False if it could not be written.
+bool record_end(const os::RunDirectory& run, const Ended& ended);
 
 // pause.json: pause the run or let it go on. Then SIGUSR2 to the shim, which answers in start.json.
 struct PauseRequest {

@@ -186,29 +186,30 @@ void Supervisor::refuse_start(const std::string& why) {
 }
 
 void Supervisor::wait_until_empty(LogCopy& log) {
+  enum { kSignals, kTimer, kLog, kInit, kEngine, kInitDeath, kFixed };
   std::vector<pollfd> watched;
   while (!is_empty()) {
-    watched.assign({{signals_.get(), POLLIN, 0}, {timer_.get(), POLLIN, 0}, {log.fifo(), POLLIN, 0}});
-    if (link_) watched.push_back({link_.fd(), POLLIN, 0});
-    if (engine_) watched.push_back({engine_.fd(), POLLIN, 0});
-    if (spec_.engine && init_ && !init_dead_) watched.push_back({init_.get(), POLLIN, 0});
+    // Negative ones are not looked at. All readiness is noted before anything is done: a descriptor that is closed
+    // while it is done gives its number to the next one that is opened.
+    watched.assign(kFixed, {-1, POLLIN, 0});
+    watched[kSignals].fd = signals_.get();
+    watched[kTimer].fd = timer_.get();
+    watched[kLog].fd = log.fifo();
+    watched[kInit].fd = link_.fd();
+    watched[kEngine].fd = engine_.fd();
+    if (spec_.engine && !init_dead_) watched[kInitDeath].fd = init_.get();
     execs_->add_to(watched);
     if (::poll(watched.data(), watched.size(), -1) < 0) continue;
-    const auto is_ready = [&watched](int fd) {
-      for (const pollfd& entry : watched)
-        if (entry.fd == fd && entry.revents != 0) return true;
-      return false;
-    };
-    if (is_ready(log.fifo())) log.copy_some();
+    if (watched[kLog].revents != 0) log.copy_some();
     // Before deaths: the last message of an init must be read while it is still a zombie with its pid.
-    if (link_ && is_ready(link_.fd())) read_init();
-    if (engine_ && is_ready(engine_.fd())) on_engine();
-    if (spec_.engine && init_ && !init_dead_ && is_ready(init_.get())) on_init_death();
-    if (is_ready(timer_.get())) on_timer();
-    const bool accepting = facts_.started && !facts_.end && !started_.paused && link_;
-    for (const pollfd& entry : watched)
-      if (entry.revents != 0) execs_->on_ready(entry.fd, link_, accepting);
-    if (is_ready(signals_.get())) on_signals();
+    const bool accepting = facts_.started && !facts_.end && !started_.paused;
+    for (std::size_t i = kFixed; i < watched.size(); ++i)
+      if (watched[i].revents != 0) execs_->on_ready(watched[i].fd, link_, accepting && link_);
+    if (watched[kInit].revents != 0) read_init();
+    if (watched[kEngine].revents != 0) on_engine();
+    if (watched[kInitDeath].revents != 0) on_init_death();
+    if (watched[kTimer].revents != 0) on_timer();
+    if (watched[kSignals].revents != 0) on_signals();
   }
   // runner-engine ends with its socket; nothing waits for an Engine that hangs.
   engine_.close();
@@ -488,25 +489,6 @@ void Supervisor::set_timer(std::chrono::nanoseconds at) {
     if (at.count() <= 0) when.it_value.tv_nsec = 1;
   }
   ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
-}
-
-// exit.json is the run's last word; a full disk gets room from what only this run needed to start, then patience.
-bool record_end(const os::RunDirectory& run, const Ended& ended) {
-  constexpr int kAttempts = 60;
-  constexpr int kPauseMillis = 1000;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    try {
-      write_ended(run, ended);
-      return true;
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNoSpace) return false;
-    }
-    if (attempt == 0)
-      ::unlink((run.bundle() / "config.json").c_str());
-    else
-      ::poll(nullptr, 0, kPauseMillis);
-  }
-  return false;
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "container_life.hpp"
+#include "tools/runner-engine/container_life.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>

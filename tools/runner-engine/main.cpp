@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "container_life.hpp"
+#include "tools/runner-engine/container_life.hpp"
 
 int main(int argc, char* argv[]) {
   if (argc != 2) {
