@@ -28,7 +28,7 @@ make_python_image() {
   packages=$(IFS=,; printf '%s' "${python_image_packages[*]}")
   mmdebstrap --quiet --variant=extract --include="$packages" "$suite" "$tree" \
     </dev/null >"$scratch/mmdebstrap.log" 2>&1 || die "mmdebstrap: $(tail -n 3 "$scratch/mmdebstrap.log")"
-  rm -rf "${tree:?}"/usr/share/{doc,man,locale,i18n,info} "$tree"/var/lib/{apt,dpkg} "$tree"/var/cache/apt "$tree"/dev
+  rm -rf "${tree:?}"/usr/share/{doc,man,locale,i18n,info} "$tree"/var/lib/{apt,dpkg} "$tree"/var/cache/apt "${tree:?}/dev"
   mkdir -p "$tree/tmp" "$tree/var/tmp" "$tree/root" "$tree/dev"
   chmod 1777 "$tree/tmp" "$tree/var/tmp"
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' >"$tree/etc/passwd"
