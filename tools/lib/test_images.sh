@@ -42,7 +42,7 @@ make_busybox_image() {
   local tree=$scratch/busybox applet
   mkdir -p "$tree/bin" "$tree/tmp"
   cp "$(command -v busybox)" "$tree/bin/busybox"
-  for applet in sh cat echo env false id kill ls mkdir printf pwd rm sleep touch true wc; do
+  for applet in sh cat echo env false id kill ls mkdir mv printf pwd rm sleep touch true wc; do
     ln -s busybox "$tree/bin/$applet"
   done
   import_image busybox "$tree" 'ENV PATH=/bin'
