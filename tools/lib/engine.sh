@@ -30,12 +30,21 @@ engine_start() {
   local deadline=$((SECONDS + 60)) pid
   install -d -m 0755 "$engine_runtime" "$engine_runtime/exec"
   mkdir -p "$engine_data"
+  # Of a killed one; the numbers may be somebody else's by now. Its containerd dies with it, but dockerd takes a zombie that
+  # nobody has reaped yet for a live one, and waits for it in vain.
+  rm -f "$engine_runtime/pid"
+  if pid=$(cat "$engine_runtime/exec/containerd/containerd.pid" 2>/dev/null); then
+    engine_await_end "$pid" 10 || true
+    rm -f "$engine_runtime/exec/containerd/containerd.pid"
+  fi
   # The child keeps nothing of ours open: who waits for the end of our output must not wait for dockerd.
-  setsid --fork dockerd --data-root "$engine_data" --exec-root "$engine_runtime/exec" --pidfile "$engine_runtime/pid" \
-    --host "unix://$engine_socket" --bridge=none --iptables=false --ip-masq=false "$@" >>"$engine_log" 2>&1 </dev/null
+  setsid dockerd --data-root "$engine_data" --exec-root "$engine_runtime/exec" --pidfile "$engine_runtime/pid" \
+    --host "unix://$engine_socket" --bridge=none --iptables=false --ip-masq=false "$@" >>"$engine_log" 2>&1 </dev/null &
+  pid=$!
   until engine_get /_ping >/dev/null 2>&1; do
-    if [ "$SECONDS" -ge "$deadline" ] || { [ -s "$engine_runtime/pid" ] && ! engine_pid >/dev/null; }; then
-      if pid=$(engine_pid); then kill -KILL "$pid"; fi
+    if [ "$SECONDS" -ge "$deadline" ] || ! kill -0 "$pid" 2>/dev/null; then
+      kill -KILL "$pid" 2>/dev/null || true
+      engine_stop
       say "--- the end of $engine_log"
       tail -n 20 "$engine_log" >&2
       die "dockerd did not start" "the whole log is $engine_log"
@@ -54,13 +63,14 @@ engine_remove_containers() {
   fi
 }
 
-# Processes of this engine that outlived a killed dockerd: containerd and its shims name the exec root.
+# Processes of this engine that outlived its dockerd: containerd and its shims name the exec root; those of containers have
+# their root file system below the data root.
 engine_survivors() {
-  local file
-  for file in /proc/[0-9]*/cmdline; do
-    if tr '\0' ' ' 2>/dev/null <"$file" | grep -qF -e "$engine_runtime/exec/"; then
-      file=${file%/cmdline}
-      printf '%s\n' "${file##*/}"
+  local process
+  for process in /proc/[0-9]*; do
+    if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qF -e "$engine_runtime/exec/" ||
+      awk -v data="$engine_data/" '$5 == "/" && index($0, data) { found = 1 } END { exit !found }' "$process/mountinfo" 2>/dev/null; then
+      printf '%s\n' "${process##*/}"
     fi
   done
 }
@@ -82,7 +92,7 @@ engine_await_end() {
 
 # Also after a dockerd that was killed. Does not fail for what is gone already.
 engine_stop() {
-  local pid survivors mounts
+  local pid survivors mounts mount
   if pid=$(engine_pid); then
     kill -CONT "$pid" 2>/dev/null || true
     kill -TERM "$pid" 2>/dev/null || true
@@ -94,6 +104,6 @@ engine_stop() {
   mapfile -t survivors < <(engine_survivors)
   for pid in "${survivors[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
   mapfile -t mounts < <(engine_mounts)
-  for pid in "${mounts[@]}"; do umount --lazy "$pid" 2>/dev/null || true; done
+  for mount in "${mounts[@]}"; do umount --lazy "$mount" 2>/dev/null || true; done
   rm -rf "$engine_runtime"
 }
