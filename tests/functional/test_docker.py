@@ -1,8 +1,9 @@
 """A run's container as the engine sees it, what it leaves behind (nothing), many at once, two homes on one engine."""
 import json
 import os
+import textwrap
 
-from support import processes
+from support import processes, settings
 from support.case import GATE
 from support.docker_case import DockerTest
 
@@ -114,6 +115,47 @@ await_("go")
         self.assertEqual([o["name"] for o in self.document["outputs"]], ["outputs/made"])
         self.assertEqual(self.document["metrics"], {"loss": 1})
         self.assertEqual((self.document["status"], self.document["isolation"]), ("Completed", "docker"))
+
+
+class LikeDockerRun(DockerTest):
+    """The oracle: the docker client, asked for the same container."""
+
+    FACTS = """\
+        import ctypes, hashlib, resource
+        def content(path):
+            try:
+                return hashlib.sha256(open(path, "rb").read()).hexdigest()
+            except OSError as error:
+                return error.errno
+        def listing(path):
+            try:
+                return sorted(os.listdir(path))
+            except OSError as error:
+                return error.errno
+        status = dict(line.rstrip("\\n").split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+        facts["status"] = {name: status[name] for name in ("Uid", "Gid", "CapBnd", "CapEff", "NoNewPrivs", "Seccomp")}
+        facts["limits"] = {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")}
+        facts["files"] = {path: content(path) for path in ("/etc/hosts", "/etc/resolv.conf", "/etc/os-release",
+                                                           "/proc/kcore", "/proc/keys", "/proc/timer_list")}
+        facts["listings"] = {path: listing(path) for path in ("/usr/bin", "/usr/lib", "/etc", "/opt", "/dev", "/sys/firmware",
+                                                              "/proc/acpi", "/proc/scsi")}
+        facts["network"] = listing("/sys/class/net")
+        facts["unshare"] = ctypes.CDLL(None).unshare(0x10000000)
+        facts["says"] = os.environ["IMAGE_SAYS"]
+        """
+
+    def by_docker(self, network):
+        code = "import json, os, sys\nfacts = {}\n" + textwrap.dedent(self.FACTS) + "print(json.dumps(facts))\n"
+        user = "%d:%d" % (self.account.uid, self.account.gid)
+        result = self.home.call("docker", "run", "--rm", "--user", user, "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+                                "--network", network, "--ipc", "private", "--entrypoint", "python3", settings.IMAGE, "-c", code)
+        self.assertEqual(result.code, 0, result.describe())
+        return result.json
+
+    def test_the_script_finds_the_same_as_in_docker_run(self):
+        for network, options in (("host", ()), ("none", ("--network", "off"))):
+            with self.subTest(network):
+                self.assertEqual(self.python_facts(self.FACTS, *options), self.by_docker(network))
 
 
 class Network(DockerTest):

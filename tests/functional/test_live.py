@@ -103,10 +103,10 @@ class Pause(LiveTest):
         run_id = self.paused("--max-run-duration", "1500ms", "--grace", "200ms")
         self.stand_still(1.6)
         self.ok("run", "resume", run_id)
+        resumed = time.monotonic()
         run = self.wait(run_id, 124)
+        self.assertLess(time.monotonic() - resumed, 8)
         self.assertEqual((run["status"], run["outcome"]["kind"]), ("Canceled", "timed_out"))
-        self.assertGreaterEqual(run["durationSeconds"], 1.5 + 1.6)
-        self.assertLess(run["durationSeconds"], 10)
 
     def test_a_paused_run_can_be_cancelled(self):
         run_id = self.paused()
@@ -136,7 +136,7 @@ class Pause(LiveTest):
         result = self.runner("run", "pause", run_id, queued)
         self.assertEqual(result.code, 4, result.describe())
         self.assertIn(queued, result.err)
-        self.assertEqual(self.show(run_id)["status"], "Paused")  # what could be done is done
+        self.until_status(run_id, "Paused")  # what could be done is done
         self.ok("run", "resume", run_id)
         self.finish(run_id)
         self.wait(queued)
@@ -189,13 +189,17 @@ class Exec(LiveTest):
         self.finish(run_id)
 
     def test_it_is_inside_the_run(self):
-        run_id = self.detach_gated("open('made-by-the-run', 'w').close()\ntell('running')\nawait_('go')\nprint('end')\n", "-E", "GIVEN=x")
-        self.await_gate("running")
+        run_id = self.detach_gated("""\
+            open("made-by-the-run", "w").close()
+            tell("running", str(os.getuid()))
+            await_("go")
+            print("end")
+            """, "-E", "GIVEN=x")
+        uid = self.await_gate("running")
         code = "import os\nprint(os.getcwd(), os.path.exists('made-by-the-run'), os.getuid(), os.environ.get('GIVEN'), " \
                "os.environ.get('RUNNER_RUN_ID'), open('/proc/1/comm').read().strip())"
         facts = self.execute(run_id, "python3", "-c", code).text.split()
-        inside = self.execute(run_id, "python3", "-c", "import os\nprint(os.stat('/proc/1').st_uid)").text.strip()
-        self.assertEqual(facts, [self.project, "True", inside, "x", run_id, "runner-init"])
+        self.assertEqual(facts, [self.project, "True", uid, "x", run_id, "runner-init"])
         self.finish(run_id)
 
     def test_it_has_no_more_rights_than_the_run(self):
