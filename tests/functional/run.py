@@ -11,7 +11,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True  # the source tree may belong to somebody else
 
-from support import accounts, program, settings  # noqa: E402
+from support import accounts, engine, program, settings  # noqa: E402
 
 SKIPPED = 77
 
@@ -24,6 +24,8 @@ def cannot_run():
         return "RUNNER_TEST_USER is neither root nor ordinary"
     if settings.USER == "root" and os.geteuid() != 0:
         return "only root can test root's daemon"
+    if settings.ISOLATION == "docker":
+        return engine.missing()
     return ""
 
 

@@ -272,7 +272,7 @@ class Daemon(RunnerTest):
                 path = os.path.join(self.home.data, name)
                 old = self.set_schema(path, 999)
                 self.assert_error(self.runner("run", "list"), 4, "newer")
-                self.assertIsNone(self.home.daemon_pid())
+                wait_until(lambda: self.home.daemon_pid() is None, "the daemon that refused ends", 5)
                 self.assertEqual(self.set_schema(path, old), 999)
                 self.assertEqual(len(self.runs()), 1)
 

@@ -119,5 +119,6 @@ class Idempotency(RunnerTest):
     def test_the_same_key_with_other_content_is_a_conflict(self):
         self.submit_python("pass\n", "--idempotency-key", "other")
         before = self.runs()
-        self.assert_error(self.runner("submit", "--idempotency-key", "other", "main.py", "argument"), 4, "other", self.show()["runId"])
+        self.assert_error(self.runner("submit", *self.isolation_options(), "--idempotency-key", "other", "main.py", "argument"), 4, "other",
+                          self.show()["runId"])
         self.assert_no_new_run(before)

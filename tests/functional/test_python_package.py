@@ -3,6 +3,7 @@ import os
 
 from support import settings
 from support.case import RunnerTest
+from support.settings import only_in
 
 
 class Inside(RunnerTest):
@@ -81,6 +82,7 @@ class Inside(RunnerTest):
             """)
         self.assertEqual(self.show()["status"], "Completed")
 
+    @only_in("sandbox")
     def test_a_venv_and_a_shell_script_can_use_it_too(self):
         directory = self.home.new_project() + "/venv"
         self.home.call(settings.PYTHON, "-m", "venv", "--without-pip", directory)

@@ -4,7 +4,7 @@ import os
 
 from support import settings
 from support.case import RunnerTest
-from support.settings import only_for
+from support.settings import only_for, only_in, only_where_limits_work
 
 
 class Probe(RunnerTest):
@@ -171,19 +171,19 @@ class Limits(RunnerTest):
         self.assertEqual(self.python_facts(code)["seen"], [])
         self.assertEqual(self.python_facts(code)["seen"], [])
 
-    @only_for("root")
+    @only_where_limits_work
     def test_a_run_over_its_memory_ends_out_of_memory_with_137(self):
         self.submit_python("x = bytearray(300 << 20)\n", "--memory", "64m", exit_code=137)
         run = self.show()
         self.assertEqual((run["status"], run["outcome"]["kind"]), ("Failed", "out_of_memory"))
         self.assertIn("--memory", run["error"]["hint"])
 
-    @only_for("root")
+    @only_where_limits_work
     def test_shared_memory_is_half_of_the_runs_own_memory(self):
         facts = self.python_facts("s = os.statvfs('/dev/shm'); facts['shm'] = s.f_frsize * s.f_blocks", "--memory", "256m")
         self.assertEqual(facts["shm"], 128 << 20)
 
-    @only_for("root")
+    @only_where_limits_work
     def test_the_number_of_processes_is_limited(self):
         result = self.submit_python("""\
             import subprocess
@@ -196,7 +196,7 @@ class Limits(RunnerTest):
             """, "--pids", "20")
         self.assertEqual(result.text, "refused True\n")
 
-    @only_for("root")
+    @only_where_limits_work
     def test_the_processor_time_is_limited(self):
         facts = self.python_facts("""\
             import time
@@ -207,6 +207,7 @@ class Limits(RunnerTest):
             """, "--cpus", "0.25")
         self.assertLess(facts["used"], 0.6)
 
+    @only_in("sandbox")
     @only_for("ordinary")
     def test_a_limit_that_cannot_be_enforced_here_is_an_error_and_no_run(self):
         self.write("main.py", "pass\n")

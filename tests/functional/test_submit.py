@@ -239,7 +239,7 @@ class Document(RunnerTest):
         environment = self.document["environment"]
         for key in ("name", "version", "kind", "digest", "lockDigest"):
             self.assertIn(key, environment)
-        self.assertEqual(environment["kind"], "interpreter")
+        self.assertEqual(environment["kind"], "image" if settings.ISOLATION == "docker" else "interpreter")
         self.assertRegex(environment["digest"], DIGEST)
 
     def test_a_metric_logged_once_is_a_scalar_and_more_often_a_list(self):

@@ -59,8 +59,8 @@ class Daemon:
                               stdout=subprocess.PIPE)
         return json.loads(done.stdout)
 
-    def submit_detached(self, *command: str) -> str:
-        done = subprocess.run([self.runner, "submit", "--detach", "--python", "/usr/bin/python3", "--command", *command],
+    def submit_detached(self, *command: str, options: Sequence[str] = ("--python", "/usr/bin/python3")) -> str:
+        done = subprocess.run([self.runner, "submit", "--detach", *options, "--command", *command],
                               env=self.environment, cwd=self.source, check=True, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True)
         return done.stdout.strip()
@@ -78,6 +78,23 @@ class Daemon:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{path} is still there")
             time.sleep(0.01)
+
+
+def status_value(pid: int, key: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1])
+    raise KeyError(key)
+
+
+def context_switches(pid: int) -> int:
+    """Voluntary and involuntary switches of all threads: each is a wake-up."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if "ctxt_switches" in line:
+                total += int(line.split()[1])
+    return total
 
 
 def milliseconds(command: Sequence[str], environment: dict, directory: Path) -> float:

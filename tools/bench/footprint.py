@@ -12,28 +12,10 @@ import os
 import statistics
 import subprocess
 import time
-from pathlib import Path
 
-from bench_support import Daemon, alternate, arguments, milliseconds, report, verdict
+from bench_support import Daemon, alternate, arguments, context_switches, milliseconds, report, status_value, verdict
 
 IDLE_SECONDS = 10
-
-
-def status_value(pid: int, key: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(key + ":"):
-            return int(line.split()[1])
-    raise KeyError(key)
-
-
-def context_switches(pid: int) -> int:
-    """Voluntary and involuntary switches of all threads: each is a wake-up."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for line in (task / "status").read_text().splitlines():
-            if "ctxt_switches" in line:
-                total += int(line.split()[1])
-    return total
 
 
 def log_lag(daemon: Daemon, lines: int = 50) -> float:

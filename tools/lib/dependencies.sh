@@ -4,14 +4,16 @@
 # To build. Catch2 is here because configuring covers the tests, too.
 build_packages=(
   g++ libc6-dev make cmake ninja-build ccache pkg-config
-  libboost-dev libcli11-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev libyaml-cpp-dev
-  libzstd-dev nlohmann-json3-dev catch2
+  libboost-dev libcli11-dev libcurl4-openssl-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev
+  libyaml-cpp-dev libzstd-dev nlohmann-json3-dev catch2
 )
 # To run, the sample included.
 run_packages=(git crun python3 python3-matplotlib python3-sklearn)
-# To test: the second OCI runtime, what makes ordinary users and loop mounts, the lints; the benchmarks' peers.
+# To test: the second OCI runtime, what makes ordinary users and loop mounts, the Docker Engine, what its images are made of
+# and a registry to pull from, the lints; the benchmarks' peers.
 test_packages=(
   runc curl python3-venv passwd mount util-linux
+  docker.io docker-registry mmdebstrap busybox-static musl-tools
   clang-format shellcheck
   bubblewrap golang-github-containers-common
 )

@@ -107,7 +107,7 @@ class RunnerTest(unittest.TestCase):
         return result
 
     def isolation_options(self):
-        return () if settings.ISOLATION == "sandbox" else ("--isolation", settings.ISOLATION)
+        return ("--image", settings.IMAGE) if settings.ISOLATION == "docker" else ()
 
     def submit(self, *arguments, code=0, **options):
         """`runner submit ARGUMENTS…`, followed to the end."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from . import accounts, processes, program, settings
+from .engine import Engine
 from .program import Background
 from .waiting import wait_until
 
@@ -18,7 +19,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Home:
     """Every name in it contains `token`, so that leftovers of its runs are found wherever they are."""
 
-    def __init__(self, account=None, runtime=settings.RUNTIME):
+    def __init__(self, account=None, runtime=settings.RUNTIME, engine=None):
+        """`engine`: the Engine that commands are pointed to; without one, the test engine where runs go to an engine at all."""
+        if engine is None and settings.ISOLATION == "docker":
+            engine = Engine.of_the_tests()
+        self.engine = engine
         self.account = account or accounts.account()
         self.token = "t" + secrets.token_hex(4)
         self.base = "/tmp/rt-" + self.token
@@ -67,6 +72,8 @@ class Home:
                   "LANG": "C.UTF-8", "XDG_CONFIG_HOME": self.config, "RUNNER_HOME": self.data}
         if self.runtime:
             values["RUNNER_OCI_RUNTIME"] = self.runtime
+        if self.engine:
+            values["DOCKER_HOST"] = self.engine.address
         for name, value in (more or {}).items():
             if value is None:
                 values.pop(name, None)
@@ -127,6 +134,8 @@ class Home:
         runs = self.data + "/runs"
         if os.path.isdir(runs):
             left += ["run directory " + name for name in os.listdir(runs) if text in name]
+        if self.engine:
+            left += self.engine.leftovers(text)
         return left
 
     def _is_ours(self, process):
@@ -143,14 +152,14 @@ class Home:
             return False
         return True
 
-    def assert_nothing_left(self, text=None):
+    def assert_nothing_left(self, text=None, deadline=10):
         left = []
 
         def clean():
             left[:] = self.leftovers(text or self.token)
             return not left
         try:
-            wait_until(clean, "nothing is left", 10)
+            wait_until(clean, "nothing is left", deadline)
         except AssertionError:
             raise AssertionError("left behind:\n  " + "\n  ".join(left)) from None
 
@@ -170,6 +179,8 @@ class Home:
             wait_until(lambda: not processes.mentioning(self.token), "the processes of %s are gone" % self.base, 10)
         except AssertionError as problem:
             print("cleanup: %s: %r" % (problem, processes.mentioning(self.token)), file=sys.stderr)
+        if self.engine:
+            self.engine.sweep(self.token)
         # The container with which a killed daemon was trying its runtime is named after the daemon alone.
         trials = [name for name in (os.listdir(self.data + "/cache") if os.path.isdir(self.data + "/cache") else []) if name.startswith("trial-")]
         for mount in processes.mounts_mentioning(self.token):

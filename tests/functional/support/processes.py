@@ -20,6 +20,7 @@ class Process:
         status = dict(line.split(b":", 1) for line in self._read("status").splitlines() if b":" in line)
         self.parent = int(status.get(b"PPid", b"0"))
         self.state = status.get(b"State", b"?").strip()[:1].decode()
+        self._pids = status.get(b"NSpid", b"").split()
 
     def _read(self, what):
         try:
@@ -31,6 +32,12 @@ class Process:
     def mentions(self, text):
         text = text.encode()
         return text in self.environment or any(text in argument for argument in self.command)
+
+    def is_first_of_its_namespace(self):
+        return self._pids[-1:] == [b"1"]
+
+    def has_mounted(self, text):
+        return text.encode() in self._read("mountinfo")
 
     def __repr__(self):
         return "%d %s %r" % (self.pid, self.name, b" ".join(self.command)[:200])
@@ -56,13 +63,16 @@ def shim_of(run_id):
 
 
 def init_of(run_id):
-    """The Process of a live container's pid 1, or None: a child of the run's shim (its environment may be unreadable)."""
+    """The Process of a live container's pid 1, or None.
+
+    In the sandbox it is a child of the run's shim. In a container of the Engine it is nobody's child that we know, but it
+    has the run's directory mounted. Its environment may be unreadable in both.
+    """
     shim = shim_of(run_id)
-    if shim is None:
-        return None
     for process in processes():
-        if process.parent == shim.pid and process.name == "runner-init":
-            return process
+        if process.name == "runner-init" and process.is_first_of_its_namespace():
+            if shim is not None and process.parent == shim.pid or process.has_mounted(run_id):
+                return process
     return None
 
 

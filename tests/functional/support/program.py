@@ -30,7 +30,9 @@ def bin_directory():
         atexit.register(shutil.rmtree, base, True)
         os.chmod(base, 0o755)
         os.mkdir(os.path.join(base, "bin"))
-        for name in PROGRAMS:
+        for name in os.listdir(settings.BIN_DIR):
+            if not name.startswith("runner"):  # nor what else a build tree keeps there
+                continue
             shutil.copy2(os.path.join(settings.BIN_DIR, name), os.path.join(base, "bin", name))
         share = os.path.join(os.path.dirname(os.path.abspath(settings.BIN_DIR)), "share")
         if os.path.isdir(share):

@@ -3,7 +3,9 @@
 RUNNER_BIN_DIR         where runner, runnerd, runner-shim and runner-init were built
 RUNNER_TEST_USER       root | ordinary: who runs every command (ordinary: a user made for this process and removed again)
 RUNNER_OCI_RUNTIME     crun | runc: what the daemon must use; empty: its own choice
-RUNNER_TEST_ISOLATION  sandbox; later docker and none: every submission names it unless it is the default
+RUNNER_TEST_ISOLATION  sandbox | docker: docker submits with an image
+RUNNER_TEST_ENGINE     unix://SOCKET of a Docker Engine that has the test images (tools/test-engine start prints it)
+RUNNER_TEST_IMAGE      the image of submissions that do not care (runner-test/python:1)
 RUNNER_STRICT          1: a test that cannot run here fails instead of being skipped
 """
 import os
@@ -12,6 +14,8 @@ BIN_DIR = os.environ.get("RUNNER_BIN_DIR", "")
 USER = os.environ.get("RUNNER_TEST_USER") or ("root" if os.geteuid() == 0 else "ordinary")
 RUNTIME = os.environ.get("RUNNER_OCI_RUNTIME", "")
 ISOLATION = os.environ.get("RUNNER_TEST_ISOLATION") or "sandbox"
+ENGINE = os.environ.get("RUNNER_TEST_ENGINE", "")
+IMAGE = os.environ.get("RUNNER_TEST_IMAGE") or "runner-test/python:1"
 STRICT = os.environ.get("RUNNER_STRICT") == "1"
 PYTHON = "/usr/bin/python3"  # Debian's: the one that has scikit-learn and matplotlib
 SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -24,3 +28,15 @@ def only_for(user):
     def keep_or_drop(test):
         return test if USER == user else None
     return keep_or_drop
+
+
+def only_in(isolation):
+    """Decorator: the test exists for this isolation only (it is not counted as skipped for the other)."""
+    def keep_or_drop(test):
+        return test if ISOLATION == isolation else None
+    return keep_or_drop
+
+
+def only_where_limits_work(test):
+    """Decorator: memory, processes and processor time can be limited for root, and for everybody by an engine."""
+    return test if USER == "root" or ISOLATION == "docker" else None
