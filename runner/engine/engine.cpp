@@ -206,6 +206,19 @@ std::string Engine::create_idle_container(const std::string& image_id, const std
   return text_at(created, "Id");
 }
 
+void Engine::run_to_end(const std::string& body, const std::string& attempted) {
+  const json created =
+      parsed(socket(), ask({.method = "POST", .target = "/containers/create", .body = body}), attempted);
+  const std::string id = text_at(created, "Id");
+  const auto started = ask({.method = "POST", .target = "/containers/" + id + "/start"});
+  // "not-running" after the start: one that has ended already is no exception.
+  const auto ended = answered(started)
+                         ? ask({.method = "POST", .target = "/containers/" + id + "/wait?condition=not-running"})
+                         : started;
+  remove_container(id);
+  if (!answered(ended)) throw failure(socket(), ended, attempted);
+}
+
 std::optional<std::string> Engine::read_archive(const std::string& container, const std::string& path,
                                                 std::size_t most) {
   std::string tar;

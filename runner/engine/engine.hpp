@@ -62,6 +62,10 @@ class Engine {
   // What a container leaves that somebody removed without its anonymous volumes.
   void remove_volumes_with(const std::vector<std::string>& labels);
 
+  // A short container to its end, removed afterwards. `body` is that of POST /containers/create. Its exit status is
+  // nobody's concern.
+  void run_to_end(const std::string& body, const std::string& attempted);
+
   // A container of the image that never starts, to look at the image's files. The caller removes it.
   std::string create_idle_container(const std::string& image_id, const std::vector<std::string>& labels);
   // A tar stream of one path of a container's file system, at most `most` bytes of it; nothing if it does not exist.

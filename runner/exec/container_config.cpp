@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
-#include "runner/exec/mount_plan.hpp"
 #include "runner/shim/init_protocol.hpp"
 
 namespace runner::exec {
@@ -21,22 +20,22 @@ json bind_of(const std::filesystem::path& source, const std::string& target, boo
           {"BindOptions", {{"Propagation", "rprivate"}}}};
 }
 
-// An anonymous volume that is an overlay of the checkouts: the Engine mounts it, so it works for an ordinary user's
-// daemon, too; it costs nothing to make and goes with the container.
-json overlay_volume(const EngineRun& run, const engine::EngineFacts& facts, json labels) {
+// An anonymous volume that is an overlay: the Engine mounts it, so it works for an ordinary user's daemon, too; it
+// costs nothing to make and goes with the container.
+json overlay_volume(const std::string& target, const std::vector<std::filesystem::path>& layers,
+                    const std::filesystem::path& upper, const std::filesystem::path& work, bool rootless, json labels) {
   std::string options = "lowerdir=";
-  for (std::size_t i = 0; i < run.layers.size(); ++i)
-    options += (i == 0 ? "" : ":") + escape_overlay_path(run.layers[i].string());
-  options += ",upperdir=" + escape_overlay_path(run.directory.upper().string());
-  options += ",workdir=" + escape_overlay_path(run.directory.work().string());
-  options += facts.rootless ? ",userxattr" : ",index=off,metacopy=off,redirect_dir=off";
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    options += (i == 0 ? "" : ":") + escape_overlay_path(layers[i].string());
+  options += ",upperdir=" + escape_overlay_path(upper.string()) + ",workdir=" + escape_overlay_path(work.string());
+  options += rootless ? ",userxattr" : ",index=off,metacopy=off,redirect_dir=off";
   constexpr std::size_t kMountDataLimit = 4095;  // one page, mount(2)
   if (options.size() > kMountDataLimit)
     throw Error(ErrorCode::kInternal,
-                "the names of " + std::to_string(run.layers.size()) + " layers are too long for one mount",
+                "the names of " + std::to_string(layers.size()) + " layers are too long for one mount",
                 "use a data directory with a shorter path (RUNNER_HOME)");
   return {{"Type", "volume"},
-          {"Target", run.working_directory},
+          {"Target", target},
           {"VolumeOptions",
            {{"NoCopy", true},
             {"Labels", std::move(labels)},
@@ -44,8 +43,22 @@ json overlay_volume(const EngineRun& run, const engine::EngineFacts& facts, json
              {{"Name", "local"}, {"Options", {{"type", "overlay"}, {"device", "overlay"}, {"o", options}}}}}}}};
 }
 
-json own_labels(const EngineRun& run, const BundleHost& host) {
-  return {{"runner.home", host.data.home().string()}, {"runner.run", run.id}};
+// What may lie in each other. As in the sandbox, --mount replaces what would be at the same place.
+std::vector<Mount> binds_of(const EngineRun& run) {
+  std::vector<Mount> binds{{run.directory.tmp().string(), "/tmp", true}};
+  if (run.home != "/tmp") binds.push_back({run.directory.home().string(), run.home, true});
+  for (const Mount& mount : run.definition.mounts) {
+    std::erase_if(binds, [&](const Mount& ours) { return ours.target == mount.target; });
+    binds.push_back(mount);
+  }
+  if (run.layers.empty()) binds.push_back({run.directory.copy().string(), run.working_directory, true});
+  return binds;
+}
+
+json labels_of(const std::vector<std::string>& texts) {
+  json labels = json::object();
+  for (const std::string& text : texts) labels[text.substr(0, text.find('='))] = text.substr(text.find('=') + 1);
+  return labels;
 }
 
 json mounts_of(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
@@ -54,18 +67,11 @@ json mounts_of(const EngineRun& run, const BundleHost& host, const engine::Engin
   mounts.push_back(bind_of(host.init, kInitTarget, false));
   if (!host.python_package.empty() && std::filesystem::is_directory(host.python_package))
     mounts.push_back(bind_of(host.python_package, kPythonTarget, false));
-  mounts.push_back(bind_of(run.directory.tmp(), "/tmp", true));
-  mounts.push_back(bind_of(run.directory.home(), run.home, true));
   mounts.push_back(bind_of(run.directory.passwd(), "/etc/passwd", false));
-  mounts.push_back(run.layers.empty() ? bind_of(run.directory.copy(), run.working_directory, true)
-                                      : overlay_volume(run, facts, own_labels(run, host)));
-  // As in the sandbox, --mount replaces what would be at the same place.
-  for (const Mount& mount : run.definition.mounts) {
-    const auto same =
-        std::find_if(mounts.begin(), mounts.end(), [&](const json& ours) { return ours["Target"] == mount.target; });
-    if (same != mounts.end()) mounts.erase(same);
-    mounts.push_back(bind_of(mount.source, mount.target, mount.writable));
-  }
+  for (const Mount& mount : binds_of(run)) mounts.push_back(bind_of(mount.source, mount.target, mount.writable));
+  if (!run.layers.empty())
+    mounts.push_back(overlay_volume(run.working_directory, run.layers, run.directory.upper(), run.directory.work(),
+                                    facts.rootless, labels_of(run_labels(host.data.home(), run.id))));
   return mounts;
 }
 
@@ -144,6 +150,56 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
 
 }  // namespace
 
+std::string make_sweep_config(const os::RunDirectory& directory, const std::string& image_id, const BundleHost& host) {
+  const json mounts{bind_of(host.init, kInitTarget, false),
+                    overlay_volume("/run/runner", {directory.sweep() / "lower"}, directory.sweep() / "upper",
+                                   directory.work(), false, labels_of(probe_labels(host.data.home())))};
+  const json config{{"Image", image_id},
+                    {"Entrypoint", {kInitTarget}},
+                    {"Cmd", json::array()},
+                    {"User", std::to_string(host.uid) + ":" + std::to_string(host.gid)},
+                    {"NetworkDisabled", true},
+                    {"Labels", labels_of(probe_labels(host.data.home()))},
+                    {"HostConfig",
+                     {{"Mounts", mounts},
+                      {"NetworkMode", "none"},
+                      {"CapDrop", {"ALL"}},
+                      {"SecurityOpt", {"no-new-privileges"}},
+                      {"ReadonlyRootfs", true},
+                      {"LogConfig", {{"Type", "none"}}}}}};
+  return config.dump();
+}
+
+std::vector<MountPoint> own_mount_points(const EngineRun& run) {
+  const std::vector<Mount> binds = binds_of(run);
+  std::vector<MountPoint> wanted{{run.working_directory, MountPoint::Kind::kDirectory, {}}};
+  for (const Mount& bind : binds)
+    wanted.push_back(
+        {bind.target,
+         std::filesystem::is_directory(bind.source) ? MountPoint::Kind::kDirectory : MountPoint::Kind::kFile,
+         {}});
+  std::vector<MountPoint> points;
+  for (const MountPoint& point : wanted) {
+    const Mount* cover = nullptr;  // the deepest bind that the mount point lies in
+    for (const Mount& bind : binds)
+      if (point.path.starts_with(bind.target + "/") && (!cover || bind.target.size() > cover->target.size()))
+        cover = &bind;
+    // A working directory is the run's own, and the Engine makes what an overlay lacks in the upper layer.
+    if (cover == nullptr ||
+        (point.path != run.working_directory && point.path.starts_with(run.working_directory + "/")))
+      continue;
+    const std::string place = cover->source + point.path.substr(cover->target.size());
+    const bool ours = cover->source.starts_with(run.directory.root().string() + "/");
+    if (ours)
+      points.push_back({place, point.kind, {}});
+    else if (!std::filesystem::exists(place))
+      throw Error(ErrorCode::kInvalid,
+                  "cannot show " + point.path + ": " + cover->source + " is mounted above it and has no such place",
+                  "choose a target outside of " + cover->target);
+  }
+  return points;
+}
+
 std::vector<std::string> run_labels(const std::filesystem::path& home, const std::string& run_id) {
   return {"runner.home=" + home.string(), "runner.run=" + run_id};
 }
@@ -157,7 +213,7 @@ std::string make_container_config(const EngineRun& run, const BundleHost& host, 
   for (const auto& [name, value] : run.variables) environment.push_back(name + "=" + value);
   json labels = run.definition.engine.labels;
   if (labels.is_null()) labels = json::object();
-  labels.update(own_labels(run, host));
+  labels.update(labels_of(run_labels(host.data.home(), run.id)));
   json config{{"Image", run.image.id},
               {"Entrypoint", {kInitTarget}},
               {"Cmd", words_of(run)},

@@ -1,6 +1,7 @@
 #include "runner/exec/engine_containers.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,7 +13,7 @@
 #include "runner/engine/archive.hpp"
 #include "runner/engine/endpoint.hpp"
 #include "runner/exec/container_config.hpp"
-#include "runner/exec/mount_plan.hpp"
+#include "runner/exec/root_skeleton.hpp"
 #include "runner/exec/run_directories.hpp"
 #include "runner/exec/runtime_trial.hpp"
 #include "runner/os/file.hpp"
@@ -45,6 +46,12 @@ std::map<std::string, std::string> as_map(const std::vector<std::string>& enviro
     if (equals != std::string::npos && equals > 0) variables[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
   return variables;
+}
+
+// A run that deleted files of its snapshot leaves marks of root's in work/work, which an ordinary user cannot remove.
+bool leaves_somebody_elses(const os::RunDirectory& directory, unsigned uid) {
+  if (uid == 0) return false;
+  return ::rmdir((directory.work() / "work").c_str()) != 0 && errno == ENOTEMPTY;
 }
 
 // An idle container of an image, removed whatever happens.
@@ -173,6 +180,7 @@ bool EngineContainers::occupies(engine::Engine& engine, const engine::Image& ima
 
 void EngineContainers::prepare(const EngineRun& run, const engine::EngineFacts& facts) const {
   make_run_directories(run.directory);
+  make_mount_points({}, own_mount_points(run));
   os::publish_file(run.directory.passwd(), with_caller(run.image.passwd, run, host_.uid, host_.gid),
                    os::Durability::kAtomic, 0644);
   const json order{{"version", kOrderVersion},
@@ -213,6 +221,11 @@ void EngineContainers::remove_remains(const std::string& id) const {
     const auto containers = engine.containers_with(labels);
     for (const std::string& container : containers) engine.remove_container(container);
     if (containers.empty()) engine.remove_volumes_with(labels);  // somebody was there before us
+    if (leaves_somebody_elses(directory, host_.uid)) {
+      for (const char* layer : {"lower", "upper"}) os::make_directories(directory.sweep() / layer);
+      engine.run_to_end(make_sweep_config(directory, order["create"].value("Image", ""), host_),
+                        "clear the overlay's work directory");
+    }
   } catch (const Error& error) {
     throw error.within("remove the container of run " + id);
   }

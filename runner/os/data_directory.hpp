@@ -36,8 +36,9 @@ class RunDirectory {
   std::filesystem::path passwd() const {
     return root_ / "passwd";
   }  // /etc/passwd with the caller, where the host's lacks him
-  std::filesystem::path copy() const { return root_ / "copy"; }  // the working directory where no overlay can be
-  std::filesystem::path tmp() const { return root_ / "tmp"; }    // the script's /tmp: on disk, large data belongs there
+  std::filesystem::path copy() const { return root_ / "copy"; }    // the working directory where no overlay can be
+  std::filesystem::path sweep() const { return root_ / "sweep"; }  // empty layers, to have an Engine empty work()
+  std::filesystem::path tmp() const { return root_ / "tmp"; }  // the script's /tmp: on disk, large data belongs there
   std::filesystem::path runtime_log() const { return root_ / "runtime.log"; }  // the OCI runtime's words on failure
 
  private:
