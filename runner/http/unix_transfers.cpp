@@ -1,14 +1,12 @@
 #include "runner/http/unix_transfers.hpp"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/http/curl_library_handle.hpp"
 
 namespace runner::http {
 namespace {
@@ -26,7 +24,7 @@ struct Transfer {
 
 long status_of(CURL* easy) {
   long status = 0;
-  ::curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  CurlLibrary::get().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
   return status;
 }
 
@@ -58,23 +56,17 @@ int on_progress(void* context, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return 1;
 }
 
-void initialise_once() {
-  static std::once_flag once;
-  std::call_once(once, [] { ::curl_global_init(CURL_GLOBAL_NOTHING); });
-}
-
 }  // namespace
 
 class UnixTransfers::Impl {
  public:
   explicit Impl(std::filesystem::path socket) : socket_(std::move(socket)) {
-    initialise_once();
-    multi_ = ::curl_multi_init();
+    multi_ = curl_.multi_init();
     if (multi_ == nullptr) throw Error(ErrorCode::kUnavailable, "libcurl could not be initialised");
   }
   ~Impl() {
     for (auto& [easy, running] : running_) release(*running);
-    ::curl_multi_cleanup(multi_);
+    curl_.multi_cleanup(multi_);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -83,12 +75,12 @@ class UnixTransfers::Impl {
 
   void begin(TransferRequest request, Done done) {
     auto running = std::make_unique<Running>();
-    running->easy = ::curl_easy_init();
+    running->easy = curl_.easy_init();
     if (running->easy == nullptr) throw Error(ErrorCode::kUnavailable, "libcurl: out of memory");
     running->transfer.request = std::move(request);
     running->transfer.done = std::move(done);
     prepare(*running);
-    ::curl_multi_add_handle(multi_, running->easy);
+    curl_.multi_add_handle(multi_, running->easy);
     running_.emplace(running->easy, std::move(running));
     advance();
   }
@@ -101,7 +93,7 @@ class UnixTransfers::Impl {
     for (const pollfd& fd : watched) extra.push_back({.fd = fd.fd, .events = CURL_WAIT_POLLIN, .revents = 0});
     constexpr int kForever = 1 << 30;  // milliseconds: twelve days; libcurl has no "for ever"
     const int most = limit ? static_cast<int>(std::clamp<std::int64_t>(limit->count(), 0, kForever)) : kForever;
-    ::curl_multi_poll(multi_, extra.data(), static_cast<unsigned>(extra.size()), most, nullptr);
+    curl_.multi_poll(multi_, extra.data(), static_cast<unsigned>(extra.size()), most, nullptr);
     for (std::size_t i = 0; i < extra.size(); ++i) watched[i].revents = extra[i].revents != 0 ? POLLIN : short{0};
     advance();
     deliver();
@@ -114,38 +106,38 @@ class UnixTransfers::Impl {
     CURL* easy = running.easy;
     Transfer& transfer = running.transfer;
     const TransferRequest& request = transfer.request;
-    ::curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, socket_.c_str());
-    ::curl_easy_setopt(easy, CURLOPT_URL, ("http://engine" + request.target).c_str());
-    ::curl_easy_setopt(easy, CURLOPT_PROXY, "");  // http_proxy is not meant for a socket of this machine
-    ::curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    ::curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
-    ::curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    ::curl_easy_setopt(easy, CURLOPT_WRITEDATA, &running);
-    if (request.method == "HEAD") ::curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    ::curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    curl_.easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, socket_.c_str());
+    curl_.easy_setopt(easy, CURLOPT_URL, ("http://engine" + request.target).c_str());
+    curl_.easy_setopt(easy, CURLOPT_PROXY, "");  // http_proxy is not meant for a socket of this machine
+    curl_.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http");
+    curl_.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_.easy_setopt(easy, CURLOPT_WRITEDATA, &running);
+    if (request.method == "HEAD") curl_.easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    curl_.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
     for (const std::string& header : request.headers)
-      transfer.headers = ::curl_slist_append(transfer.headers, header.c_str());
+      transfer.headers = curl_.slist_append(transfer.headers, header.c_str());
     // curl would ask for permission first (100-continue) and wait a second for it.
-    transfer.headers = ::curl_slist_append(transfer.headers, "Expect:");
+    transfer.headers = curl_.slist_append(transfer.headers, "Expect:");
     if (!request.body.empty() || request.method == "POST") {
-      transfer.headers = ::curl_slist_append(transfer.headers, "Content-Type: application/json");
-      ::curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
-      ::curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+      transfer.headers = curl_.slist_append(transfer.headers, "Content-Type: application/json");
+      curl_.easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
+      curl_.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
     }
-    ::curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers);
-    if (request.limit) ::curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.limit->count()));
+    curl_.easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers);
+    if (request.limit) curl_.easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.limit->count()));
     if (request.stop) {
-      ::curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
-      ::curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
-      ::curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &running);
+      curl_.easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+      curl_.easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+      curl_.easy_setopt(easy, CURLOPT_XFERINFODATA, &running);
     }
   }
 
   void advance() {
     int alive = 0;
-    ::curl_multi_perform(multi_, &alive);
+    curl_.multi_perform(multi_, &alive);
     int left = 0;
-    while (const CURLMsg* message = ::curl_multi_info_read(multi_, &left)) {
+    while (const CURLMsg* message = curl_.multi_info_read(multi_, &left)) {
       if (message->msg != CURLMSG_DONE) continue;
       CURL* easy = message->easy_handle;
       const CURLcode code = message->data.result;
@@ -165,7 +157,7 @@ class UnixTransfers::Impl {
     }
   }
 
-  static TransferResult result_of(Running& running, CURLcode code) {
+  TransferResult result_of(Running& running, CURLcode code) {
     using Kind = TransferResult::Kind;
     TransferResult result;
     Transfer& transfer = running.transfer;
@@ -175,7 +167,7 @@ class UnixTransfers::Impl {
       result.body = std::move(transfer.body);
       return result;
     }
-    result.words = ::curl_easy_strerror(code);
+    result.words = curl_.easy_strerror(code);
     if (transfer.stopped) {
       result.kind = Kind::kStopped;
     } else if (transfer.too_large) {
@@ -183,7 +175,7 @@ class UnixTransfers::Impl {
     } else if (code == CURLE_COULDNT_CONNECT) {
       result.kind = Kind::kUnreachable;
       long error = 0;
-      ::curl_easy_getinfo(running.easy, CURLINFO_OS_ERRNO, &error);
+      curl_.easy_getinfo(running.easy, CURLINFO_OS_ERRNO, &error);
       result.os_error = static_cast<int>(error);
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
       result.kind = Kind::kTimedOut;
@@ -192,11 +184,12 @@ class UnixTransfers::Impl {
   }
 
   void release(Running& running) {
-    ::curl_multi_remove_handle(multi_, running.easy);
-    ::curl_easy_cleanup(running.easy);
-    ::curl_slist_free_all(running.transfer.headers);
+    curl_.multi_remove_handle(multi_, running.easy);
+    curl_.easy_cleanup(running.easy);
+    curl_.slist_free_all(running.transfer.headers);
   }
 
+  const CurlLibrary& curl_ = CurlLibrary::get();
   const std::filesystem::path socket_;
   CURLM* multi_ = nullptr;
   std::map<CURL*, std::unique_ptr<Running>> running_;
