@@ -24,6 +24,7 @@ namespace {
 using shim::ExecEvent;
 using shim::ExecRecord;
 
+constexpr std::string_view kContentType = "application/vnd.runner.exec-stream";
 constexpr char kOutput = 1;
 constexpr char kError = 2;
 constexpr char kEnd = 3;
@@ -126,14 +127,25 @@ class Session {
   os::Fd any_;
 };
 
-[[noreturn]] void refuse(const std::string& run, const std::string& program, int error) {
+void write_end(Exchange& exchange, int status) {
+  const std::string text = std::to_string(status);
+  write_frame(exchange, kEnd, std::as_bytes(std::span(text)));
+  exchange.finish_stream();
+}
+
+// A program that cannot be started is the command's own end, as a shell and `docker exec` have it.
+void answer_not_started(const std::string& run, const std::string& program, int error, Exchange& exchange) {
   if (error == ESRCH) throw Error(ErrorCode::kConflict, "exec " + run + ": it is not running any more");
   if (error == EAGAIN)
     throw Error(ErrorCode::kUnavailable, "exec " + run + ": too many commands run in it already",
                 "wait for one of them to end");
-  throw Error(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInvalid,
-              "exec " + run + ": " + program + ": " + std::strerror(error),
-              error == ENOENT ? "the run sees only what is in its container" : "");
+  constexpr int kNotFound = 127;
+  constexpr int kNotExecutable = 126;
+  std::string words = "runner: error: exec " + run + ": " + program + ": " + std::strerror(error) + "\n";
+  if (error == ENOENT) words += "hint: the run sees only what is in its container\n";
+  exchange.start_stream(200, kContentType, std::nullopt);
+  write_frame(exchange, kError, std::as_bytes(std::span(words)));
+  write_end(exchange, error == ENOENT ? kNotFound : kNotExecutable);
 }
 
 }  // namespace
@@ -147,7 +159,8 @@ void stream_exec(pipeline::Pipeline& pipeline, const std::string& run, const std
   {
     const os::Fd input = os::open_file("/dev/null", O_RDONLY);
     const std::array<int, 3> descriptors{input.get(), output.writing.get(), error.writing.get()};
-    if (!os::send_message(connection.get(), words, descriptors)) refuse(run, command.front(), ESRCH);
+    if (!os::send_message(connection.get(), words, descriptors))
+      return answer_not_started(run, command.front(), ESRCH, exchange);
     output.writing.reset();
     error.writing.reset();
   }
@@ -155,10 +168,10 @@ void stream_exec(pipeline::Pipeline& pipeline, const std::string& run, const std
   bool gone = false;
   std::optional<ExecRecord> record;
   while (!(record = session.hear(gone)) && !gone) session.await(exchange);
-  if (!record) refuse(run, command.front(), ESRCH);
-  if (record->event == ExecEvent::kRefused) refuse(run, command.front(), record->value);
+  if (!record || record->event == ExecEvent::kRefused)
+    return answer_not_started(run, command.front(), record ? record->value : ESRCH, exchange);
 
-  exchange.start_stream(200, "application/vnd.runner.exec-stream", std::nullopt);
+  exchange.start_stream(200, kContentType, std::nullopt);
   int status = kContainerDied;
   for (;;) {
     const auto ended = session.hear(gone);
@@ -170,9 +183,7 @@ void stream_exec(pipeline::Pipeline& pipeline, const std::string& run, const std
     if (gone) break;
     session.await(exchange);
   }
-  const std::string text = std::to_string(status);
-  write_frame(exchange, kEnd, std::as_bytes(std::span(text)));
-  exchange.finish_stream();
+  write_end(exchange, status);
 }
 
 }  // namespace runner::daemon

@@ -92,6 +92,11 @@ class UnixTransfers::Impl {
     std::vector<curl_waitfd> extra;
     for (const pollfd& fd : watched) extra.push_back({.fd = fd.fd, .events = CURL_WAIT_POLLIN, .revents = 0});
     constexpr int kForever = 1 << 30;  // milliseconds: twelve days; libcurl has no "for ever"
+    // libcurl asks `stop` only when something happens: see to it that something does.
+    constexpr std::chrono::milliseconds kBetweenStops{1000};
+    const bool stoppable = std::any_of(running_.begin(), running_.end(),
+                                       [](const auto& entry) { return bool{entry.second->transfer.request.stop}; });
+    if (stoppable && (!limit || *limit > kBetweenStops)) limit = kBetweenStops;
     const int most = limit ? static_cast<int>(std::clamp<std::int64_t>(limit->count(), 0, kForever)) : kForever;
     curl_.multi_poll(multi_, extra.data(), static_cast<unsigned>(extra.size()), most, nullptr);
     for (std::size_t i = 0; i < extra.size(); ++i) watched[i].revents = extra[i].revents != 0 ? POLLIN : short{0};

@@ -44,12 +44,9 @@ EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Ca
   return environment;
 }
 
-// What the run's record names, from the Engine or, if it is gone or never was there, from a registry.
-engine::Image Pipeline::fetch_image(engine::Engine& engine, const RunRecord& run) {
+// From a registry. By digest it is the same image again; a tag may mean another by now.
+engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop) {
   const auto& recorded = run.environment.image;
-  const std::string wanted = recorded ? recorded->id : run.definition.image;
-  if (auto image = engine.inspect_image(wanted)) return std::move(*image);
-  // By digest it is the same image again; a tag may mean another by now.
   const std::string source = recorded ? recorded->digest : run.definition.image;
   if (source.empty())
     throw Error(ErrorCode::kNotFound,
@@ -58,15 +55,18 @@ engine::Image Pipeline::fetch_image(engine::Engine& engine, const RunRecord& run
                 "build or import it again and submit anew");
   constexpr std::chrono::milliseconds kBetweenLines{250};
   auto told = os::monotonic_now() - kBetweenLines;
+  std::string last;
   const auto progress = [&](const std::string& line) {
+    if (stop.stop_requested()) return false;
     const auto now = os::monotonic_now();
     if (now - told < kBetweenLines) return true;
     told = now;
     // False once the run waits for its cancellation.
-    const bool wanted_still =
-        history_.set_status(run.id, RunStatus::kPreparing, "pulling " + source + (line.empty() ? "" : ": " + line));
-    events_.notify(run.id);
-    return wanted_still;
+    const bool wanted = history_.set_status(run.id, RunStatus::kPreparing,
+                                            "pulling " + source + ": " + (line.empty() ? "asking the registry" : line));
+    if (line != last) events_.notify(run.id);
+    last = line;
+    return wanted;
   };
   progress("");
   engine.pull(source, progress);
@@ -77,24 +77,54 @@ engine::Image Pipeline::fetch_image(engine::Engine& engine, const RunRecord& run
   return std::move(*image);
 }
 
-void Pipeline::prepare_container(RunRecord& run) {
+void Pipeline::remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts) {
+  envs::require_platform(image, run.definition.image, facts);
+  if (run.environment.image) return;
+  run.environment.image = envs::image_ref(image, run.definition.image);
+  run.environment.digest = envs::image_digest(image);
+  history_.set_environment(run.id, run.environment);
+}
+
+// The preparer's thread.
+void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
+  try {
+    RunRecord run = history_.get(id);
+    if (is_final(run.status)) return;
+    engine::Engine engine = containers_.engine(run.definition.engine_socket);
+    const auto there = engine.inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
+    remember_image(run, there ? *there : pull_image(engine, run, stop), engine.facts());
+    if (history_.set_status(id, RunStatus::kQueued, "")) {
+      events_.notify(id);
+      scheduler_->enqueue(id, run.priority);
+      return;
+    }
+    end_unstarted(id, OutcomeKind::kEnvironmentFailed, Error(ErrorCode::kInternal, "cancelled"));
+  } catch (const Error& error) {
+    // A daemon that stops leaves the run as it is: the next one begins again.
+    if (!stop.stop_requested()) end_unstarted(id, OutcomeKind::kEnvironmentFailed, error);
+  }
+}
+
+// False if the image is not there (any more): the run has given its slot back and waits for it.
+bool Pipeline::prepare_container(RunRecord& run) {
   std::optional<engine::Engine> engine;
   std::optional<engine::Image> image;
   try {
     engine.emplace(containers_.engine(run.definition.engine_socket));
-    image = fetch_image(*engine, run);
-    envs::require_platform(*image, run.definition.image, engine->facts());
+    image = engine->inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
+    if (image) remember_image(run, *image, engine->facts());
   } catch (const Error& error) {
     throw EnvironmentFailed(error);
   }
-  if (!run.environment.image) {
-    run.environment.image = envs::image_ref(*image, run.definition.image);
-    run.environment.digest = envs::image_digest(*image);
-    history_.set_environment(run.id, run.environment);
+  if (!image) {
+    scheduler_->release(run.id);
+    preparer_->enqueue(run.id);
+    return false;
   }
   check_out(run);
   os::make_directories(data_.run(run.id).root());
   containers_.prepare(engine_run(run, *engine, *image), engine->facts());
+  return true;
 }
 
 exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image) {

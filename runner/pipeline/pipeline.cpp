@@ -43,11 +43,14 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
             scheduler_->post([this, id] { finish(id); });
           },
   });
+  preparer_ =
+      std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   scheduler_ = std::make_unique<Scheduler>(configuration_.parallel, [this](const std::string& id) { start(id); });
   recover();
 }
 
 Pipeline::~Pipeline() {
+  preparer_->stop();   // it queues runs, and is given some by the workers
   watch_->stop();      // from here on nothing is posted to the workers
   scheduler_.reset();  // joins them; they use the watch
 }
@@ -57,7 +60,7 @@ RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {
     const RunRecord run = history_.get(id);
     throw Error(ErrorCode::kConflict, "cancel " + id + ": it has ended already: " + std::string(to_string(run.status)));
   }
-  if (scheduler_->withdraw(id)) {
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id)) {
     end(history_.get(id), Outcome{.kind = OutcomeKind::kCanceled, .message = reason}, std::nullopt, {});
   } else {
     // Being started or alive. The shim looks for this file when it starts and whenever it is signalled; a worker that

@@ -1,7 +1,8 @@
 // The story of a run, from submission to record. Start reading here:
 //
 //   submit   admit → snapshot → git → environment → the run's row (acknowledged: durable)           [connection thread]
-//   start    checkout → bundle → shim                                                               [worker]
+//   prepare  an image that is not here → pulled                                                     [prepare thread]
+//   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
 //   finish   outputs, log → content → the row's end (durable) → the run directory goes              [worker]
 //   recover  at the daemon's start: each unfinished row is queued, adopted or ended                 [main thread]
@@ -24,6 +25,7 @@
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
 #include "runner/pipeline/configuration.hpp"
+#include "runner/pipeline/preparer.hpp"
 #include "runner/pipeline/run_events.hpp"
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
@@ -75,12 +77,15 @@ class Pipeline {
   void require_sandbox(const RunDefinition& definition) const;
   // image_run.cpp
   EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
-  engine::Image fetch_image(engine::Engine& engine, const RunRecord& run);
-  void prepare_container(RunRecord& run);
+  void fetch_image(const std::string& id, const std::stop_token& stop);
+  engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);
+  void remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts);
+  bool prepare_container(RunRecord& run);
   exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image);
   // start.cpp
   void start(const std::string& id);
   void start_or_throw(const std::string& id);
+  void end_unstarted(const std::string& id, OutcomeKind kind, const Error& error);
   void check_out(const RunRecord& run);
   void prepare_sandbox(const RunRecord& run);
   os::Fd secrets_for(const RunRecord& run);
@@ -120,6 +125,7 @@ class Pipeline {
   os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else
   std::unique_ptr<RunWatch> watch_;
+  std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };
 

@@ -20,41 +20,41 @@ bool is_within(const std::string& path, const std::string& directory) {
 
 }  // namespace
 
-void Pipeline::start(const std::string& id) {
-  const auto fail = [&](OutcomeKind kind, const Error& error) {
-    // Nothing ran. The run ends with what stood in the way; its slot is free again.
-    try {
-      const RunRecord run = history_.get(id);
-      if (run.status == RunStatus::kCancelRequested)
-        end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
-      else
-        end(run, Outcome{.kind = kind, .message = error.message()},
-            RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",
-                     .message = error.message(),
-                     .hint = error.hint()},
-            {});
-    } catch (const Error& second) {
-      spdlog::error("run {}: {}; its end could not be written: {}", id, error.message(), second.message());
-      watch_->retry_ended(id, std::chrono::seconds{10});  // finish() finds no claim and queues it again
-    }
-    scheduler_->release(id);
-  };
+// Nothing ran. The run ends with what stood in the way, or as cancelled if that was asked for meanwhile.
+void Pipeline::end_unstarted(const std::string& id, OutcomeKind kind, const Error& error) {
   try {
-    start_or_throw(id);
-  } catch (const EnvironmentFailed& failed) {
-    fail(OutcomeKind::kEnvironmentFailed, failed.error);
-  } catch (const Error& error) {
-    fail(OutcomeKind::kStartFailed, error);
+    const RunRecord run = history_.get(id);
+    if (run.status == RunStatus::kCancelRequested)
+      return end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
+    end(run, Outcome{.kind = kind, .message = error.message()},
+        RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",
+                 .message = error.message(),
+                 .hint = error.hint()},
+        {});
+  } catch (const Error& second) {
+    spdlog::error("run {}: {}; its end could not be written: {}", id, error.message(), second.message());
+    watch_->retry_ended(id, std::chrono::seconds{10});  // finish() finds no claim and queues it again
   }
+}
+
+void Pipeline::start(const std::string& id) {
+  try {
+    return start_or_throw(id);
+  } catch (const EnvironmentFailed& failed) {
+    end_unstarted(id, OutcomeKind::kEnvironmentFailed, failed.error);
+  } catch (const Error& error) {
+    end_unstarted(id, OutcomeKind::kStartFailed, error);
+  }
+  scheduler_->release(id);
 }
 
 void Pipeline::start_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
   if (is_final(run.status)) return scheduler_->release(id);
-  if (run.definition.isolation == Isolation::kDocker)
-    prepare_container(run);
-  else
+  if (run.definition.isolation != Isolation::kDocker)
     prepare_sandbox(run);
+  else if (!prepare_container(run))
+    return;
   const os::Fd secrets = secrets_for(run);
   if (!history_.set_status(id, RunStatus::kStarting, "")) {  // cancelled while it was prepared
     const RunRecord now = history_.get(id);

@@ -155,7 +155,10 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   if (added.existed) secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   if (added.existed) return Submitted{.run = added.run, .existed = true, .warnings = {}};
   for (const std::string& warning : warnings) history_.add_notice(run.id, warning);
-  scheduler_->enqueue(run.id, run.priority);
+  if (run.environment.kind == "image" && !run.environment.image)
+    preparer_->enqueue(run.id);
+  else
+    scheduler_->enqueue(run.id, run.priority);
   return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};
 }
 

@@ -106,7 +106,11 @@ DOCKERFILE
   # Files of its own where a test has its source directory, and where the run would go then.
   build_image occupied <<'DOCKERFILE'
 FROM runner-test/python:1
-RUN mkdir -p /var/tmp/runner-test-occupied /work && echo image >/var/tmp/runner-test-occupied/theirs && echo image >/work/theirs
+RUN mkdir -p /var/tmp/runner-test-occupied && echo image >/var/tmp/runner-test-occupied/theirs
+DOCKERFILE
+  build_image occupied-twice <<'DOCKERFILE'
+FROM runner-test/occupied:1
+RUN mkdir -p /work && echo image >/work/theirs
 DOCKERFILE
   build_image nonroot <<'DOCKERFILE'
 FROM runner-test/python:1

@@ -73,7 +73,10 @@ class Registry:
 
             def do_GET(self):
                 upstream = http.client.HTTPConnection(registry.host, timeout=60)
-                upstream.request(self.command, self.path, headers={k: v for k, v in self.headers.items() if k.lower() != "host"})
+                upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():  # all of them: an engine sends an Accept for every kind of manifest
+                    upstream.putheader(name, registry.host if name.lower() == "host" else value)
+                upstream.endheaders()
                 answer = upstream.getresponse()
                 body = answer.read()
                 self.send_response(answer.status)
