@@ -177,18 +177,16 @@ void Engine::remove_container(const std::string& id) {
   if (!answered(gone) && gone.status != 404) throw failure(socket(), gone, attempted);
 }
 
-void Engine::remove_volumes_with(const std::vector<std::string>& labels) {
-  const json filters{{"label", labels}};
+void Engine::remove_volumes_with(const std::vector<std::string>& labels, const std::string& key,
+                                 const std::function<bool(const std::string& value)>& unwanted) {
+  const json filters{{"label", labels}, {"dangling", {"true"}}};
   const json body =
       parsed(socket(), ask({.target = "/volumes?filters=" + http::percent_encode(filters.dump())}), "list volumes");
   const auto volumes = body.find("Volumes");
   if (volumes == body.end() || !volumes->is_array()) return;
-  for (const json& volume : *volumes) {
-    const std::string name = text_at(volume, "Name");
-    const auto result = ask({.method = "DELETE", .target = "/volumes/" + http::percent_encode(name)});
-    if (!answered(result) && result.status != 404)
-      throw failure(socket(), result, "remove volume " + name.substr(0, 12));
-  }
+  for (const json& volume : *volumes)
+    if (unwanted(text_at(volume.value("Labels", json::object()), key.c_str())))
+      ask({.method = "DELETE", .target = "/volumes/" + http::percent_encode(text_at(volume, "Name"))});
 }
 
 std::string Engine::create_idle_container(const std::string& image_id, const std::vector<std::string>& labels) {

@@ -59,8 +59,11 @@ class Engine {
   // With its anonymous volumes, running or not; returns when it is gone. A missing one is fine.
   void remove_container(const std::string& id);
 
-  // What a container leaves that somebody removed without its anonymous volumes.
-  void remove_volumes_with(const std::vector<std::string>& labels);
+  // What a container leaves that somebody removed without its anonymous volumes: those with all the labels that no
+  // container uses. Only where `unwanted` says so of the value of label `key`. One that the Engine keeps all the same
+  // (Docker 20.10 does so after a live restore, until it is started anew) is left.
+  void remove_volumes_with(const std::vector<std::string>& labels, const std::string& key,
+                           const std::function<bool(const std::string& value)>& unwanted);
 
   // A short container to its end, removed afterwards. `body` is that of POST /containers/create. Its exit status is
   // nobody's concern.

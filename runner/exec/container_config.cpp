@@ -104,6 +104,19 @@ std::string network_of(const RunDefinition& definition) {
   return definition.engine.network.empty() ? "host" : definition.engine.network;
 }
 
+// A --mount of an ancestor must not show the data directory.
+std::vector<std::string> places_to_hide(const RunDefinition& definition, const std::filesystem::path& data_home) {
+  std::error_code failed;
+  const std::string home = std::filesystem::weakly_canonical(data_home, failed).string();
+  std::vector<std::string> places;
+  for (const Mount& mount : definition.mounts) {
+    std::string source = std::filesystem::weakly_canonical(mount.source, failed).string();
+    if (source == "/") source.clear();
+    if (home.starts_with(source + "/")) places.push_back(mount.target + home.substr(source.size()));
+  }
+  return places;
+}
+
 template <class List>
 void put(json& object, const char* key, const List& list) {
   if (!list.empty()) object[key] = list;
@@ -143,6 +156,8 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   put(config, "DnsSearch", extra.dns_search);
   put(config, "DnsOptions", extra.dns_options);
   put(config, "Tmpfs", extra.tmpfs);
+  for (const std::string& place : places_to_hide(definition, host.data.home()))
+    config["Tmpfs"][place] = "ro,nosuid,nodev,noexec,mode=555,size=64k";
   if (!definition.secrets.empty())
     config["Tmpfs"][shim::kSecretsTarget] = "rw,nosuid,nodev,noexec,mode=1777,size=16m";  // filled by runner-init
   return config;

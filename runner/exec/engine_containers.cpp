@@ -120,6 +120,10 @@ engine::Engine EngineContainers::engine(const std::filesystem::path& socket) con
   // A daemon that was killed while it looked into an image has left its probe.
   for (const std::string& probe : engine.containers_with(probe_labels(host_.data.home())))
     engine.remove_container(probe);
+  // Volumes that an earlier life of this engine would not give up. Those of a run that is on its way may look the same.
+  engine.remove_volumes_with(
+      {"runner.home=" + host_.data.home().string()}, "runner.run",
+      [this](const std::string& run) { return run.empty() || !std::filesystem::exists(host_.data.run(run).root()); });
   memory_->engines.with([&](auto& engines) { engines[socket] = {instance, facts}; });
   return engine;
 }
@@ -144,10 +148,9 @@ void EngineContainers::refuse_impossible(engine::Engine& engine, const RunDefini
     std::error_code failed;
     const auto source = std::filesystem::canonical(mount.source, failed).string();
     const std::string home = std::filesystem::weakly_canonical(host_.data.home(), failed).string();
-    if (source == home || source.starts_with(home + "/") || home.starts_with(source == "/" ? source : source + "/"))
+    if (source == home || source.starts_with(home + "/"))
       throw Error(ErrorCode::kInvalid,
-                  "--mount " + mount.source + ":" + mount.target + ": it would show the runner's own data directory",
-                  "mount a directory that does not hold " + home);
+                  "--mount " + mount.source + ":" + mount.target + ": the runner's own data directory is not for runs");
   }
 }
 
@@ -220,7 +223,8 @@ void EngineContainers::remove_remains(const std::string& id) const {
     const auto labels = run_labels(host_.data.home(), id);
     const auto containers = engine.containers_with(labels);
     for (const std::string& container : containers) engine.remove_container(container);
-    if (containers.empty()) engine.remove_volumes_with(labels);  // somebody was there before us
+    if (containers.empty())  // somebody was there before us
+      engine.remove_volumes_with(labels, "runner.run", [](const std::string&) { return true; });
     if (leaves_somebody_elses(directory, host_.uid)) {
       for (const char* layer : {"lower", "upper"}) os::make_directories(directory.sweep() / layer);
       engine.run_to_end(make_sweep_config(directory, order["create"].value("Image", ""), host_),

@@ -107,6 +107,7 @@ void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
 
 // False if the image is not there (any more): the run has given its slot back and waits for it.
 bool Pipeline::prepare_container(RunRecord& run) {
+  history_.set_status(run.id, RunStatus::kPreparing, "asking the container engine");  // which may take its time
   std::optional<engine::Engine> engine;
   std::optional<engine::Image> image;
   try {

@@ -131,10 +131,7 @@ void judge_own_end(const EndFacts& facts, Outcome& outcome) {
         WTERMSIG(status) == SIGKILL && killed_for_memory(facts) ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
     outcome.message = outcome.kind == OutcomeKind::kOutOfMemory ? "killed for memory" + limit_text(facts)
                                                                 : "died of " + describe_signal(WTERMSIG(status));
-    if (sent == WTERMSIG(status)) {
-      outcome.kind = OutcomeKind::kKilled;
-      outcome.message = "ended by " + describe_signal(sent) + " from outside of the runner";
-    }
+    if (sent == WTERMSIG(status)) outcome.message += ", sent from outside of the runner";
     return;
   }
   outcome.kind = OutcomeKind::kExited;
