@@ -90,11 +90,17 @@ class OwnEngine(DockerTest):
         self.addCleanup(engine.close)
         return Home(engine=engine)
 
+    def until_the_engine_knows(self, run_id):
+        """A script may run a moment before its engine has written down that it does. One that dies in that moment forgets the
+        container, and the run simply goes on."""
+        wait_until(lambda: self.container_of(run_id)["State"]["Running"], "the engine knows that it runs")
+
 
 class KilledEngine(OwnEngine):
     def test_the_engine_stops_the_run_when_it_is_back_and_the_run_ends_so(self):
         run_id = self.detach_shell(THROUGH)
         self.await_gate("running")
+        self.until_the_engine_knows(run_id)
         self.engine.kill_dockerd()
         self.open_gate("engine-is-dead")
         self.await_gate("printed")
@@ -108,8 +114,9 @@ class KilledEngine(OwnEngine):
         self.home.assert_nothing_left(deadline=30)
 
     def test_the_next_run_works(self):
-        self.detach_shell("tell running\nawait never\n")
+        run_id = self.detach_shell("tell running\nawait never\n")
         self.await_gate("running")
+        self.until_the_engine_knows(run_id)
         self.engine.kill_dockerd()
         self.engine.start_again()
         self.assertEqual(self.ok("submit", "--image", BUSYBOX, "--command", "echo fine").text, "fine\n")
@@ -145,6 +152,7 @@ class LiveRestore(OwnEngine):
     def start_and_kill_engine(self):
         run_id = self.detach_shell(THROUGH)
         self.await_gate("running")
+        self.until_the_engine_knows(run_id)
         self.engine.kill_dockerd()
         self.open_gate("engine-is-dead")
         self.await_gate("printed")
@@ -176,6 +184,7 @@ class LiveRestore(OwnEngine):
     def test_the_time_limit_holds_without_an_engine(self):
         run_id = self.detach_shell("tell running\nawait never\n", "--max-run-duration", "2s", "--grace", "200ms")
         self.await_gate("running")
+        self.until_the_engine_knows(run_id)
         self.engine.kill_dockerd()
         init = processes.init_of(run_id).pid
         wait_until(lambda: processes.Process(init).state in ("", "Z", "?"), "the container is killed at its limit", 10)
