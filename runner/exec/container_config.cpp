@@ -89,9 +89,19 @@ json words_of(const EngineRun& run) {
 
 // Files the run makes must be the caller's. A rootless engine maps its containers' root to the caller; Podman's can be
 // asked to keep ids as they are.
-std::string user_of(const BundleHost& host, const engine::EngineFacts& facts) {
-  if (facts.rootless && !facts.podman) return "0:0";
-  return std::to_string(host.uid) + ":" + std::to_string(host.gid);
+struct Ids {
+  unsigned uid;
+  unsigned gid;
+};
+Ids ids_of(const BundleHost& host, const engine::EngineFacts& facts) {
+  if (facts.rootless && !facts.podman) return {0, 0};
+  return {host.uid, host.gid};
+}
+
+// The Engine gives a tmpfs the mode of the directory it covers, whatever is asked for: the owner must be the script's.
+std::string tmpfs_options(const std::string& size, const Ids& ids) {
+  return "nosuid,nodev,noexec,mode=0700,size=" + size + ",uid=" + std::to_string(ids.uid) +
+         ",gid=" + std::to_string(ids.gid);
 }
 
 std::int64_t shm_bytes_of(const RunDefinition& definition, const BundleHost& host) {
@@ -157,9 +167,9 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   put(config, "DnsOptions", extra.dns_options);
   put(config, "Tmpfs", extra.tmpfs);
   for (const std::string& place : places_to_hide(definition, host.data.home()))
-    config["Tmpfs"][place] = "ro,nosuid,nodev,noexec,mode=555,size=64k";
+    config["Tmpfs"][place] = "ro," + tmpfs_options("64k", ids_of(host, facts));
   if (!definition.secrets.empty())
-    config["Tmpfs"][shim::kSecretsTarget] = "rw,nosuid,nodev,noexec,mode=1777,size=16m";  // filled by runner-init
+    config["Tmpfs"][shim::kSecretsTarget] = "rw," + tmpfs_options("16m", ids_of(host, facts));  // filled by runner-init
   return config;
 }
 
@@ -232,7 +242,7 @@ std::string make_container_config(const EngineRun& run, const BundleHost& host, 
   json config{{"Image", run.image.id},
               {"Entrypoint", {kInitTarget}},
               {"Cmd", words_of(run)},
-              {"User", user_of(host, facts)},
+              {"User", std::to_string(ids_of(host, facts).uid) + ":" + std::to_string(ids_of(host, facts).gid)},
               {"WorkingDir", run.working_directory},
               {"Env", std::move(environment)},
               {"Labels", std::move(labels)},
