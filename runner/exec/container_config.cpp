@@ -98,8 +98,11 @@ Ids ids_of(const BundleHost& host, const engine::EngineFacts& facts) {
   return {host.uid, host.gid};
 }
 
-// The Engine gives a tmpfs the mode of the directory it covers, whatever is asked for: the owner must be the script's.
-std::string tmpfs_options(const std::string& size, const Ids& ids) {
+// Docker gives a tmpfs the mode of the directory it covers, whatever is asked for: the owner must be the script's.
+// Podman knows no owners and keeps the mode; nobody else is in the container.
+std::string tmpfs_options(const std::string& size, const BundleHost& host, const engine::EngineFacts& facts) {
+  if (facts.podman) return "nosuid,nodev,noexec,mode=1777,size=" + size;
+  const Ids ids = ids_of(host, facts);
   return "nosuid,nodev,noexec,mode=0700,size=" + size + ",uid=" + std::to_string(ids.uid) +
          ",gid=" + std::to_string(ids.gid);
 }
@@ -167,9 +170,9 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   put(config, "DnsOptions", extra.dns_options);
   put(config, "Tmpfs", extra.tmpfs);
   for (const std::string& place : places_to_hide(definition, host.data.home()))
-    config["Tmpfs"][place] = "ro," + tmpfs_options("64k", ids_of(host, facts));
+    config["Tmpfs"][place] = "ro," + tmpfs_options("64k", host, facts);
   if (!definition.secrets.empty())
-    config["Tmpfs"][shim::kSecretsTarget] = "rw," + tmpfs_options("16m", ids_of(host, facts));  // filled by runner-init
+    config["Tmpfs"][shim::kSecretsTarget] = "rw," + tmpfs_options("16m", host, facts);  // filled by runner-init
   return config;
 }
 

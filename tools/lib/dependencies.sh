@@ -13,7 +13,7 @@ run_packages=(git crun python3 python3-matplotlib python3-sklearn)
 # and a registry to pull from, the lints; the benchmarks' peers.
 test_packages=(
   runc curl python3-venv passwd mount util-linux
-  docker.io docker-registry mmdebstrap busybox-static musl-tools
+  docker.io docker-registry podman mmdebstrap busybox-static musl-tools
   clang-format shellcheck
   bubblewrap golang-github-containers-common
 )
