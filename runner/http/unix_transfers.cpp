@@ -87,7 +87,7 @@ class UnixTransfers::Impl {
 
   void wait(std::span<pollfd> watched, std::optional<std::chrono::milliseconds> limit) {
     for (pollfd& fd : watched) fd.revents = 0;
-    deliver();  // what ended while others were begun
+    if (deliver()) return;  // what ended while others were begun, or at once: the caller waits for just that
     if (running_.empty() && watched.empty()) return;
     std::vector<curl_waitfd> extra;
     for (const pollfd& fd : watched) extra.push_back({.fd = fd.fd, .events = CURL_WAIT_POLLIN, .revents = 0});
@@ -154,12 +154,14 @@ class UnixTransfers::Impl {
   }
 
   // Outside of libcurl's own calls: `done` may begin others.
-  void deliver() {
+  bool deliver() {
+    const bool any = !finished_.empty();
     while (!finished_.empty()) {
       auto batch = std::exchange(finished_, {});
       for (auto& [done, result] : batch)
         if (done) done(std::move(result));
     }
+    return any;
   }
 
   TransferResult result_of(Running& running, CURLcode code) {
