@@ -60,6 +60,15 @@ json parsed(const std::filesystem::path& socket, const http::TransferResult& res
   return body;
 }
 
+// What was made or found; without it every later question would be about something else.
+std::string id_in(const json& body, const std::filesystem::path& socket, const std::string& attempted) {
+  std::string id = text_at(body, "Id");
+  if (id.empty())
+    throw Error(ErrorCode::kUnavailable, attempted + ": the answer of " + socket.string() + " names no Id",
+                "is it a container engine?");
+  return id;
+}
+
 }  // namespace
 
 SplitReference split_reference(const std::string& reference) {
@@ -119,8 +128,9 @@ std::optional<Image> Engine::inspect_image(const std::string& reference) {
   // A name may hold slashes, which the Engine wants as they are.
   const auto result = ask({.target = "/images/" + http::percent_encode_path(reference) + "/json"});
   if (result.kind == Kind::kAnswered && result.status == 404) return std::nullopt;
-  const json body = parsed(socket(), result, "inspect image " + reference);
-  Image image{.id = text_at(body, "Id"),
+  const std::string attempted = "inspect image " + reference;
+  const json body = parsed(socket(), result, attempted);
+  Image image{.id = id_in(body, socket(), attempted),
               .repo_digests = texts_at(body, "RepoDigests"),
               .os = text_at(body, "Os"),
               .architecture = text_at(body, "Architecture"),
@@ -199,15 +209,15 @@ std::string Engine::create_idle_container(const std::string& image_id, const std
     const auto equals = label.find('=');
     body["Labels"][label.substr(0, equals)] = label.substr(equals + 1);
   }
-  const json created = parsed(socket(), ask({.method = "POST", .target = "/containers/create", .body = body.dump()}),
-                              "look into image " + image_id);
-  return text_at(created, "Id");
+  const std::string attempted = "look into image " + image_id;
+  const auto result = ask({.method = "POST", .target = "/containers/create", .body = body.dump()});
+  return id_in(parsed(socket(), result, attempted), socket(), attempted);
 }
 
 void Engine::run_to_end(const std::string& body, const std::string& attempted) {
   const json created =
       parsed(socket(), ask({.method = "POST", .target = "/containers/create", .body = body}), attempted);
-  const std::string id = text_at(created, "Id");
+  const std::string id = id_in(created, socket(), attempted);
   const auto started = ask({.method = "POST", .target = "/containers/" + id + "/start"});
   // "not-running" after the start: one that has ended already is no exception.
   const auto ended = answered(started)

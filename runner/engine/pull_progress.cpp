@@ -8,7 +8,8 @@
 namespace runner::engine {
 namespace {
 
-constexpr std::size_t kMostLine = 1 << 20;  // bytes; a longer line is no progress message
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;  // of one layer; sums of them stay numbers
+constexpr std::size_t kMostLine = 1 << 20;                  // bytes; a longer line is no progress message
 
 }  // namespace
 
@@ -45,7 +46,9 @@ void PullProgress::take(std::string_view text) {
   if (status == "Downloading" && detail != object.end() && detail->is_object()) {
     const auto number = [&](const char* key) {
       const auto at = detail->find(key);
-      return at != detail->end() && at->is_number() ? at->get<std::int64_t>() : std::int64_t{0};
+      return at != detail->end() && at->is_number_integer()
+                 ? std::clamp(at->get<std::int64_t>(), std::int64_t{0}, kMostBytes)
+                 : std::int64_t{0};
     };
     layer.current = number("current");
     layer.total = std::max(layer.total, number("total"));

@@ -11,6 +11,7 @@
 namespace runner::http {
 namespace {
 
+constexpr int kAskMillis = 1000;   // between two looks at `stop`
 constexpr long kFirstError = 300;  // statuses: from here on a body is the server's complaint, never handed on
 
 struct Transfer {
@@ -92,12 +93,11 @@ class UnixTransfers::Impl {
     std::vector<curl_waitfd> extra;
     for (const pollfd& fd : watched) extra.push_back({.fd = fd.fd, .events = CURL_WAIT_POLLIN, .revents = 0});
     constexpr int kForever = 1 << 30;  // milliseconds: twelve days; libcurl has no "for ever"
-    // libcurl asks `stop` only when something happens: see to it that something does.
-    constexpr std::chrono::milliseconds kBetweenStops{1000};
-    const bool stoppable = std::any_of(running_.begin(), running_.end(),
-                                       [](const auto& entry) { return bool{entry.second->transfer.request.stop}; });
-    if (stoppable && (!limit || *limit > kBetweenStops)) limit = kBetweenStops;
-    const int most = limit ? static_cast<int>(std::clamp<std::int64_t>(limit->count(), 0, kForever)) : kForever;
+    int most = limit ? static_cast<int>(std::clamp<std::int64_t>(limit->count(), 0, kForever)) : kForever;
+    // libcurl asks `stop` whenever it is called, and does not wake up for it by itself.
+    const bool asks = std::any_of(running_.begin(), running_.end(),
+                                  [](const auto& entry) { return entry.second->transfer.request.stop != nullptr; });
+    if (asks) most = std::min(most, kAskMillis);
     curl_.multi_poll(multi_, extra.data(), static_cast<unsigned>(extra.size()), most, nullptr);
     for (std::size_t i = 0; i < extra.size(); ++i) watched[i].revents = extra[i].revents != 0 ? POLLIN : short{0};
     advance();

@@ -313,19 +313,17 @@ RunCgroups cgroups_of(pid_t pid) {
 RunCgroups cgroups_of(std::string_view mountinfo, std::string_view process_cgroup) {
   const auto mounts = parse_mounts(mountinfo);
   RunCgroups cgroups;
-  for (const Hierarchy& hierarchy : mounts) {
-    const auto own = own_directory(hierarchy, process_cgroup);
-    if (!own) continue;
-    for (const char* controller : kControllers) {
-      if (hierarchy.version == 1 && contains(hierarchy.options, controller)) {
-        cgroups.version = 1;
+  // On hybrid machines the v2 tree has no controllers: it counts only where v1 has none, whatever the order of mounts.
+  for (const int version : {1, 2})
+    for (const Hierarchy& hierarchy : mounts) {
+      const auto own = hierarchy.version == version ? own_directory(hierarchy, process_cgroup) : std::nullopt;
+      if (!own || (version == 2 && cgroups.version == 1)) continue;
+      for (const char* controller : kControllers) {
+        if (version == 1 && !contains(hierarchy.options, controller)) continue;
+        cgroups.version = version;
         cgroups.directories.insert_or_assign(controller, *own);
       }
-      // On hybrid machines the v2 tree has no controllers: v1's directories come first, whatever the order of mounts.
-      if (hierarchy.version == 2 && cgroups.version != 1) cgroups.directories.emplace(controller, *own);
     }
-    if (hierarchy.version == 2 && cgroups.version == 0) cgroups.version = 2;
-  }
   return cgroups;
 }
 

@@ -41,9 +41,14 @@ Heard hear_message(int connection, std::string& bytes) {
   heard.size = ::recvmsg(connection, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   const cmsghdr* header = heard.size > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
   if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-    std::array<int, kStandardDescriptors> numbers{-1, -1, -1};
-    std::memcpy(numbers.data(), CMSG_DATA(header), std::min(sizeof numbers, header->cmsg_len - CMSG_LEN(0)));
-    for (std::size_t i = 0; i < numbers.size(); ++i) heard.descriptors[i].reset(numbers[i]);
+    // Room is rounded up: one more than asked for may have come.
+    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int number = -1;
+      std::memcpy(&number, CMSG_DATA(header) + i * sizeof number, sizeof number);
+      os::Fd received(number);
+      if (i < kStandardDescriptors) heard.descriptors[i] = std::move(received);
+    }
   }
   if (heard.size > 0) bytes.resize(static_cast<std::size_t>(heard.size));
   return heard;

@@ -138,7 +138,8 @@ ssize_t hear(int (&descriptors)[3], int flags) {
   } while (got < 0 && errno == EINTR);
   const cmsghdr* first = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
   if (first != nullptr && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
-    ::memcpy(descriptors, CMSG_DATA(first), first->cmsg_len - CMSG_LEN(0));
+    ::memcpy(descriptors, CMSG_DATA(first),
+             first->cmsg_len - CMSG_LEN(0) < sizeof descriptors ? first->cmsg_len - CMSG_LEN(0) : sizeof descriptors);
   return got;
 }
 

@@ -1,9 +1,12 @@
 #include "runner/os/cgroup.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -203,6 +206,123 @@ TEST_CASE("this machine's own cgroups can be made, joined by a child and removed
   CHECK(remove_run_cgroups(cgroups));
   ::signal(SIGCHLD, SIG_DFL);
   CHECK_FALSE(std::filesystem::exists(cgroups.directories.at("memory")));
+}
+
+TEST_CASE("the cgroups of another process are found for its figures, on either version") {
+  const path root = "/sys/fs/cgroup";
+  SECTION("v1") {
+    const auto cgroups = cgroups_of(
+        "32 31 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+        "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+        "34 31 0:31 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n",
+        "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n");
+    CHECK(cgroups.version == 1);
+    CHECK(cgroups.directories == std::map<std::string, path>{{"memory", root / "memory/docker/abc"},
+                                                             {"cpu", root / "cpu,cpuacct/docker/abc"},
+                                                             {"cpuacct", root / "cpu,cpuacct/docker/abc"}});
+    CHECK(cgroups.foreign.empty());  // nothing of somebody else's is ever removed
+  }
+  SECTION("v2") {
+    const auto cgroups = cgroups_of("30 20 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n",
+                                    "0::/system.slice/docker-abc.scope\n");
+    CHECK(cgroups.version == 2);
+    CHECK(cgroups.directories.at("memory") == root / "system.slice/docker-abc.scope");
+    CHECK(cgroups.directories.at("cpuacct") == root / "system.slice/docker-abc.scope");
+  }
+  SECTION("none, or not visible from here") {
+    CHECK(cgroups_of("22 1 254:0 / / rw - ext4 /dev/vda rw\n", "0::/\n").version == 0);
+    CHECK(cgroups_of("30 20 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/../other\n").directories.empty());
+  }
+}
+
+TEST_CASE("on a hybrid machine v1's controllers come first, whatever the order of mounts") {
+  const std::string v1 = "32 31 0:29 / /cg/memory rw - cgroup cgroup rw,memory\n";
+  const std::string v2 = "33 31 0:30 / /cg/unified rw - cgroup2 cgroup2 rw\n";
+  const std::string own = "5:memory:/docker/abc\n0::/docker/abc\n";
+  for (const std::string& mounts : {v1 + v2, v2 + v1}) {
+    const auto cgroups = cgroups_of(mounts, own);
+    CHECK(cgroups.version == 1);
+    CHECK(cgroups.directories == std::map<std::string, path>{{"memory", "/cg/memory/docker/abc"}});
+  }
+  // A v1 tree without controllers, systemd's, is none.
+  const auto unified = cgroups_of("31 30 0:28 / /cg/systemd rw - cgroup cgroup rw,name=systemd\n" + v2,
+                                  "1:name=systemd:/docker/abc\n0::/docker/abc\n");
+  CHECK(unified.version == 2);
+  CHECK(unified.directories.at("memory") == "/cg/unified/docker/abc");
+}
+
+TEST_CASE("freezing waits for the kernel's word, and thawing undoes it") {
+  const FakeMachine machine;
+  SECTION("v1") {
+    machine.file("f/freezer.state", "THAWED\n");
+    const RunCgroups cgroups{.version = 1, .directories = {{"freezer", machine.root / "f"}}, .foreign = {}};
+    CHECK(freeze(cgroups));
+    CHECK(content(machine.root / "f/freezer.state") == "FROZEN\n");
+    thaw(cgroups);
+    CHECK(content(machine.root / "f/freezer.state") == "THAWED\n");
+  }
+  SECTION("v2") {
+    machine.file("r/cgroup.freeze", "0\n");
+    machine.file("r/cgroup.events", "populated 1\nfrozen 1\n");
+    const RunCgroups cgroups{.version = 2, .directories = {{"freezer", machine.root / "r"}}, .foreign = {}};
+    CHECK(freeze(cgroups));
+    CHECK(content(machine.root / "r/cgroup.freeze") == "1\n");
+    thaw(cgroups);
+    CHECK(content(machine.root / "r/cgroup.freeze") == "0\n");
+  }
+  SECTION("one that does not freeze is let go on") {
+    machine.file("r/cgroup.freeze", "0\n");
+    machine.file("r/cgroup.events", "populated 1\nfrozen 0\n");
+    const RunCgroups cgroups{.version = 2, .directories = {{"freezer", machine.root / "r"}}, .foreign = {}};
+    CHECK_FALSE(freeze(cgroups));
+    CHECK(content(machine.root / "r/cgroup.freeze") == "0\n");
+  }
+  SECTION("no freezer") {
+    CHECK_FALSE(freeze({.version = 1, .directories = {}, .foreign = {}}));
+    const RunCgroups gone{.version = 2, .directories = {{"freezer", machine.root / "gone"}}, .foreign = {}};
+    CHECK_FALSE(freeze(gone));
+    thaw(gone);
+  }
+}
+
+TEST_CASE("a process that is frozen stands still until it is thawed, where there is a freezer of ours") {
+  const auto base = find_cgroup_base();
+  if (!base.directories.contains("freezer")) {
+    WARN("skipped: " << base.reasons.at("freezer"));
+    return;
+  }
+  const RunCgroups all = plan_run_cgroups(base, "runner-unit-freeze-" + std::to_string(::getpid()));
+  const RunCgroups cgroups{
+      .version = all.version, .directories = {{"freezer", all.directories.at("freezer")}}, .foreign = {}};
+  make_run_cgroups(cgroups, {.memory_bytes = {}, .pids = {}, .cpus = {}});
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe2(pipe.data(), O_CLOEXEC | O_NONBLOCK) == 0);
+  const Fd reading(pipe[0]);
+  Fd writing(pipe[1]);
+  const pid_t child = ::fork();
+  if (child == 0)
+    for (;;) {
+      [[maybe_unused]] const ssize_t wrote = ::write(writing.get(), "x", 1);
+      ::poll(nullptr, 0, 1);
+    }
+  writing.reset();
+  join_run_cgroups(cgroups, child);
+  const auto ticks = [&](int millis) {  // how many bytes come, after those that are there
+    std::array<char, 65536> bytes;
+    while (::read(reading.get(), bytes.data(), bytes.size()) > 0) {
+    }
+    pollfd ready{reading.get(), POLLIN, 0};
+    return ::poll(&ready, 1, millis);
+  };
+  CHECK(ticks(20'000) == 1);
+  CHECK(freeze(cgroups));
+  CHECK(ticks(100) == 0);
+  thaw(cgroups);
+  CHECK(ticks(20'000) == 1);
+  CHECK(freeze(cgroups));
+  ::signal(SIGCHLD, SIG_IGN);          // nobody waits for the child that the removal kills
+  CHECK(remove_run_cgroups(cgroups));  // also a frozen one
+  ::signal(SIGCHLD, SIG_DFL);
 }
 
 }  // namespace runner::os

@@ -1,7 +1,9 @@
 #include <catch2/catch.hpp>
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -91,6 +93,39 @@ TEST_CASE("a tree is removed whatever a script left in it, and links are not fol
   CHECK_FALSE(std::filesystem::exists(tree));
   CHECK(std::filesystem::exists(outside / "keep"));
   os::remove_tree(tree);  // missing is fine
+}
+
+TEST_CASE("somebody else's directory goes with the tree if it is empty, and is named if it is not") {
+  if (::geteuid() != 0) {
+    WARN("skipped: only root can make another user's directory");
+    return;
+  }
+  constexpr uid_t kNobody = 65534;
+  const Directory directory;
+  REQUIRE(::chmod(directory.path.c_str(), 0777) == 0);
+  // As the kernel leaves an overlay's work directory that an engine mounted as root for an ordinary user.
+  const auto work = directory.path / "work";
+  std::filesystem::create_directories(work / "work");
+  const bool occupied = GENERATE(false, true);
+  if (occupied) os::publish_file(work / "work" / "mark", "", os::Durability::kAtomic);
+  REQUIRE(::chmod((work / "work").c_str(), 0) == 0);
+  REQUIRE(::chmod(work.c_str(), 0700) == 0);
+  REQUIRE(::chown(work.c_str(), kNobody, kNobody) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) ::_exit(9);
+    try {
+      os::remove_tree(work);
+      ::_exit(0);
+    } catch (const Error& error) {
+      ::_exit(error.code() == ErrorCode::kPermission ? 1 : 2);
+    }
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == (occupied ? 1 : 0));
+  CHECK(std::filesystem::exists(work) == occupied);
 }
 
 TEST_CASE("directories are made with their parents, and a file in the way is an error") {

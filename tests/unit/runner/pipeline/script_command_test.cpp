@@ -83,6 +83,78 @@ TEST_CASE("the script's environment is ours plus what was asked for, nothing of 
   CHECK(variables.at("HOME") == "/home/dev");
 }
 
+TEST_CASE("in an image Python is whichever the image has, or the one that was named") {
+  const Directory source;
+  RunDefinition wanted = definition(source, "a.py", {"--x", ""});
+  wanted.image = "python:3.12";
+  const auto found = pipeline::start_command(wanted, "/usr/bin/python3");  // the host's does not count
+  CHECK(found.candidates == Arguments{"python3", "python"});
+  CHECK(found.arguments == Arguments{"a.py", "--x", ""});
+  wanted.image_interpreter = "/opt/conda/bin/python";
+  CHECK(pipeline::start_command(wanted, "").candidates == Arguments{"/opt/conda/bin/python"});
+  wanted.script = "-c.py";
+  CHECK(pipeline::start_command(wanted, "").arguments.front() == "./-c.py");
+}
+
+TEST_CASE("in an image a shell script is run by its sh, others by their first line, a command as it is") {
+  const Directory source;
+  source.write("tool", "#!/opt/conda/bin/python -u\n");
+  source.write("plain", "no first line\n");
+  const auto start = [&](const std::string& script) {
+    RunDefinition wanted = definition(source, script, {"1"});
+    wanted.image = "alpine";
+    wanted.image_interpreter = "python3.9";  // for Python only
+    return pipeline::start_command(wanted, "");
+  };
+  CHECK(start("a.sh").candidates == Arguments{"sh"});
+  CHECK(start("a.sh").arguments == Arguments{"a.sh", "1"});
+  CHECK(start("tool").candidates.empty());
+  CHECK(start("tool").arguments == Arguments{"/opt/conda/bin/python", "-u", "tool", "1"});
+  CHECK_THROWS_AS(start("plain"), Error);
+  RunDefinition command = definition(source, "");
+  command.image = "alpine";
+  command.command = {"ls", "-l"};
+  CHECK(pipeline::start_command(command, "").candidates.empty());
+  CHECK(pipeline::start_command(command, "").arguments == Arguments{"ls", "-l"});
+}
+
+TEST_CASE("an image's variables give way to the user's, and only its account's to ours") {
+  runner::RunRecord run;
+  run.id = "exp_1_0a";
+  run.experiment = "exp";
+  run.definition.image = "python:3.12";
+  run.environment.interpreter = "/opt/py/bin/python3";  // of a host that does not count
+  const std::map<std::string, std::string> image{{"PATH", "/opt/conda/bin:/bin"},
+                                                 {"HOME", "/root"},
+                                                 {"USER", "root"},
+                                                 {"LOGNAME", "root"},
+                                                 {"LANG", "ja_JP.UTF-8"},
+                                                 {"PYTHONPATH", "/image"},
+                                                 {"PYTHONUNBUFFERED", "0"},
+                                                 {"CUDA_HOME", "/usr/local/cuda"},
+                                                 {"RUNNER_RUN_ID", "forged"}};
+  const auto variables = [&] { return pipeline::script_variables(run, {.user = "dev", .home = "/home/dev"}, image); };
+  CHECK(variables().at("PATH") == "/opt/conda/bin:/bin");
+  CHECK(variables().at("HOME") == "/home/dev");
+  CHECK(variables().at("USER") == "dev");
+  CHECK(variables().at("LOGNAME") == "dev");
+  CHECK(variables().at("LANG") == "ja_JP.UTF-8");
+  CHECK(variables().at("PYTHONUNBUFFERED") == "0");
+  CHECK(variables().at("CUDA_HOME") == "/usr/local/cuda");
+  CHECK(variables().at("RUNNER_RUN_ID") == "exp_1_0a");
+  CHECK(variables().at("PYTHONPATH") == std::string("/image:") + pipeline::kPythonPackagePath);
+  CHECK_FALSE(variables().contains("VIRTUAL_ENV"));
+  run.definition.environment_variables = {
+      {"CUDA_HOME", "/mine"}, {"PATH", "/mine/bin"}, {"PYTHONPATH", "/mine/lib"}, {"HOME", "/elsewhere"}};
+  CHECK(variables().at("CUDA_HOME") == "/mine");
+  CHECK(variables().at("PATH") == "/mine/bin");
+  CHECK(variables().at("PYTHONPATH") == std::string("/mine/lib:") + pipeline::kPythonPackagePath);
+  CHECK(variables().at("HOME") == "/elsewhere");
+  // An image that says no PATH keeps what the Engine gives it.
+  run.definition.environment_variables.clear();
+  CHECK_FALSE(pipeline::script_variables(run, {.user = "dev", .home = "/home/dev"}, {}).contains("PATH"));
+}
+
 TEST_CASE("the snapshot is mounted at the source's own path unless that would cover what a run needs") {
   CHECK(pipeline::working_directory_for("/home/dev/project", "/home/dev") == "/home/dev/project");
   CHECK(pipeline::working_directory_for("/tmp/project", "/home/dev") == "/tmp/project");

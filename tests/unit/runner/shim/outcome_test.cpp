@@ -1,7 +1,9 @@
 #include "runner/shim/outcome.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <string_view>
 
 namespace runner::shim {
 namespace {
@@ -25,6 +27,21 @@ EndFacts running() {
   facts.script_name = "train.py";
   facts.grace = std::chrono::seconds(10);
   return facts;
+}
+
+InitRecord failed(InitStep step, int error) {
+  InitRecord record;
+  record.event = InitEvent::kExecFailed;
+  record.value = error;
+  record.detail = static_cast<std::uint32_t>(step);
+  return record;
+}
+
+EngineRecord engine_says(int exit_code, std::string_view words = {}) {
+  EngineRecord record;
+  record.exit_code = exit_code;
+  std::copy(words.begin(), words.end(), record.words.begin());
+  return record;
 }
 
 }  // namespace
@@ -141,6 +158,113 @@ TEST_CASE("lost log bytes are told beside whatever else there is to say") {
   facts.lost_log_bytes = 2048;
   facts.lost_log_reason = "No space left on device";
   CHECK(judge(facts).message == "2.0 KiB of its log could not be written: No space left on device");
+}
+
+TEST_CASE("an image without any of the programs is named with all of them") {
+  EndFacts facts = running();
+  facts.started = false;
+  facts.image = "alpine";
+  facts.candidates = {"python3", "python"};
+  facts.exec_failure = failed(InitStep::kCandidates, ENOENT);
+  CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
+  CHECK(judge(facts).message == "could not start train.py: image alpine has neither python3 nor python on its PATH");
+  facts.candidates = {"sh"};
+  CHECK(judge(facts).message == "could not start train.py: image alpine has no sh on its PATH");
+}
+
+TEST_CASE("a program that an image lacks is said to be missing there, other reasons are the system's") {
+  EndFacts facts = running();
+  facts.started = false;
+  facts.image = "alpine";
+  facts.exec_failure = failed(InitStep::kExec, ENOENT);
+  CHECK(judge(facts).message == "could not start train.py: image alpine has no such program");
+  facts.exec_failure = failed(InitStep::kExec, EACCES);
+  CHECK(judge(facts).message == "could not start train.py: Permission denied");
+  facts.exec_failure = failed(InitStep::kExec, ENOEXEC);
+  CHECK(judge(facts).message == "could not start train.py: Exec format error");
+}
+
+TEST_CASE("a container without its working directory, secrets or log says which") {
+  EndFacts facts = running();
+  facts.started = false;
+  facts.exec_failure = failed(InitStep::kWorkingDirectory, 0);
+  CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
+  CHECK(judge(facts).message ==
+        "the container engine did not mount the working directory (it knows no overlay volumes)");
+  facts.exec_failure = failed(InitStep::kSecrets, ENOSPC);
+  CHECK(judge(facts).message == "could not write the secrets in the container: No space left on device");
+  facts.exec_failure = failed(InitStep::kOpenLog, ENXIO);
+  CHECK(judge(facts).message == "could not open the log in the container: No such device or address");
+}
+
+TEST_CASE("a container that ended before its script started says what the engine knows") {
+  EndFacts facts;
+  facts.engine = engine_says(125);
+  CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
+  CHECK(
+      judge(facts).message ==
+      "runner-init found no way from the container to its supervisor: does the container engine run on this machine?");
+  facts.engine = engine_says(127, "exec: no such file");
+  CHECK(judge(facts).message == "its container ended with status 127 before the script started: exec: no such file");
+  facts.engine = engine_says(127);
+  CHECK(judge(facts).message == "its container ended with status 127 before the script started");
+  facts.engine->removed = true;
+  CHECK(judge(facts).message == "its container was removed from outside of the runner before the script started");
+  facts.runtime_words = "create the container: no such image";
+  CHECK(judge(facts).message == facts.runtime_words);
+}
+
+TEST_CASE("a container killed or removed from outside is told apart") {
+  EndFacts facts = running();
+  CHECK(judge(facts).message == "the container was killed from outside of the runner");
+  facts.engine = engine_says(137);
+  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  CHECK(judge(facts).message == "the container was killed from outside of the runner");
+  facts.engine->removed = true;
+  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  CHECK(judge(facts).message == "the container was removed from outside of the runner");
+}
+
+TEST_CASE("memory that only the engine knows of is memory") {
+  EndFacts facts = running();
+  facts.memory_limit = 64 << 20;
+  facts.engine = engine_says(137);
+  facts.engine->out_of_memory = true;
+  CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
+  CHECK(judge(facts).signal == 9);
+  CHECK(judge(facts).message == "killed for memory (limit 64.0 MiB)");
+  facts.end = ended(signalled(9));
+  CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
+  facts.end = ended(exited(0));
+  CHECK(judge(facts).kind == OutcomeKind::kExited);
+  CHECK(judge(facts).message == "a child process was killed for memory (limit 64.0 MiB)");
+}
+
+TEST_CASE("a script that dies of a signal sent from outside was killed, one that only got it says so") {
+  EndFacts facts = running();
+  facts.end = ended(signalled(15));
+  facts.end->detail = 15;
+  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  CHECK(judge(facts).signal == 15);
+  CHECK(judge(facts).message == "ended by SIGTERM (Terminated) from outside of the runner");
+  facts.end = ended(signalled(11));  // of its own
+  facts.end->detail = 15;
+  CHECK(judge(facts).kind == OutcomeKind::kSignaled);
+  CHECK(judge(facts).message == "died of SIGSEGV (Segmentation fault)");
+  facts.end = ended(exited(143));  // it caught it
+  facts.end->detail = 15;
+  CHECK(judge(facts).kind == OutcomeKind::kExited);
+  CHECK(judge(facts).exit_code == 143);
+  CHECK(judge(facts).message == "after SIGTERM (Terminated) from outside of the runner");
+}
+
+TEST_CASE("what was ordered counts before what the engine says of it") {
+  EndFacts facts = running();
+  facts.ordered = OrderedEnd{.kind = OutcomeKind::kCanceled, .reason = "cancelled by user dev", .killed = true};
+  facts.engine = engine_says(137);
+  facts.engine->out_of_memory = true;
+  CHECK(judge(facts).kind == OutcomeKind::kCanceled);
+  CHECK(judge(facts).message == "cancelled by user dev; killed after a grace of 10.0s");
 }
 
 }  // namespace runner::shim

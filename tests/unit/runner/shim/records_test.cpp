@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,24 +14,9 @@
 #include "runner/shim/container_start.hpp"
 #include "runner/shim/log_copy.hpp"
 #include "runner/shim/spec.hpp"
+#include "scratch_run.hpp"
 
 namespace runner::shim {
-namespace {
-
-struct ScratchRun {
-  os::RunDirectory run;
-  ScratchRun() : run(make()) { os::make_directories(run.io()); }
-  ~ScratchRun() { os::remove_tree(run.root()); }
-
-  static std::filesystem::path make() {
-    std::string name = (std::filesystem::temp_directory_path() / "runner-shim-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    return name;
-  }
-};
-
-}  // namespace
-
 TEST_CASE("every record comes back as it was written, and none is nothing") {
   const ScratchRun scratch;
   const os::RunDirectory& run = scratch.run;
@@ -122,6 +106,84 @@ TEST_CASE("spec.json comes back as it was written") {
   CHECK(back.warm_cgroups_file == "/m/cgroup.procs");
   std::ofstream(scratch.run.spec()) << "{\"version\":1}";
   CHECK_THROWS_AS(read_spec(scratch.run), Error);
+}
+
+TEST_CASE("a run that is paused, refused a pause or runs under a chosen interpreter says so") {
+  const ScratchRun scratch;
+  Started started;
+  started.time = UtcTime{std::chrono::microseconds{5}};
+  started.paused = true;
+  started.pause_requests = std::uint64_t{1} << 40;
+  started.pause_error = "pause: the engine \"says\" no";
+  started.interpreter = "python3";
+  write_started(scratch.run, started);
+  const auto back = read_started(scratch.run);
+  REQUIRE(back);
+  CHECK(back->paused);
+  CHECK(back->pause_requests == std::uint64_t{1} << 40);
+  CHECK(back->pause_error == started.pause_error);
+  CHECK(back->interpreter == "python3");
+  CHECK(back->init.pid == 0);  // not visible from here
+  CHECK_FALSE(back->deadline);
+}
+
+TEST_CASE("a start.json of before there was pausing still reads") {
+  const ScratchRun scratch;
+  std::ofstream(scratch.run.started())
+      << R"({"version":1,"timeMicros":7,"init":{"pid":42,"startTicks":9,"bootId":"b"},"deadlineMonotonicNanos":11})";
+  const auto started = read_started(scratch.run);
+  REQUIRE(started);
+  CHECK(started->init == os::ProcessIdentity{.pid = 42, .start_ticks = 9, .boot_id = "b"});
+  CHECK(started->deadline == std::chrono::nanoseconds{11});
+  CHECK_FALSE(started->paused);
+  CHECK(started->pause_requests == 0);
+  CHECK(started->pause_error.empty());
+  CHECK(started->interpreter.empty());
+}
+
+TEST_CASE("a request to pause comes back as it was written, the last one counts") {
+  const ScratchRun scratch;
+  CHECK_FALSE(read_pause(scratch.run));
+  write_pause(scratch.run, {.paused = true, .number = 1});
+  CHECK(read_pause(scratch.run)->paused);
+  CHECK(read_pause(scratch.run)->number == 1);
+  write_pause(scratch.run, {.paused = false, .number = 2});
+  CHECK_FALSE(read_pause(scratch.run)->paused);
+  CHECK(read_pause(scratch.run)->number == 2);
+  std::ofstream(scratch.run.pause()) << R"({"version":1,"paused":true})";
+  CHECK_THROWS_AS(read_pause(scratch.run), Error);
+}
+
+TEST_CASE("what a spec says of an Engine's container comes back as it was written") {
+  const ScratchRun scratch;
+  Spec spec;
+  spec.run_id = "r";
+  spec.runtime_command = {"/usr/bin/runner-engine", "/r/container.json"};
+  spec.engine = true;
+  spec.join_cgroups = false;
+  spec.candidates = {"python3", "python"};
+  spec.image = "host:5000/a:1";
+  spec.secrets = true;
+  write_spec(scratch.run, spec);
+  const Spec back = read_spec(scratch.run);
+  CHECK(back.engine);
+  CHECK(back.candidates == spec.candidates);
+  CHECK(back.image == spec.image);
+  CHECK(back.secrets);
+}
+
+TEST_CASE("a spec.json of before there were images still reads") {
+  const ScratchRun scratch;
+  std::ofstream(scratch.run.spec())
+      << R"({"version":1,"runId":"r","runtimeCommand":["/usr/bin/crun"],"hideCgroups":true,"userNamespace":false,)"
+      << R"("joinCgroups":true,"cgroups":{"version":0,"directories":{},"foreign":[]},"limits":{},"graceMillis":10,)"
+      << R"("scriptName":"a.py"})";
+  const Spec spec = read_spec(scratch.run);
+  CHECK(spec.hide_cgroups);
+  CHECK_FALSE(spec.engine);
+  CHECK(spec.candidates.empty());
+  CHECK(spec.image.empty());
+  CHECK_FALSE(spec.secrets);
 }
 
 TEST_CASE("the runtime's last line is what people see of it") {
