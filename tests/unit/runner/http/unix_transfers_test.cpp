@@ -61,6 +61,27 @@ TEST_CASE("a request is sent as it was asked for: method, target, headers, body"
   CHECK(count(request, "Expect") == 0);
 }
 
+TEST_CASE("an answer that came while another request was begun is not slept over") {
+  Gate gate;  // the second answer never comes
+  const ScriptedServer server(
+      {answer(409, "{}"), {.pieces = {kChunkedHead + chunk("a"), chunk("b")}, .between = gate.as_between()}});
+  UnixTransfers transfers(server.socket());
+  bool ended = false;
+  transfers.begin({.target = "/first"}, [&](const TransferResult&) { ended = true; });
+  while (server.requests().empty()) ::poll(nullptr, 0, 1);
+  ::poll(nullptr, 0, 50);  // its answer is in the socket by now, at the latest on a busy machine in the next round
+  transfers.begin({.target = "/second"}, {});
+  std::array<int, 2> quiet{};
+  REQUIRE(::pipe(quiet.data()) == 0);
+  const auto before = std::chrono::steady_clock::now();
+  pollfd watched{quiet[0], POLLIN, 0};
+  while (!ended) transfers.wait({&watched, 1}, std::chrono::seconds(20));
+  CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(15));
+  gate.open.release();
+  ::close(quiet[0]);
+  ::close(quiet[1]);
+}
+
 TEST_CASE("a long body is sent without asking for permission first") {
   const ScriptedServer server({answer(200, "{}")});
   UnixTransfers transfers(server.socket());
