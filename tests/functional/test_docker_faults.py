@@ -25,18 +25,21 @@ def lines(*words):
 class BehindOurBack(DockerTest):
     """Somebody with the docker client, on the common engine."""
 
+    fresh_home = True
+
     def start(self):
         run_id = self.detach_shell("echo so far\nmkdir outputs\necho x >outputs/kept\ntell running\nawait never\n")
         self.await_gate("running")
         wait_until(lambda: self.log(run_id) == b"so far\n", "the log so far is written")
         return run_id, self.container_of(run_id)["Id"]
 
-    def assert_killed(self, run_id, kind="killed", code=125):
-        run = self.wait(run_id, code)
-        self.assertEqual((run["status"], run["outcome"]["kind"]), ("Failed", kind))
+    def assert_killed(self, run_id):
+        run = self.wait(run_id, 125)
+        self.assertEqual((run["status"], run["outcome"]["kind"]), ("Failed", "killed"))
         self.assertEqual(self.log(run_id), b"so far\n")
         self.assertEqual([o["name"] for o in run["outputs"]], ["outputs/kept"])
         self.home.assert_nothing_left(run_id)
+        return run
 
     def test_docker_kill_ends_it_as_killed(self):
         run_id, container = self.start()
@@ -48,10 +51,10 @@ class BehindOurBack(DockerTest):
         self.engine.remove(container)
         self.assert_killed(run_id)
 
-    def test_docker_stop_is_a_signal_to_the_script(self):
+    def test_docker_stop_names_its_signal(self):
         run_id, container = self.start()
         self.engine.call("POST", "/containers/%s/stop?t=20" % container)
-        self.assert_killed(run_id, "signaled", 143)
+        self.assertIn("SIGTERM", self.assert_killed(run_id)["outcome"]["message"])
 
     def test_docker_rename_confuses_nobody(self):
         run_id, container = self.start()
@@ -90,11 +93,18 @@ class OwnEngine(DockerTest):
         self.addCleanup(engine.close)
         return Home(engine=engine)
 
+    def start(self, code, *options):
+        """A run that has told `running`, and whose start the engine has answered: a script is faster than that."""
+        run_id = self.detach_shell(code, *options)
+        self.await_gate("running")
+        self.until_status(run_id, "Running")
+        wait_until(lambda: self.container_of(run_id)["State"]["Running"], "the engine knows that the container runs")
+        return run_id
+
 
 class KilledEngine(OwnEngine):
     def test_the_engine_stops_the_run_when_it_is_back_and_the_run_ends_so(self):
-        run_id = self.detach_shell(THROUGH)
-        self.await_gate("running")
+        run_id = self.start(THROUGH)
         self.engine.kill_dockerd()
         self.open_gate("engine-is-dead")
         self.await_gate("printed")
@@ -108,8 +118,7 @@ class KilledEngine(OwnEngine):
         self.home.assert_nothing_left(deadline=30)
 
     def test_the_next_run_works(self):
-        self.detach_shell("tell running\nawait never\n")
-        self.await_gate("running")
+        self.start("tell running\nawait never\n")
         self.engine.kill_dockerd()
         self.engine.start_again()
         self.assertEqual(self.ok("submit", "--image", BUSYBOX, "--command", "echo fine").text, "fine\n")
@@ -135,11 +144,15 @@ class LiveRestore(OwnEngine):
         run = self.wait(run_id, 5)
         self.assertEqual((run["status"], run["outcome"]["kind"], run["outcome"]["exitCode"]), ("Failed", "exited", 5))
         self.assertEqual(self.log(run_id), lines(b"before", b"meanwhile", b"after"))
-        self.home.assert_nothing_left(deadline=30)
+        self.assert_nothing_left_but_the_volume()
+
+    def assert_nothing_left_but_the_volume(self):
+        """Engines up to 20.10 count the mounts of a volume wrongly once they adopted its container, and refuse to remove it
+        ("volume has active mounts") until they are started anew. It holds nothing."""
+        wait_until(lambda: all(left.startswith("volume ") for left in self.home.leftovers(self.home.token)), "nothing is left", 30)
 
     def start_and_kill_engine(self):
-        run_id = self.detach_shell(THROUGH)
-        self.await_gate("running")
+        run_id = self.start(THROUGH)
         self.engine.kill_dockerd()
         self.open_gate("engine-is-dead")
         self.await_gate("printed")
@@ -169,15 +182,14 @@ class LiveRestore(OwnEngine):
         self.assert_complete(run_id)
 
     def test_the_time_limit_holds_without_an_engine(self):
-        run_id = self.detach_shell("tell running\nawait never\n", "--max-run-duration", "2s", "--grace", "200ms")
-        self.await_gate("running")
-        self.engine.kill_dockerd()
+        run_id = self.start("tell running\nawait never\n", "--max-run-duration", "2s", "--grace", "200ms")
         init = processes.init_of(run_id).pid
+        self.engine.kill_dockerd()
         wait_until(lambda: processes.Process(init).state in ("", "Z", "?"), "the container is killed at its limit", 10)
         self.engine.start_again()
         run = self.wait(run_id, 124)
         self.assertEqual((run["status"], run["outcome"]["kind"]), ("Canceled", "timed_out"))
-        self.home.assert_nothing_left(deadline=30)
+        self.assert_nothing_left_but_the_volume()
 
 
 class HangingEngine(OwnEngine):
@@ -191,7 +203,6 @@ class HangingEngine(OwnEngine):
         self.engine.hang()
         self.open_gate("release")
         self.wait(blocker)
-        self.until_status(queued, "Preparing", "Starting")
         self.ok("cancel", queued)
         run = self.wait(queued, 130)
         self.assertEqual((run["status"], run["outcome"]["kind"], run["startTimeUtc"]), ("Canceled", "canceled", None))
@@ -200,8 +211,7 @@ class HangingEngine(OwnEngine):
         self.assertEqual(self.log(queued), b"")
 
     def test_a_running_run_can_be_cancelled(self):
-        run_id = self.detach_shell("echo so far\ntell running\nawait never\n")
-        self.await_gate("running")
+        run_id = self.start("echo so far\ntell running\nawait never\n")
         self.engine.hang()
         self.ok("cancel", run_id)
         init = processes.init_of(run_id)
