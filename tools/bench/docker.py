@@ -140,9 +140,13 @@ def wake_ups(binaries: Path, address: str) -> None:
         time.sleep(2)  # what starting stirred comes to rest
         before = {pid: context_switches(pid) for pid in watched}
         time.sleep(IDLE_SECONDS)
+        after = {pid: context_switches(pid) for pid in watched if Path(f"/proc/{pid}").exists()}
+        state = daemon.json("show", runs[0])
+        if state["status"] != "Running":
+            sys.exit(f"the run was to sleep, but it is {state['status']}: {state['statusReason']}")
         print("one run sleeps")
         for pid, name in watched.items():
-            verdict(f"wake-ups of {name} in {IDLE_SECONDS} s", context_switches(pid) - before[pid], 0, "")
+            verdict(f"wake-ups of {name} in {IDLE_SECONDS} s", after[pid] - before[pid], 0, "")
         end(daemon, runs)
 
 
