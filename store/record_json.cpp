@@ -50,12 +50,64 @@ Hash hash_at(const Json& json, const char* key) {
   return Hash::from_hex(json.value(key, std::string())).value_or(Hash{});
 }
 
+template <class T>
+void put(Json& json, const char* key, const std::vector<T>& values) {
+  if (!values.empty()) json[key] = values;
+}
+
+void put(Json& json, const char* key, const std::map<std::string, std::string>& values) {
+  if (!values.empty()) json[key] = values;
+}
+
+// {"network", "hostname", "extraHosts": [], "dns": [], "dnsSearch": [], "dnsOptions": [], "labels": {},
+//  "ulimits": [{"name", "soft", "hard"}], "tmpfs": {path: options}, "cpusetCpus", "cpuShares", "memoryReservation"}:
+// only what was asked for.
+Json engine_json(const EngineOptions& engine) {
+  Json json = Json::object();
+  put(json, "network", engine.network);
+  put(json, "hostname", engine.hostname);
+  put(json, "extraHosts", engine.extra_hosts);
+  put(json, "dns", engine.dns);
+  put(json, "dnsSearch", engine.dns_search);
+  put(json, "dnsOptions", engine.dns_options);
+  put(json, "labels", engine.labels);
+  for (const EngineOptions::Ulimit& limit : engine.ulimits)
+    json["ulimits"].push_back({{"name", limit.name}, {"soft", limit.soft}, {"hard", limit.hard}});
+  put(json, "tmpfs", engine.tmpfs);
+  put(json, "cpusetCpus", engine.cpuset_cpus);
+  put(json, "cpuShares", engine.cpu_shares);
+  put(json, "memoryReservation", engine.memory_reservation);
+  return json;
+}
+
+EngineOptions engine_from(const Json& json) {
+  EngineOptions engine;
+  get(json, "network", engine.network);
+  get(json, "hostname", engine.hostname);
+  get(json, "extraHosts", engine.extra_hosts);
+  get(json, "dns", engine.dns);
+  get(json, "dnsSearch", engine.dns_search);
+  get(json, "dnsOptions", engine.dns_options);
+  get(json, "labels", engine.labels);
+  for (const Json& limit : json.value("ulimits", Json::array())) {
+    EngineOptions::Ulimit& added = engine.ulimits.emplace_back();
+    get(limit, "name", added.name);
+    get(limit, "soft", added.soft);
+    get(limit, "hard", added.hard);
+  }
+  get(json, "tmpfs", engine.tmpfs);
+  get(json, "cpusetCpus", engine.cpuset_cpus);
+  get(json, "cpuShares", engine.cpu_shares);
+  get(json, "memoryReservation", engine.memory_reservation);
+  return engine;
+}
+
 }  // namespace
 
 // {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
-// "cpus",
-//  "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}], "environmentVariables":
-//  {}}
+//  "cpus", "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}],
+//  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
+//  "secrets": [names]}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -73,8 +125,13 @@ std::string to_json(const RunDefinition& definition) {
   json["network"] = definition.network;
   for (const Mount& mount : definition.mounts)
     json["mounts"].push_back({{"source", mount.source}, {"target", mount.target}, {"writable", mount.writable}});
-  if (!definition.environment_variables.empty()) json["environmentVariables"] = definition.environment_variables;
-  if (!definition.caller_variables.empty()) json["callerVariables"] = definition.caller_variables;
+  put(json, "environmentVariables", definition.environment_variables);
+  put(json, "callerVariables", definition.caller_variables);
+  put(json, "image", definition.image);
+  put(json, "imageInterpreter", definition.image_interpreter);
+  put(json, "engineSocket", definition.engine_socket);
+  if (Json engine = engine_json(definition.engine); !engine.empty()) json["engine"] = std::move(engine);
+  put(json, "secrets", definition.secrets);
   return dump(json, "the run definition");
 }
 
@@ -103,6 +160,11 @@ RunDefinition definition_from_json(std::string_view text) {
     }
     get(json, "environmentVariables", definition.environment_variables);
     get(json, "callerVariables", definition.caller_variables);
+    get(json, "image", definition.image);
+    get(json, "imageInterpreter", definition.image_interpreter);
+    get(json, "engineSocket", definition.engine_socket);
+    if (json.contains("engine")) definition.engine = engine_from(json["engine"]);
+    get(json, "secrets", definition.secrets);
     return definition;
   });
 }
@@ -128,7 +190,8 @@ GitState git_from_json(std::string_view text) {
   });
 }
 
-// {"name", "version", "kind", "digest", "lockDigest", "interpreter", "pythonVersion"}
+// {"name", "version", "kind", "digest", "lockDigest", "interpreter", "pythonVersion", "image": {"id", "digest",
+//  "platform"}}
 std::string to_json(const EnvironmentRef& environment) {
   Json json = Json::object();
   put(json, "name", environment.name);
@@ -138,6 +201,12 @@ std::string to_json(const EnvironmentRef& environment) {
   if (environment.lock_digest) json["lockDigest"] = environment.lock_digest->hex();
   put(json, "interpreter", environment.interpreter);
   put(json, "pythonVersion", environment.python_version);
+  if (const auto& image = environment.image) {
+    Json& object = json["image"] = Json::object();
+    put(object, "id", image->id);
+    put(object, "digest", image->digest);
+    put(object, "platform", image->platform);
+  }
   return dump(json, "the environment");
 }
 
@@ -151,6 +220,12 @@ EnvironmentRef environment_from_json(std::string_view text) {
     if (json.contains("lockDigest")) environment.lock_digest = hash_at(json, "lockDigest");
     get(json, "interpreter", environment.interpreter);
     get(json, "pythonVersion", environment.python_version);
+    if (const auto image = json.find("image"); image != json.end() && image->is_object()) {
+      ImageRef& ref = environment.image.emplace();
+      get(*image, "id", ref.id);
+      get(*image, "digest", ref.digest);
+      get(*image, "platform", ref.platform);
+    }
     return environment;
   });
 }

@@ -65,6 +65,30 @@ ordered_json last_metrics_of(std::span<const MetricSeries> metrics) {
   return object;
 }
 
+ordered_json text_or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
+
+// Only what was asked for; everything else is the Engine's default.
+ordered_json engine_of(const EngineOptions& engine) {
+  ordered_json object = ordered_json::object();
+  const auto put = [&object](const char* key, const auto& value) {
+    if (!value.empty()) object[key] = value;
+  };
+  put("network", engine.network);
+  put("hostname", engine.hostname);
+  put("extraHosts", engine.extra_hosts);
+  put("dns", engine.dns);
+  put("dnsSearch", engine.dns_search);
+  put("dnsOptions", engine.dns_options);
+  put("labels", engine.labels);
+  for (const EngineOptions::Ulimit& limit : engine.ulimits)
+    object["ulimits"].push_back({{"name", limit.name}, {"soft", limit.soft}, {"hard", limit.hard}});
+  put("tmpfs", engine.tmpfs);
+  put("cpusetCpus", engine.cpuset_cpus);
+  if (engine.cpu_shares) object["cpuShares"] = *engine.cpu_shares;
+  if (engine.memory_reservation) object["memoryReservationBytes"] = *engine.memory_reservation;
+  return object;
+}
+
 ordered_json definition_of(const RunDefinition& definition) {
   ordered_json object;
   object["script"] = definition.script.empty() ? ordered_json(nullptr) : ordered_json(definition.script);
@@ -91,6 +115,10 @@ ordered_json definition_of(const RunDefinition& definition) {
   object["mounts"] = std::move(mounts);
   object["environmentVariables"] = ordered_json(definition.environment_variables);
   if (definition.environment_variables.empty()) object["environmentVariables"] = ordered_json::object();
+  object["image"] = text_or_null(definition.image);
+  object["imageInterpreter"] = text_or_null(definition.image_interpreter);
+  object["secrets"] = definition.secrets;
+  object["engine"] = engine_of(definition.engine);
   return object;
 }
 
@@ -102,10 +130,12 @@ ordered_json git_of(const std::optional<GitState>& git) {
           {"remote", or_null(git->repository_uri)}};
 }
 
+ordered_json image_of(const std::optional<ImageRef>& image) {
+  if (!image) return nullptr;
+  return {{"id", image->id}, {"digest", text_or_null(image->digest)}, {"platform", image->platform}};
+}
+
 ordered_json environment_of(const EnvironmentRef& environment) {
-  const auto text_or_null = [](const std::string& text) {
-    return text.empty() ? ordered_json(nullptr) : ordered_json(text);
-  };
   return {
       {"name", environment.name},
       {"version", text_or_null(environment.version)},
@@ -113,7 +143,8 @@ ordered_json environment_of(const EnvironmentRef& environment) {
       {"digest", environment.digest.hex()},
       {"lockDigest", environment.lock_digest ? ordered_json(environment.lock_digest->hex()) : ordered_json(nullptr)},
       {"interpreter", text_or_null(environment.interpreter)},
-      {"pythonVersion", text_or_null(environment.python_version)}};
+      {"pythonVersion", text_or_null(environment.python_version)},
+      {"image", image_of(environment.image)}};
 }
 
 ordered_json outcome_of(const std::optional<Outcome>& outcome) {

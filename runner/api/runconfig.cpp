@@ -12,7 +12,9 @@
 #include <set>
 #include <system_error>
 
+#include "runner/api/image_reference.hpp"
 #include "runner/core/error.hpp"
+#include "runner/core/time.hpp"
 
 namespace runner::api {
 namespace {
@@ -66,6 +68,8 @@ class Reader {
       throw Error(ErrorCode::kInvalid, label_ + ": both 'script' and 'command' are given", "keep one of them");
     // What the run says wins over what its environment says.
     config_.environment_variables.merge(environments_variables_);
+    if (docker_.on) config_.docker = docker();
+    if (!config_.docker && interpreter_path_) config_.interpreter_path = on_this_machine(*interpreter_path_);
     refuse_conda_files();
     return std::move(config_);
   }
@@ -89,7 +93,7 @@ class Reader {
         {"environmentVariables", [this](const Entry& e) { add_variables(e, config_.environment_variables); }},
         {"environment", [this](const Entry& e) { section(e, environment()); }},
         {"history", [this](const Entry& e) { section(e, history()); }},
-        {"docker", [this](const Entry& e) { section(e, docker("useDocker")); }},
+        {"docker", [this](const Entry& e) { section(e, docker_section("useDocker")); }},
         {"target", only({"local"}, "this version runs on this machine: target: local")},
         {"framework", only({"Python"}, "this version runs scripts and commands: framework: Python")},
         {"communicator", only({"None"}, "distributed jobs are not supported yet: communicator: None")},
@@ -119,7 +123,7 @@ class Reader {
         {"environmentVariables", [this](const Entry& e) { add_variables(e, environments_variables_); }},
         {"environment_variables", [this](const Entry& e) { add_variables(e, environments_variables_); }},
         {"python", [this](const Entry& e) { section(e, python()); }},
-        {"docker", [this](const Entry& e) { section(e, docker("enabled")); }},
+        {"docker", [this](const Entry& e) { section(e, docker_section("enabled")); }},
         {"spark", ignored()},
         {"inferencingStackVersion", ignored()},
         {"databricks", nothing_in_it("Databricks libraries are not supported")},
@@ -130,23 +134,39 @@ class Reader {
   Table python() {
     return {
         {"userManagedDependencies", [this](const Entry& e) { user_managed_ = boolean(e); }},
-        {"interpreterPath", [this](const Entry& e) { config_.interpreter_path = interpreter(e); }},
+        {"interpreterPath", [this](const Entry& e) { interpreter_path_ = interpreter(e); }},
         {"condaDependenciesFile", [this](const Entry& e) { remember_conda(e); }},
         {"condaDependencies", [this](const Entry& e) { remember_conda(e); }},
         {"baseCondaEnvironment", [this](const Entry& e) { remember_conda(e); }},
     };
   }
 
-  // Two generations of one section; images and settings beside the switch count only when it is on.
-  Table docker(const char* enable) {
+  // Two generations of one section. What stands beside the switch counts only when that is on, which may be said later
+  // or in the other section: it is kept and judged at the end.
+  Table docker_section(const char* enable) {
     Table table{{enable, [this](const Entry& e) {
-                   if (!e.value.IsNull() && boolean(e))
-                     throw refused(e, "Docker is not supported yet: leave it out, the run is isolated in the sandbox");
+                   if (!e.value.IsNull() && boolean(e) && !docker_.on) docker_.on = e;
                  }}};
-    for (const char* key : {"baseImage", "baseDockerfile", "baseImageRegistry", "baseImagePlatform", "sharedVolumes",
-                            "shmSize", "arguments", "preparation", "gpuSupport", "platform", "buildContext"})
-      table.emplace(key, ignored());
+    for (const char* key : {"baseImage", "baseDockerfile", "baseImageRegistry", "baseImagePlatform", "shmSize",
+                            "arguments", "preparation", "gpuSupport", "platform", "buildContext"})
+      table.emplace(key, [this, key](const Entry& e) {
+        if (!holds_nothing(e.value)) docker_.settings.insert_or_assign(key, e);
+      });
+    table.emplace("sharedVolumes", ignored());  // about volumes between Azure's containers
     return table;
+  }
+
+  Table registry(std::string& address) {
+    const Take credentials = [this](const Entry& e) {
+      if (!holds_nothing(e.value))
+        throw Error(ErrorCode::kInvalid,
+                    at(e.line) + "'" + e.path + "' cannot be honoured here",  // its value stays unsaid
+                    "remove it, and give the registry's credentials to docker login");
+    };
+    return {{"address", [this, &address](const Entry& e) { address = optional_text(e).value_or(""); }},
+            {"username", credentials},
+            {"password", credentials},
+            {"registryIdentity", credentials}};
   }
 
   Table history() {
@@ -159,6 +179,58 @@ class Reader {
     return {{"outputCollection", always("outputs are always collected")},
             {"snapshotProject", always("every run has a snapshot")},
             {"directoriesToWatch", ignored()}};
+  }
+
+  // --- Docker, once all is read
+  // ---------------------------------------------------------------------------------------
+  RunconfigDocker docker() {
+    const char* dockerfiles =
+        "Dockerfiles are not built yet: build it with docker build -t NAME, then say baseImage: NAME";
+    const Table judged{
+        {"baseDockerfile", nothing_in_it(dockerfiles)},
+        {"buildContext", nothing_in_it(dockerfiles)},
+        {"preparation", nothing_in_it("preparation commands are not supported: put them into the image")},
+        {"baseImagePlatform", only({"linux/amd64"}, "an image has the Engine's platform: leave it out")},
+        {"platform", [this](const Entry& e) { section(e, platform()); }},
+        {"gpuSupport", only({"false"}, "GPUs are not supported yet: gpuSupport: false")},
+    };
+    for (const auto& [key, entry] : docker_.settings)
+      if (const auto judge = judged.find(key); judge != judged.end()) judge->second(entry);
+
+    RunconfigDocker docker{.switch_at = at(docker_.on->line) + "'" + docker_.on->path + ": true'",
+                           .image = base_image(),
+                           .interpreter = interpreter_path_.value_or(""),
+                           .arguments_at = {},
+                           .arguments = {}};
+    if (const Entry* e = setting("arguments")) {
+      docker.arguments_at = at(e->line) + e->path;
+      docker.arguments = parse_docker_arguments(texts(*e), docker.arguments_at);
+    }
+    if (const Entry* e = setting("shmSize"); e != nullptr && !docker.arguments.shm_bytes)
+      docker.arguments.shm_bytes = parse_size(text(*e), at(e->line) + e->path);
+    return docker;
+  }
+
+  Table platform() {
+    const char* supported = "an image has the Engine's platform: leave it out";
+    return {{"os", only({"Linux"}, supported)}, {"architecture", only({"amd64"}, supported)}};
+  }
+
+  std::string base_image() {
+    std::string address;
+    if (const Entry* e = setting("baseImageRegistry")) section(*e, registry(address));
+    const Entry* e = setting("baseImage");
+    if (e == nullptr) return {};
+    std::string image = text(*e);
+    while (address.ends_with('/')) address.pop_back();
+    if (!address.empty() && !image.starts_with(address + "/")) image = address + "/" + image;
+    check_image_reference(image, at(e->line) + e->path);
+    return image;
+  }
+
+  const Entry* setting(const std::string& key) const {
+    const auto found = docker_.settings.find(key);
+    return found == docker_.settings.end() ? nullptr : &found->second;
   }
 
   // --- what is done with a value
@@ -267,7 +339,11 @@ class Reader {
     const auto path = optional_text(e);
     // Azure's default. Debian has no program of that name; ours is the active environment, else python3.
     if (!path || *path == "python") return std::nullopt;
-    return path->find('/') == std::string::npos ? *path : (source_ / *path).lexically_normal().string();
+    return path;
+  }
+
+  std::string on_this_machine(const std::string& path) const {
+    return path.find('/') == std::string::npos ? path : (source_ / path).lexically_normal().string();
   }
 
   void refuse_curated(const Entry& e) const {
@@ -313,6 +389,11 @@ class Reader {
   fs::path source_;
   Runconfig config_;
   std::map<std::string, std::string> environments_variables_;
+  std::optional<std::string> interpreter_path_;  // as written
+  struct {
+    std::optional<Entry> on;                // the switch, when it is on
+    std::map<std::string, Entry> settings;  // by key, of whichever section came last
+  } docker_;
   bool user_managed_ = false;
   std::optional<Entry> conda_;
 };

@@ -2,12 +2,11 @@
 //
 // What a file says is taken, refused or reported, never dropped in silence:
 //   - a key this version acts on is read;
-//   - a known key that cannot be honoured (a cloud target, a conda file, Docker, several nodes) is an error, unless its
-//   value is
-//     the documented default, which generated files spell out in full;
+//   - a known key that cannot be honoured (a cloud target, a conda file, a Dockerfile, several nodes) is an error,
+//   unless
+//     its value is the documented default, which generated files spell out in full;
 //   - a known key without effect here (amlcompute, hdi, spark settings, which count only with targets and frameworks
-//   that are
-//     refused) is accepted;
+//     that are refused; everything about Docker while it is switched off) is accepted;
 //   - an unknown key is a warning naming file and line.
 #pragma once
 
@@ -19,7 +18,18 @@
 #include <string_view>
 #include <vector>
 
+#include "runner/api/docker_arguments.hpp"
+
 namespace runner::api {
+
+// Docker is switched on: docker.useDocker, or in the older spelling environment.docker.enabled.
+struct RunconfigDocker {
+  std::string switch_at;      // "x.runconfig:3: 'docker.useDocker: true'", for messages
+  std::string image;          // with the registry's address; empty: none is named, so somebody else must
+  std::string interpreter;    // the Python in the image, as written; empty: to be chosen
+  std::string arguments_at;   // "x.runconfig:5: 'docker.arguments'", for messages about mounts
+  DockerArguments arguments;  // shmSize included
+};
 
 struct Runconfig {
   std::filesystem::path file;                         // where it was found
@@ -27,10 +37,12 @@ struct Runconfig {
   std::optional<std::vector<std::string>> arguments;  // of the script
   std::optional<std::vector<std::string>> command;    // exact argument vector; a command line became sh -c LINE
   std::optional<std::chrono::milliseconds> max_run_duration;
-  std::optional<std::string>
-      interpreter_path;  // absent for Azure's default, "python"; a relative path is made absolute
-  std::map<std::string, std::string>
-      environment_variables;          // of the run; win over those of the environment, merged here
+  // On this machine, so absent with Docker; absent for Azure's default, "python", too. A relative path is made
+  // absolute.
+  std::optional<std::string> interpreter_path;
+  std::optional<RunconfigDocker> docker;  // absent: switched off
+  // Of the run; they win over those of the environment, merged here.
+  std::map<std::string, std::string> environment_variables;
   std::vector<std::string> warnings;  // ".runner/x.runconfig:3: unknown key 'foo'"
 };
 

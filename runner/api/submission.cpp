@@ -1,5 +1,6 @@
 #include "runner/api/submission.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
@@ -44,6 +45,16 @@ std::map<std::string, std::optional<std::string>> tags_of(const json& value) {
   return tags;
 }
 
+// As a variable of a shell and as the name of a file.
+void check_secret_name(const std::string& name) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  const bool legal = !name.empty() && letter(name.front()) &&
+                     std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+  if (!legal)
+    throw Error(ErrorCode::kInvalid, "--secret " + name + ": not a legal name",
+                "a letter or _ first, then letters, digits and _; its value never stands on the command line");
+}
+
 using Reader = std::function<void(Submission&, const json&)>;
 
 Reader text_into(std::optional<std::string> Submission::*member, const char* field) {
@@ -68,6 +79,7 @@ const std::unordered_map<std::string, Reader>& readers() {
       {"properties", [](Submission& s, const json& v) { s.properties = text_map_of(v, "properties"); }},
       {"parentRunId", text_into(&Submission::parent_run_id, "parentRunId")},
       {"python", text_into(&Submission::python, "python")},
+      {"image", text_into(&Submission::image, "image")},
       {"isolation", text_into(&Submission::isolation, "isolation")},
       {"maxRunDuration", text_into(&Submission::max_run_duration, "maxRunDuration")},
       {"grace", text_into(&Submission::grace, "grace")},
@@ -79,6 +91,14 @@ const std::unordered_map<std::string, Reader>& readers() {
       {"mounts", [](Submission& s, const json& v) { s.mounts = texts_of(v, "mounts"); }},
       {"environmentVariables",
        [](Submission& s, const json& v) { s.environment_variables = text_map_of(v, "environmentVariables"); }},
+      {"secrets",
+       [](Submission& s, const json& v) {
+         for (std::string& name : texts_of(v, "secrets")) {
+           check_secret_name(name);
+           if (std::find(s.secrets.begin(), s.secrets.end(), name) == s.secrets.end())
+             s.secrets.push_back(std::move(name));
+         }
+       }},
       {"priority",
        [](Submission& s, const json& v) {
          if (!v.is_number_integer() || v.get<std::int64_t>() < -1000 || v.get<std::int64_t>() > 1000)
@@ -94,6 +114,8 @@ const std::unordered_map<std::string, Reader>& readers() {
              s.caller_directory = text_of(value, "caller.directory");
            else if (key == "variables")
              s.caller_variables = text_map_of(value, "caller.variables");
+           else if (key == "secrets")
+             s.caller_secrets = text_map_of(value, "caller.secrets");
            else
              throw Error(ErrorCode::kInvalid, "submission: unknown field 'caller." + key + "'");
          }
@@ -105,12 +127,15 @@ const std::unordered_map<std::string, Reader>& readers() {
 }  // namespace
 
 Submission parse_submission(std::string_view text) {
-  // Depth and size are bounded by the server's body limit; a callback-free parse keeps the message's position.
+  // Depth and size are bounded by the server's body limit. The parser's own words are not passed on: they quote what it
+  // read last, and that may be a secret's value.
   json document;
   try {
     document = json::parse(text);
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::kInvalid, std::string("submission: not JSON: ") + error.what());
+  } catch (const json::parse_error& error) {
+    throw Error(ErrorCode::kInvalid, "submission: not JSON: unexpected byte " + std::to_string(error.byte));
+  } catch (const json::exception&) {
+    throw Error(ErrorCode::kInvalid, "submission: not JSON");
   }
   if (!document.is_object()) throw Error(ErrorCode::kInvalid, "submission: must be a JSON object");
   Submission submission;

@@ -23,6 +23,7 @@ struct Submission {
   std::map<std::string, std::string> properties;
   std::optional<std::string> parent_run_id;
   std::optional<std::string> python;
+  std::optional<std::string> image;
   std::optional<std::string> isolation;
   std::optional<std::string> max_run_duration;
   std::optional<std::string> grace;
@@ -33,10 +34,13 @@ struct Submission {
   std::optional<std::string> network;
   std::vector<std::string> mounts;
   std::map<std::string, std::string> environment_variables;
+  std::vector<std::string> secrets;  // names, each once
   int priority = 0;
   std::optional<std::string> idempotency_key;
   std::string caller_directory;
   std::map<std::string, std::string> caller_variables;
+  // Values of secrets that the caller's variables hold. Never stored, never in a message.
+  std::map<std::string, std::string> caller_secrets;
 
   // The request without `caller`, keys sorted: what "the same submission" means for an idempotency key.
   std::string canonical;

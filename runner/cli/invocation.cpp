@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "runner/cli/arguments.hpp"
 #include "runner/core/error.hpp"
+#include "runner/core/nearest.hpp"
 
 namespace runner::cli {
 namespace {
@@ -32,6 +32,9 @@ constexpr std::array kCommands{
     CommandRow{"run monitor-logs", CommandId::kLogs, "Print the log of a run, or follow it", true},
     CommandRow{"run wait", CommandId::kWait, "Wait for runs to end; exits with the first non-zero exit code", true},
     CommandRow{"run cancel", CommandId::kCancel, "Stop runs", true},
+    CommandRow{"run pause", CommandId::kPause, "Freeze runs; they keep their memory"},
+    CommandRow{"run resume", CommandId::kResume, "Let paused runs go on"},
+    CommandRow{"run exec", CommandId::kExec, "Run a command inside a live run"},
     CommandRow{"run files", CommandId::kFiles, "List the files a run left behind"},
     CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},
@@ -102,32 +105,6 @@ bool is_group(std::string_view word) {
 }
 
 }  // namespace
-
-std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
-  const auto distance = [word](std::string_view other) {  // Levenshtein, one row
-    std::vector<std::size_t> row(other.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < word.size(); ++i) {
-      std::size_t diagonal = row[0]++;
-      for (std::size_t j = 0; j < other.size(); ++j) {
-        const std::size_t replaced = diagonal + (word[i] == other[j] ? 0 : 1);
-        diagonal = row[j + 1];
-        row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replaced});
-      }
-    }
-    return row.back();
-  };
-  // A third of the word may be wrong: "lst" is list, "frobnicate" is nothing we have.
-  std::size_t best = std::max<std::size_t>(word.size() / 3, 1) + 1;
-  std::string_view found;
-  for (const std::string_view candidate : candidates) {
-    const std::size_t d = distance(candidate);
-    if (d >= best) continue;
-    best = d;
-    found = candidate;
-  }
-  return found;
-}
 
 Command parse_invocation(std::span<const std::string> arguments, GlobalOptions& global) {
   std::string name;

@@ -3,7 +3,6 @@
 
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "runner/cli/options.hpp"
@@ -13,8 +12,5 @@ namespace runner::cli {
 // `arguments` without the program's name. Error(kInvalid) for wrong usage, with the nearest right word as its hint.
 // `global` is filled as far as it was understood, also when this throws: the error itself may have to be JSON.
 Command parse_invocation(std::span<const std::string> arguments, GlobalOptions& global);
-
-// The candidate nearest to a mistyped word, or nothing when none is near.
-std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
 }  // namespace runner::cli

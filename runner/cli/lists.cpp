@@ -1,5 +1,7 @@
 // The plain lists: files, metrics, experiments, doctor. One request, one table.
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "runner/cli/commands.hpp"
 #include "runner/cli/document.hpp"
@@ -71,7 +73,14 @@ int run(Session& session, const ExperimentListOptions&) {
 }
 
 int run(Session& session, const DoctorOptions&) {
-  const std::string answer = session.get("/v1/doctor");
+  std::string target = "/v1/doctor";
+  for (const auto& [variable, parameter] : {std::pair{"DOCKER_HOST", "dockerHost"}, {"XDG_RUNTIME_DIR", "runtimeDir"}})
+    if (const char* value = std::getenv(variable); value != nullptr && *value != '\0')
+      target.append(target.find('?') == std::string::npos ? "?" : "&")
+          .append(parameter)
+          .append("=")
+          .append(http::percent_encode(value));
+  const std::string answer = session.get(target);
   if (session.json()) {
     print(answer + "\n");
     return 0;

@@ -21,12 +21,13 @@ struct GlobalOptions {
 using KeyValue = std::pair<std::string, std::optional<std::string>>;
 
 struct SubmitOptions {
-  std::optional<std::string> config, experiment, name, source_directory, parent, python, isolation, max_run_duration,
-      grace, cpus, memory, pids, shm_size, network, idempotency_key;
+  std::optional<std::string> config, experiment, name, source_directory, parent, python, image, isolation,
+      max_run_duration, grace, cpus, memory, pids, shm_size, network, idempotency_key;
   std::vector<KeyValue> tags;
   std::vector<KeyValue> properties;             // value always set
   std::vector<KeyValue> environment_variables;  // no value: the caller's
   std::vector<std::string> mounts;
+  std::vector<std::string> secrets;  // names
   std::optional<int> priority;
   bool detach = false;
   bool command = false;            // `words` is a command instead of SCRIPT ARGS…
@@ -54,6 +55,16 @@ struct WaitOptions {
 struct CancelOptions {
   std::vector<std::string> runs;
   std::optional<std::string> reason;
+};
+struct PauseOptions {
+  std::vector<std::string> runs;
+};
+struct ResumeOptions {
+  std::vector<std::string> runs;
+};
+struct ExecOptions {
+  std::string run;
+  std::vector<std::string> words;  // the command, untouched
 };
 struct FilesOptions {
   std::string run;
@@ -85,9 +96,9 @@ struct HelpOptions {
   std::string text;
 };
 
-using Command =
-    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FilesOptions,
-                 DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions, DaemonStartOptions,
-                 DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
+using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
+                             PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
+                             ChildrenOptions, ExperimentListOptions, DaemonStartOptions, DaemonStopOptions,
+                             DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

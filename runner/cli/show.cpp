@@ -76,6 +76,12 @@ std::string command_text(const Json& definition) {
   return text;
 }
 
+// "sha256:0123…" as docker lists it; nothing until the image is resolved.
+std::string short_image_id(const Json& image) {
+  const std::string id = text_at(image, "id");
+  return id.substr(id.find(':') + 1).substr(0, kDigestDigits);
+}
+
 void add_definition(Page& page, const Json& run) {
   const Json& definition = member(run, "runDefinition");
   page.line("command", command_text(definition));
@@ -93,6 +99,7 @@ void add_definition(Page& page, const Json& run) {
   const std::string python = text_at(environment, "pythonVersion");
   page.line("environment", joined(" · ", {text_at(environment, "name"), text_at(environment, "interpreter"),
                                           python.empty() ? "" : "Python " + python}));
+  page.line("image", joined(" · ", {text_at(definition, "image"), short_image_id(member(environment, "image"))}));
   page.line("isolation", text_at(run, "isolation"));
   const auto limit = number_at(definition, "maxRunDurationSeconds");
   page.line("limits",

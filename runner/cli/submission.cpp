@@ -14,11 +14,11 @@ namespace {
 
 using nlohmann::json;
 
-// What finds the interpreter as the caller's shell would, and the locale (DESIGN.md: nothing else of the caller's
-// passes).
+// What finds the interpreter as the caller's shell would, the Engine as the caller's docker would, and the locale
+// (DESIGN.md: nothing else of the caller's passes).
 bool is_for_the_daemon(std::string_view name) {
-  constexpr std::array<std::string_view, 7> kNames{"PATH", "HOME", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV",
-                                                   "LANG", "TZ"};
+  constexpr std::array<std::string_view, 9> kNames{"DOCKER_HOST",  "XDG_RUNTIME_DIR",   "PATH", "HOME", "VIRTUAL_ENV",
+                                                   "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LANG", "TZ"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("PYENV_") ||
          name.starts_with("LC_");
 }
@@ -51,6 +51,20 @@ json run_variables(const SubmitOptions& options, const Caller& caller) {
     variables[name] = own->second;
   }
   return variables;
+}
+
+// Those that are set here. The daemon's secrets file may have the others, and says what is missing.
+json caller_secrets(const SubmitOptions& options, const Caller& caller) {
+  json secrets = json::object();
+  for (const std::string& name : options.secrets) {
+    const auto own = caller.variables.find(name);
+    if (own == caller.variables.end()) continue;
+    if (!is_utf8(own->second))
+      throw Error(ErrorCode::kInvalid, "--secret " + name + ": its value here is not UTF-8",
+                  "unset it, and mount the file that holds it: --mount SRC:DST");
+    secrets[name] = own->second;
+  }
+  return secrets;
 }
 
 }  // namespace
@@ -87,6 +101,7 @@ std::string submission_document(const SubmitOptions& options, const Caller& call
   for (const auto& [key, value] : options.properties) document["properties"][key] = *value;
   set(document, "parentRunId", options.parent);
   set(document, "python", options.python);
+  set(document, "image", options.image);
   set(document, "isolation", options.isolation);
   set(document, "maxRunDuration", options.max_run_duration);
   set(document, "grace", options.grace);
@@ -97,12 +112,15 @@ std::string submission_document(const SubmitOptions& options, const Caller& call
   set(document, "network", options.network);
   if (!options.mounts.empty()) document["mounts"] = options.mounts;
   if (!options.environment_variables.empty()) document["environmentVariables"] = run_variables(options, caller);
+  if (!options.secrets.empty()) document["secrets"] = options.secrets;
   set(document, "priority", options.priority);
   set(document, "idempotencyKey", options.idempotency_key);
   json variables = json::object();
   for (const auto& [name, value] : caller.variables)
     if (is_for_the_daemon(name) && is_utf8(value)) variables[name] = value;
   document["caller"] = {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
+  if (json secrets = caller_secrets(options, caller); !secrets.empty())
+    document["caller"]["secrets"] = std::move(secrets);
   try {
     return document.dump();
   } catch (const json::exception&) {

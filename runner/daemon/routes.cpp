@@ -9,6 +9,7 @@
 #include "embedded/openapi.hpp"
 #include "runner/api/submission.hpp"
 #include "runner/core/error.hpp"
+#include "runner/daemon/exec_session.hpp"
 #include "runner/daemon/log_stream.hpp"
 
 namespace runner::daemon {
@@ -33,6 +34,9 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "runs", "{run}", "files"}, &Routes::files},
       {"GET", {"v1", "runs", "{run}", "file"}, &Routes::file},
       {"POST", {"v1", "runs", "{run}", "cancel"}, &Routes::cancel},
+      {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
+      {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
+      {"POST", {"v1", "runs", "{run}", "exec"}, &Routes::exec},
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
   };
@@ -168,9 +172,15 @@ void Routes::daemon_stop(const http::Request& request, Exchange& exchange) {
   stop_(cancel_runs);
 }
 
-void Routes::doctor(const http::Request&, Exchange& exchange) {
+void Routes::doctor(const http::Request& request, Exchange& exchange) {
   std::vector<api::CheckRow> rows;
-  for (const exec::Check& check : pipeline_.sandbox().checks())
+  std::vector<exec::Check> checks = pipeline_.sandbox().checks();
+  // Which engine is meant depends on who asks, as with a submission.
+  std::map<std::string, std::string> caller;
+  for (const auto& [parameter, variable] : {std::pair{"dockerHost", "DOCKER_HOST"}, {"runtimeDir", "XDG_RUNTIME_DIR"}})
+    if (const auto value = request.parameter(parameter)) caller[variable] = *value;
+  checks.push_back(pipeline_.containers().check(caller));
+  for (const exec::Check& check : checks)
     rows.push_back({.name = check.name, .works = check.works, .detail = check.detail, .remedy = check.remedy});
   exchange.respond({.status = 200, .body = api::check_list_document(rows)});
 }
@@ -235,6 +245,30 @@ void Routes::cancel(const http::Request& request, Exchange& exchange) {
   const auto reason = body_of(request).value("reason", std::string("cancelled by the user"));
   pipeline_.cancel(id, reason);
   exchange.respond({.status = 200, .body = document_of(id)});
+}
+
+void Routes::pause(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  pipeline_.pause(id, true);
+  exchange.respond({.status = 200, .body = document_of(id)});
+}
+
+void Routes::resume(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  pipeline_.pause(id, false);
+  exchange.respond({.status = 200, .body = document_of(id)});
+}
+
+void Routes::exec(const http::Request& request, Exchange& exchange) {
+  const auto body = body_of(request);
+  const auto words = body.find("command");
+  std::vector<std::string> command;
+  if (words != body.end() && words->is_array())
+    for (const auto& word : *words)
+      if (word.is_string()) command.push_back(word.get<std::string>());
+  if (words == body.end() || !words->is_array() || command.size() != words->size())
+    throw Error(ErrorCode::kInvalid, "exec: 'command' must be a list of strings");
+  stream_exec(pipeline_, run_of(request), command, exchange);
 }
 
 void Routes::metrics(const http::Request& request, Exchange& exchange) {

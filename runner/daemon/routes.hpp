@@ -39,6 +39,9 @@ class Routes {
   void files(const http::Request&, Exchange&);
   void file(const http::Request&, Exchange&);
   void cancel(const http::Request&, Exchange&);
+  void pause(const http::Request&, Exchange&);
+  void resume(const http::Request&, Exchange&);
+  void exec(const http::Request&, Exchange&);
   void metrics(const http::Request&, Exchange&);
   void experiments(const http::Request&, Exchange&);
 

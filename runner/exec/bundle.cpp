@@ -1,17 +1,15 @@
 #include "runner/exec/bundle.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
 #include "runner/core/error.hpp"
 #include "runner/exec/root_skeleton.hpp"
+#include "runner/exec/run_directories.hpp"
 #include "runner/exec/seccomp.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/spec.hpp"
@@ -75,26 +73,6 @@ json mounts_of(const MountPlan& plan) {
     mounts.push_back(
         {{"destination", mount.target}, {"type", mount.type}, {"source", mount.source}, {"options", mount.options}});
   return mounts;
-}
-
-void make_run_directories(const SandboxRun& run) {
-  const os::RunDirectory& directory = run.directory;
-  struct Wanted {
-    path place;
-    mode_t mode;
-  };
-  // upper gives the working directory its mode; io is shared with the script's uid only.
-  for (const auto& [place, mode] :
-       {Wanted{directory.upper(), 0755}, Wanted{directory.work(), 0700}, Wanted{directory.home(), 0700},
-        Wanted{directory.tmp(), 01777}, Wanted{directory.io(), 0700}, Wanted{directory.bundle(), 0700},
-        Wanted{directory.runtime_state(), 0700}}) {
-    if (::mkdir(place.c_str(), 0700) != 0) {
-      if (errno == EEXIST) continue;
-      throw errno_error(errno, "mkdir " + place.string());
-    }
-    if (mode != 0700 && ::chmod(place.c_str(), mode) != 0) throw errno_error(errno, "chmod " + place.string());
-  }
-  os::open_file(directory.journal(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
 }
 
 // Programs ask who they are (getpass, git, ssh). An account that comes from LDAP, or that nobody made, has no line in
@@ -190,7 +168,7 @@ MountPlan plan_for(const SandboxRun& run, const Runtime& runtime, const BundleHo
 
 void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base) {
   if (run.arguments.empty()) throw Error(ErrorCode::kInvalid, "a run needs a command");
-  make_run_directories(run);
+  make_run_directories(run.directory);
   if (const auto passwd = passwd_with_caller(run, inner_id(runtime, host.uid), inner_id(runtime, host.gid)))
     os::publish_file(run.directory.passwd(), *passwd, os::Durability::kAtomic, 0644);
   const MountPlan plan = plan_for(run, runtime, host);
@@ -216,7 +194,8 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
        .limits = {.memory_bytes = run.limits.memory_bytes, .pids = run.limits.pids, .cpus = run.limits.cpus},
        .max_run_duration = run.limits.max_run_duration,
        .grace = run.limits.grace,
-       .script_name = run.arguments.front()});
+       .script_name = run.arguments.front(),
+       .secrets = !run.limits.secrets.empty()});
 }
 
 }  // namespace runner::exec

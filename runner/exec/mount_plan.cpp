@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/shim/init_protocol.hpp"
 
 namespace runner::exec {
 namespace {
@@ -216,7 +217,7 @@ void Planner::add_user_mount(const Mount& mount) {
   const std::string target = through_links(normal(mount.target));
   if (!path(target).is_absolute() || target == "/")
     throw Error(ErrorCode::kInvalid, what + ": the target must be a directory below /");
-  for (const char* own : {"/proc", "/sys", "/dev", kIoTarget, kInitTarget, kPythonTarget})
+  for (const char* own : {"/proc", "/sys", "/dev", kIoTarget, kInitTarget, kPythonTarget, shim::kSecretsTarget})
     if (covers(own, target)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");
   for (const std::string& own : {std::string("/run"), run_.working_directory})
     if (target == normal(own)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");
@@ -228,6 +229,11 @@ void Planner::add_private() {
   entries_.back().mount.file = false;  // the directories need not exist while this only plans
   add_bind(context_.init.string(), kInitTarget, false);
   entries_.back().mount.file = true;
+  if (!run_.limits.secrets.empty())
+    add({.mount = {.target = shim::kSecretsTarget,
+                   .type = "tmpfs",
+                   .source = "tmpfs",
+                   .options = {"nosuid", "nodev", "noexec", "mode=1777", "size=16m"}}});
   if (!context_.passwd.empty()) add_bind(context_.passwd.string(), "/etc/passwd", false);
   if (!context_.python_package.empty() && is_directory(context_.python_package.string()))
     add_bind(context_.python_package.string(), kPythonTarget, false);

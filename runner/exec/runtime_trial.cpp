@@ -197,13 +197,15 @@ void remember(const BundleHost& host, const std::string& key, const TrialResult&
 
 }  // namespace
 
-os::Child launch_shim(const path& shim, const os::RunDirectory& directory) {
+os::Child launch_shim(const path& shim, const os::RunDirectory& directory, int secrets) {
   const os::Fd words = os::open_file(directory.runtime_log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
+  std::vector<std::pair<int, int>> descriptors{{words.get(), 2}};
+  if (secrets >= 0) descriptors.emplace_back(secrets, shim::kSecretsDescriptor);
   return os::spawn({.arguments = {shim.string(), directory.root().string()},
                     .environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
                     .directory = "/",
                     .new_session = true,
-                    .descriptors = {{words.get(), 2}}});
+                    .descriptors = std::move(descriptors)});
 }
 
 TrialResult try_runtimes(const BundleHost& host, const path& shim, const std::string& choice,

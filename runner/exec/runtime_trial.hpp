@@ -23,7 +23,8 @@ struct TrialResult {
 TrialResult try_runtimes(const BundleHost& host, const std::filesystem::path& shim, const std::string& choice,
                          const std::string& search_path, bool ask_anew, std::stop_token stop);
 
-// Starts the shim of a prepared run; what it says before it claims the run goes to runtime.log.
-os::Child launch_shim(const std::filesystem::path& shim, const os::RunDirectory& directory);
+// Starts the shim of a prepared run; what it says before it claims the run goes to runtime.log. `secrets`: a memfd for
+// it (shim::Spec::secrets), or -1.
+os::Child launch_shim(const std::filesystem::path& shim, const os::RunDirectory& directory, int secrets = -1);
 
 }  // namespace runner::exec

@@ -1,5 +1,6 @@
 #include "runner/exec/sandbox.hpp"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -147,7 +148,9 @@ void Sandbox::prepare(const SandboxRun& run) const {
   write_bundle(run, impl_->need_runtime(), impl_->host(), os::find_cgroup_base());
 }
 
-os::Child Sandbox::launch(const os::RunDirectory& directory) const { return launch_shim(impl_->shim(), directory); }
+os::Child Sandbox::launch(const os::RunDirectory& directory, int secrets) const {
+  return launch_shim(impl_->shim(), directory, secrets);
+}
 
 void Sandbox::remove_remains(const std::string& id) const {
   const os::RunDirectory directory = impl_->host().data.run(id);
@@ -158,6 +161,9 @@ void Sandbox::remove_remains(const std::string& id) const {
       if (const auto init = os::open_process(started->init)) {
         os::thaw(cgroups);
         os::signal_process(*init, SIGKILL);
+        constexpr int kDeathMillis = 2000;
+        pollfd dead{init->get(), POLLIN, 0};
+        ::poll(&dead, 1, kDeathMillis);  // an Engine's is no child of ours: nobody else waits for it
       }
     if (os::read_file_if_exists(directory.spec())) {
       // The daemon that started it may have had another cgroup than this one.

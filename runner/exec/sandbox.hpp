@@ -72,7 +72,8 @@ class Sandbox {
   // Writes the bundle and spec.json. Idempotent: may be repeated after a crash before the claim.
   void prepare(const SandboxRun& run) const;
   // Starts runner-shim for a prepared run. A second shim for one run finds the claim and exits at once, harmlessly.
-  os::Child launch(const os::RunDirectory& directory) const;
+  // `secrets`: a memfd for runner-init (shim/init_protocol.hpp), or -1.
+  os::Child launch(const os::RunDirectory& directory, int secrets = -1) const;
   // Removes what a dead shim may have left of a run outside its directory (cgroups, and processes in them). Idempotent.
   void remove_remains(const std::string& id) const;
 

@@ -201,10 +201,10 @@ Response Client::call(std::string_view method, std::string_view target, std::str
   return response;
 }
 
-void Client::stream(std::string_view method, std::string_view target, const WriteSome& write) {
+void Client::stream(std::string_view method, std::string_view target, const WriteSome& write, std::string_view body) {
   Response response;
   Sink sink{.write = &write};
-  response.status = impl_->exchange(method, target, {}, sink, response.content_type);
+  response.status = impl_->exchange(method, target, body, sink, response.content_type);
   if (sink.refused) {
     response.body = std::move(sink.refusal);
     throw error_from(response);

@@ -34,7 +34,7 @@ class Client {
   // the client may be used again: it connects anew.
   Response call(std::string_view method, std::string_view target, std::string_view body = {});
   // The same with the body handed on piece by piece as it arrives. An exception of `write` passes through.
-  void stream(std::string_view method, std::string_view target, const WriteSome& write);
+  void stream(std::string_view method, std::string_view target, const WriteSome& write, std::string_view body = {});
 
   // While an answer is awaited, a readable `fd` (a signal's eventfd) throws Interrupted; -1: nothing does. Not owned.
   void interrupt_on(int fd);

@@ -62,12 +62,14 @@ std::optional<std::string> Request::parameter(std::string_view name) const {
   return std::nullopt;
 }
 
-std::string percent_encode(std::string_view text) {
+namespace {
+
+std::string encode_all_but(std::string_view text, std::string_view kept) {
   constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string encoded;
   encoded.reserve(text.size());
   for (const char c : text) {
-    if (is_unreserved(c)) {
+    if (is_unreserved(c) || kept.find(c) != std::string_view::npos) {
       encoded.push_back(c);
       continue;
     }
@@ -76,6 +78,11 @@ std::string percent_encode(std::string_view text) {
   }
   return encoded;
 }
+
+}  // namespace
+
+std::string percent_encode(std::string_view text) { return encode_all_but(text, ""); }
+std::string percent_encode_path(std::string_view text) { return encode_all_but(text, "/:@"); }
 
 bool parse_target(std::string_view target, Request& into) {
   into.path.clear();

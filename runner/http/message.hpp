@@ -28,6 +28,8 @@ struct Response {
 
 // "/v1/runs/" + percent_encode("a/b"): everything but unreserved characters is encoded.
 std::string percent_encode(std::string_view text);
+// The same with '/' and ':' left as they are: an image's name in a foreign API's path.
+std::string percent_encode_path(std::string_view text);
 // Splits and decodes a request target into path and query; false if it is malformed (no leading slash, a broken %XX,
 // %00). In the query "+" is a blank, as HTML forms and Python's urlencode write it.
 bool parse_target(std::string_view target, Request& into);

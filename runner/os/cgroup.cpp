@@ -306,6 +306,49 @@ CgroupUsage read_usage(const RunCgroups& cgroups) {
   return usage;
 }
 
+RunCgroups cgroups_of(pid_t pid) {
+  return cgroups_of(read_proc("mountinfo"), read_file(path("/proc") / std::to_string(pid) / "cgroup"));
+}
+
+RunCgroups cgroups_of(std::string_view mountinfo, std::string_view process_cgroup) {
+  const auto mounts = parse_mounts(mountinfo);
+  RunCgroups cgroups;
+  for (const Hierarchy& hierarchy : mounts) {
+    const auto own = own_directory(hierarchy, process_cgroup);
+    if (!own) continue;
+    for (const char* controller : kControllers) {
+      if (hierarchy.version == 1 && contains(hierarchy.options, controller)) {
+        cgroups.version = 1;
+        cgroups.directories.insert_or_assign(controller, *own);
+      }
+      // On hybrid machines the v2 tree has no controllers: v1's directories come first, whatever the order of mounts.
+      if (hierarchy.version == 2 && cgroups.version != 1) cgroups.directories.emplace(controller, *own);
+    }
+    if (hierarchy.version == 2 && cgroups.version == 0) cgroups.version = 2;
+  }
+  return cgroups;
+}
+
+bool freeze(const RunCgroups& cgroups) {
+  const auto at = cgroups.directories.find("freezer");
+  if (at == cgroups.directories.end()) return false;
+  const bool v1 = cgroups.version == 1;
+  try {
+    write_control(at->second / (v1 ? "freezer.state" : "cgroup.freeze"), v1 ? "FROZEN" : "1");
+  } catch (const Error&) {
+    return false;
+  }
+  constexpr int kAttempts = 1000;  // one or two in practice; a process deep in the kernel takes as long as it takes
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const bool frozen = v1 ? trimmed_file(at->second / "freezer.state") == "FROZEN"
+                           : keyed_number(at->second / "cgroup.events", "frozen").value_or(0) == 1;
+    if (frozen) return true;
+    ::poll(nullptr, 0, 1);
+  }
+  thaw(cgroups);
+  return false;
+}
+
 void thaw(const RunCgroups& cgroups) {
   const auto at = cgroups.directories.find("freezer");
   if (at == cgroups.directories.end()) return;

@@ -62,6 +62,12 @@ struct CgroupUsage {
 };
 CgroupUsage read_usage(const RunCgroups& cgroups);
 
+// The cgroups a process is in, for read_usage(): somebody else's (an Engine's), never to be changed or removed by us.
+RunCgroups cgroups_of(pid_t pid);
+RunCgroups cgroups_of(std::string_view mountinfo, std::string_view process_cgroup);
+
+// False if there is no freezer among them, or it does not freeze. Returns when every process is frozen.
+bool freeze(const RunCgroups& cgroups);
 void thaw(const RunCgroups& cgroups);  // a process frozen by v1 does not even die of SIGKILL
 // Kills what is in them and removes them; missing is fine. False if something still lives after about two seconds.
 bool remove_run_cgroups(const RunCgroups& cgroups);

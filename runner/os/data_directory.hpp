@@ -16,15 +16,19 @@ class RunDirectory {
   std::filesystem::path spec() const {
     return root_ / "spec.json";
   }  // daemon → shim: how to start (runner/shim/spec.hpp)
-  std::filesystem::path claim() const { return root_ / "claim.json"; }     // shim: I start it; made once (link)
-  std::filesystem::path started() const { return root_ / "start.json"; }   // shim: the script runs
-  std::filesystem::path ended() const { return root_ / "exit.json"; }      // shim: how it ended; the container is empty
-  std::filesystem::path cancel() const { return root_ / "cancel.json"; }   // daemon → shim: stop it (then SIGUSR1)
-  std::filesystem::path log() const { return root_ / "std_log.txt"; }      // written by the shim only
-  std::filesystem::path bundle() const { return root_ / "bundle"; }        // config.json for the OCI runtime
-  std::filesystem::path runtime_state() const { return root_ / "state"; }  // --root of the OCI runtime
-  std::filesystem::path io() const { return root_ / "io"; }                // bound at /run/runner in the container
-  std::filesystem::path log_fifo() const { return io() / "log"; }          // stdout and stderr of the script
+  std::filesystem::path claim() const { return root_ / "claim.json"; }    // shim: I start it; made once (link)
+  std::filesystem::path started() const { return root_ / "start.json"; }  // shim: the script runs
+  std::filesystem::path ended() const { return root_ / "exit.json"; }     // shim: how it ended; the container is empty
+  std::filesystem::path cancel() const { return root_ / "cancel.json"; }  // daemon → shim: stop it (then SIGUSR1)
+  std::filesystem::path pause() const { return root_ / "pause.json"; }  // daemon → shim: pause it or go on (SIGUSR2)
+  std::filesystem::path control() const { return root_ / "control"; }   // socket of the shim: `run exec`
+  std::filesystem::path container() const { return root_ / "container.json"; }  // daemon → runner-engine
+  std::filesystem::path log() const { return root_ / "std_log.txt"; }           // written by the shim only
+  std::filesystem::path bundle() const { return root_ / "bundle"; }             // config.json for the OCI runtime
+  std::filesystem::path runtime_state() const { return root_ / "state"; }       // --root of the OCI runtime
+  std::filesystem::path io() const { return root_ / "io"; }                     // bound at /run/runner in the container
+  std::filesystem::path log_fifo() const { return io() / "log"; }               // stdout and stderr of the script
+  std::filesystem::path init_socket() const { return io() / "init"; }  // an Engine's container finds its shim here
   std::filesystem::path journal() const { return io() / "metrics.jsonseq"; }
   std::filesystem::path upper() const { return root_ / "upper"; }  // overlay: what the run changed
   std::filesystem::path work() const { return root_ / "work"; }    // overlay's own
@@ -32,6 +36,8 @@ class RunDirectory {
   std::filesystem::path passwd() const {
     return root_ / "passwd";
   }  // /etc/passwd with the caller, where the host's lacks him
+  std::filesystem::path copy() const { return root_ / "copy"; }    // the working directory where no overlay can be
+  std::filesystem::path sweep() const { return root_ / "sweep"; }  // empty layers, to have an Engine empty work()
   std::filesystem::path tmp() const { return root_ / "tmp"; }  // the script's /tmp: on disk, large data belongs there
   std::filesystem::path runtime_log() const { return root_ / "runtime.log"; }  // the OCI runtime's words on failure
 

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "runner/api/image_reference.hpp"
 #include "runner/api/runconfig.hpp"
 #include "runner/core/error.hpp"
 #include "runner/pipeline/script_command.hpp"
@@ -77,13 +78,24 @@ bool network_from(const std::string& text) {
   throw Error(ErrorCode::kInvalid, "--network: '" + text + "' is neither on nor off");
 }
 
-Isolation isolation_for(const std::string& text) {
-  const auto isolation = isolation_from(text);
+// An unknown word is no contradiction: isolation_for() says what is wrong with it.
+bool contradicts_image(const std::optional<std::string>& asked) {
+  const auto isolation = asked ? isolation_from(*asked) : std::nullopt;
+  return isolation && *isolation != Isolation::kDocker;
+}
+
+// Docker and an image come together or not at all; without either the sandbox.
+Isolation isolation_for(const std::optional<std::string>& asked, bool has_image) {
+  if (!asked) return has_image ? Isolation::kDocker : Isolation::kSandbox;
+  const auto isolation = isolation_from(*asked);
   if (!isolation)
-    throw Error(ErrorCode::kInvalid, "--isolation: '" + text + "' is unknown", "sandbox is the one built in");
-  if (*isolation != Isolation::kSandbox)
-    throw Error(ErrorCode::kUnavailable, "--isolation " + text + ": this version has only the sandbox",
+    throw Error(ErrorCode::kInvalid, "--isolation: '" + *asked + "' is unknown",
+                "there are sandbox and, with --image REF, docker");
+  if (*isolation == Isolation::kNone)
+    throw Error(ErrorCode::kUnavailable, "--isolation none: this version has only the sandbox and docker",
                 "leave the option out");
+  if (*isolation == Isolation::kDocker && !has_image)
+    throw Error(ErrorCode::kInvalid, "--isolation docker: needs an image", "--image REF");
   return *isolation;
 }
 
@@ -108,6 +120,55 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
   if (submission.pids) definition.pids = positive_integer(*submission.pids, "--pids");
   if (submission.shm_size) definition.shm_bytes = parse_size(*submission.shm_size, "--shm-size");
   if (submission.network) definition.network = network_from(*submission.network);
+  if (!definition.network) definition.engine.network.clear();  // of a runconfig that names one
+}
+
+// Paths of a container that are not the user's to cover.
+void check_target(const std::string& target, const std::string& what) {
+  for (const std::string_view reserved :
+       {"/", "/proc", "/sys", "/dev", "/run/runner", "/run/runner-init", "/run/runner-python", "/run/secrets"})
+    if (target == reserved || (target.starts_with(reserved) && reserved != "/" && target[reserved.size()] == '/'))
+      throw Error(ErrorCode::kInvalid, what + ": " + std::string(reserved) + " is the run's own",
+                  "choose another directory");
+}
+
+// The words a runconfig passes to docker, where the command line is silent. A directory the command line mounts
+// replaces the one the runconfig has at the same place.
+void merge_docker(const api::RunconfigDocker& docker, api::Submission& submission, RunDefinition& definition) {
+  const api::DockerArguments& given = docker.arguments;
+  definition.engine = given.engine;
+  for (const auto& [path, options] : given.engine.tmpfs)
+    check_target(std::filesystem::path(path).lexically_normal(), docker.arguments_at + ": --tmpfs " + path);
+  definition.memory_bytes = given.memory_bytes;
+  definition.cpus = given.cpus;
+  definition.pids = given.pids;
+  definition.shm_bytes = given.shm_bytes;
+  definition.network = given.network.value_or(true);
+  for (const std::string& mount : given.mounts)
+    definition.mounts.push_back(parse_mount(mount, docker.arguments_at + ": -v"));
+  for (const auto& [name, value] : given.environment_variables) submission.environment_variables.emplace(name, value);
+}
+
+// Which environment a runconfig adds. The command line's --python replaces its image with all that belongs to it, the
+// command line's --image its interpreter on this machine; with Docker switched on --image changes the image alone.
+void merge_environment(const api::Runconfig& config, api::Submission& submission, RunDefinition& definition) {
+  if (submission.python) return;
+  if (!config.docker) {
+    if (!submission.image) submission.python = config.interpreter_path;
+    return;
+  }
+  if (!submission.image) {
+    if (config.docker->image.empty())
+      throw Error(ErrorCode::kInvalid, config.docker->switch_at + ", but no image is named",
+                  "add environment.docker.baseImage: REF, or use --image REF");
+    if (contradicts_image(submission.isolation))
+      throw Error(ErrorCode::kInvalid,
+                  "--isolation " + *submission.isolation + ": " + config.docker->switch_at + " names an image",
+                  "add --python PATH to run without the image, or leave --isolation out");
+    submission.image = config.docker->image;
+  }
+  definition.image_interpreter = config.docker->interpreter;
+  merge_docker(*config.docker, submission, definition);
 }
 
 // What a runconfig says, where the command line is silent.
@@ -118,8 +179,36 @@ void merge_config(api::Submission& submission, const api::Runconfig& config, Run
   }
   if (!submission.arguments && config.arguments) submission.arguments = config.arguments;
   if (config.max_run_duration) definition.max_run_duration = config.max_run_duration;
-  if (!submission.python) submission.python = config.interpreter_path;
   for (const auto& [name, value] : config.environment_variables) submission.environment_variables.emplace(name, value);
+  merge_environment(config, submission, definition);
+}
+
+// Judged before the runconfig is read: what the user typed must agree with itself.
+void check_environment_options(const api::Submission& submission) {
+  if (!submission.image) return;
+  if (submission.python)
+    throw Error(ErrorCode::kInvalid, "at most one of --python, --image",
+                "in an image the interpreter is the image's own: leave --python out");
+  api::check_image_reference(*submission.image, "--image");
+  if (contradicts_image(submission.isolation))
+    throw Error(ErrorCode::kInvalid, "--isolation " + *submission.isolation + ": an image runs in docker",
+                "leave --isolation or --image out");
+}
+
+void read_mounts(const api::Submission& submission, RunDefinition& definition) {
+  for (const std::string& text : submission.mounts) {
+    Mount mount = parse_mount(text);
+    std::erase_if(definition.mounts, [&](const Mount& other) { return other.target == mount.target; });
+    definition.mounts.push_back(std::move(mount));
+  }
+}
+
+// A value that is recorded and one that must not be cannot have the same name.
+void check_secret_names(const api::Submission& submission) {
+  for (const std::string& name : submission.secrets)
+    if (submission.environment_variables.contains(name))
+      throw Error(ErrorCode::kInvalid, "--secret " + name + ": a recorded variable has the same name",
+                  "give it as --secret or as a variable, not as both");
 }
 
 }  // namespace
@@ -136,9 +225,9 @@ std::string experiment_name_from(const std::string& directory_name) {
   return name.empty() ? "default" : name;
 }
 
-Mount parse_mount(const std::string& text) {
+Mount parse_mount(const std::string& text, const std::string& what) {
   const auto wrong = [&](const std::string& why) {
-    return Error(ErrorCode::kInvalid, "--mount " + text + ": " + why, "write SRC:DST, SRC:DST:ro or SRC:DST:rw");
+    return Error(ErrorCode::kInvalid, what + " " + text + ": " + why, "write SRC:DST, SRC:DST:ro or SRC:DST:rw");
   };
   Mount mount;
   std::string rest = text;
@@ -153,15 +242,13 @@ Mount parse_mount(const std::string& text) {
   while (mount.target.size() > 1 && mount.target.ends_with('/')) mount.target.pop_back();
   if (!mount.source.starts_with('/') || !mount.target.starts_with('/')) throw wrong("both paths must be absolute");
   if (!std::filesystem::exists(mount.source)) throw wrong("there is no " + mount.source);
-  for (const char* reserved : {"/", "/proc", "/sys", "/dev", "/run/runner", "/run/runner-init", "/run/runner-python"})
-    if (mount.target == reserved || (mount.target.starts_with(reserved) && std::string_view(reserved) != "/" &&
-                                     mount.target[std::string_view(reserved).size()] == '/'))
-      throw wrong(std::string(reserved) + " is the sandbox's own");
+  check_target(mount.target, what + " " + text);
   return mount;
 }
 
-Admission admit(const api::Submission& given) {
+Admission admit(const api::Submission& given, const std::filesystem::path& secrets_file) {
   api::Submission submission = given;
+  check_environment_options(submission);
   Admission admission;
   RunDefinition& definition = admission.run.definition;
   const std::filesystem::path source = existing_source(submission);
@@ -173,7 +260,8 @@ Admission admit(const api::Submission& given) {
     merge_config(submission, config, definition);
   }
   read_limits(submission, definition);
-  definition.isolation = isolation_for(submission.isolation.value_or("sandbox"));
+  definition.isolation = isolation_for(submission.isolation, submission.image.has_value());
+  definition.image = submission.image.value_or("");
 
   if (submission.script && submission.command)
     throw Error(ErrorCode::kInvalid, "both a script and a command were given", "give one of them");
@@ -184,11 +272,15 @@ Admission admit(const api::Submission& given) {
   } else {
     definition.script = checked_script(source, submission.script.value_or(""));
     definition.arguments = submission.arguments.value_or(std::vector<std::string>{});
-    admission.interpreter_required = std::filesystem::path(definition.script).extension() == ".py";
+    admission.interpreter_required =
+        definition.image.empty() && std::filesystem::path(definition.script).extension() == ".py";
   }
-  for (const std::string& mount : submission.mounts) definition.mounts.push_back(parse_mount(mount));
+  read_mounts(submission, definition);
   check_variables(submission.environment_variables);
   definition.environment_variables = submission.environment_variables;
+  check_secret_names(submission);
+  definition.secrets = submission.secrets;
+  admission.secrets = find_secrets(submission.secrets, submission.caller_secrets, secrets_file);
   for (const auto& [name, value] : submission.caller_variables)
     if (name == "LANG" || name == "TZ" || name.starts_with("LC_")) definition.caller_variables.emplace(name, value);
 

@@ -2,6 +2,8 @@
 // Nothing is written here; the first error ends it.
 #pragma once
 
+#include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,23 +11,28 @@
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
 #include "runner/core/run.hpp"
+#include "runner/pipeline/secrets.hpp"
 
 namespace runner::pipeline {
 
 struct Admission {
   RunRecord run;                      // without snapshot, git and environment
-  std::optional<std::string> python;  // the interpreter that was asked for
-  bool interpreter_required = false;  // the script is Python: no interpreter is an error
-  envs::Caller caller;
+  std::optional<std::string> python;  // the interpreter on this machine that was asked for; never with an image
+  bool interpreter_required = false;  // the script is Python and runs without an image: no interpreter is an error
+  envs::Caller caller;                // its DOCKER_HOST and XDG_RUNTIME_DIR say where the Engine listens
+  std::map<std::string, std::string>
+      secrets;                       // name → value of run.definition.secrets; apart, so that nobody stores them
   std::vector<std::string> notices;  // unknown runconfig keys
 };
 
 // Errors: kInvalid for everything the user can correct (cli.md: exit code 2), kNotFound for a missing source directory.
-Admission admit(const api::Submission& submission);
+// kUnavailable for --isolation none, kPermission for a secrets file that others may read. With an image the run's
+// isolation is docker, and the other way round; whether there is an Engine is not asked here.
+Admission admit(const api::Submission& submission, const std::filesystem::path& secrets_file = default_secrets_file());
 
 // A legal experiment name from a directory's: letters, digits, '_' and '-', a letter or digit first.
 std::string experiment_name_from(const std::string& directory_name);
-// "SRC:DST[:ro|:rw]".
-Mount parse_mount(const std::string& text);
+// "SRC:DST[:ro|:rw]". Messages begin with `what`.
+Mount parse_mount(const std::string& text, const std::string& what = "--mount");
 
 }  // namespace runner::pipeline

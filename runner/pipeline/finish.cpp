@@ -15,6 +15,7 @@
 #include "runner/pipeline/hidden_path.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "runner/shim/records.hpp"
+#include "snapshot/snapshot.hpp"
 
 namespace runner::pipeline {
 namespace {
@@ -64,12 +65,23 @@ shim::Ended lost(const shim::Claim& claim) {
 
 void Pipeline::mark_started(const std::string& id) {
   try {
-    if (const auto started = shim::read_started(data_.run(id)))
-      history_.set_status(id, RunStatus::kRunning, "", started->time);
+    if (const auto started = shim::read_started(data_.run(id))) {
+      history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, "", started->time);
+      if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
+      secrets_.with([&](auto& secrets) { secrets.erase(id); });
+    }
   } catch (const Error& error) {
     spdlog::warn("run {}: start not recorded: {}", id, error.message());
   }
   events_.notify(id);
+}
+
+// Which of an image's candidates it was is known only now.
+void Pipeline::record_interpreter(const std::string& id, const std::string& interpreter) {
+  RunRecord run = history_.get(id);
+  if (is_final(run.status) || run.environment.interpreter == interpreter) return;
+  run.environment.interpreter = interpreter;
+  history_.set_environment(id, run.environment);
 }
 
 void Pipeline::ingest_metrics(const std::string& id, bool complete) {
@@ -126,7 +138,7 @@ void Pipeline::finish_once(const std::string& id) {
 
 void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
-  if (is_final(run.status)) return;
+  if (is_final(run.status)) return clear_away(id);  // what could not be removed the last time
   const os::RunDirectory directory = data_.run(id);
   auto ended = shim::read_ended(directory);
   if (!ended) {
@@ -175,7 +187,14 @@ void Pipeline::finish_or_throw(const std::string& id) {
 std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
   const os::RunDirectory directory = data_.run(run.id);
   const auto batch = content_.begin();
-  auto collected = collect::gather(directory.upper(), *batch);
+  const bool copied = ::access(directory.copy().c_str(), F_OK) == 0;
+  auto collected = collect::gather(copied ? directory.copy() : directory.upper(), *batch);
+  // In a copy everything is there: what the run did not change is no output of it.
+  if (copied)
+    std::erase_if(collected.artifacts, [&](const Artifact& artifact) {
+      const auto given = snapshot::find_entry(content_, *run.snapshot, artifact.name);
+      return given && given->type != snapshot::EntryType::kDirectory && given->content == artifact.sha256;
+    });
   if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch))
     collected.artifacts.push_back(std::move(*log));
   batch->commit();
@@ -190,10 +209,25 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   events_.notify(run.id);
   watch_->remove(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
+  secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
+  clear_away(run.id);
+}
+
+// After the row: a crash in between leaves a directory that the next start clears away. The container goes first, for
+// container.json says where it is.
+void Pipeline::clear_away(const std::string& id) {
+  const auto directory = data_.run(id).root();
+  if (::access(directory.c_str(), F_OK) != 0) return;
   try {
-    os::remove_tree(data_.run(run.id).root());
+    containers_.remove_remains(id);
+    os::remove_tree(directory);
+    clearings_.with([&](auto& clearings) { clearings.erase(id); });
   } catch (const Error& trouble) {
-    spdlog::warn("run {}: its directory stays until the next start: {}", run.id, trouble.message());
+    // An Engine that is down, most likely. Less and less often: 10 s, 20 s, … a quarter of an hour.
+    constexpr int kMostDoublings = 6;
+    const int attempt = clearings_.with([&](auto& clearings) { return clearings[id]++; });
+    if (attempt == 0) spdlog::warn("run {}: not cleared away yet: {}", id, trouble.message());
+    watch_->retry_ended(id, std::chrono::seconds{10} * (1 << std::min(attempt, kMostDoublings)));
   }
 }
 

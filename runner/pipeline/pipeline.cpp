@@ -9,6 +9,7 @@
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
+#include "runner/os/unix_socket.hpp"
 #include "runner/shim/records.hpp"
 
 namespace runner::pipeline {
@@ -29,7 +30,9 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       history_(data.history_database()),
       probe_(data.cache()),
       sandbox_(data, os::program_directory() / "runner-shim", os::program_directory() / "runner-init",
-               os::python_package_directory()) {
+               os::python_package_directory()),
+      containers_(exec::describe_host(data, os::program_directory() / "runner-init", os::python_package_directory()),
+                  os::program_directory() / "runner-shim", os::program_directory() / "runner-engine") {
   watch_ = std::make_unique<RunWatch>(RunObserver{
       .started = [this](const std::string& id) { mark_started(id); },
       .log_grew = [this](const std::string& id) { events_.notify(id); },
@@ -40,11 +43,14 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
             scheduler_->post([this, id] { finish(id); });
           },
   });
+  preparer_ =
+      std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   scheduler_ = std::make_unique<Scheduler>(configuration_.parallel, [this](const std::string& id) { start(id); });
   recover();
 }
 
 Pipeline::~Pipeline() {
+  preparer_->stop();   // it queues runs, and is given some by the workers
   watch_->stop();      // from here on nothing is posted to the workers
   scheduler_.reset();  // joins them; they use the watch
 }
@@ -54,7 +60,7 @@ RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {
     const RunRecord run = history_.get(id);
     throw Error(ErrorCode::kConflict, "cancel " + id + ": it has ended already: " + std::string(to_string(run.status)));
   }
-  if (scheduler_->withdraw(id)) {
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id)) {
     end(history_.get(id), Outcome{.kind = OutcomeKind::kCanceled, .message = reason}, std::nullopt, {});
   } else {
     // Being started or alive. The shim looks for this file when it starts and whenever it is signalled; a worker that
@@ -69,6 +75,49 @@ RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {
   }
   events_.notify(id);
   return history_.get(id);
+}
+
+RunRecord Pipeline::pause(const std::string& id, bool paused) {
+  constexpr std::chrono::seconds kAnswer{15};  // an Engine that hangs is given up by runner-engine after 10 s
+  const char* const word = paused ? "pause " : "resume ";
+  const RunRecord run = history_.get(id);
+  if (run.status != (paused ? RunStatus::kRunning : RunStatus::kPaused))
+    throw Error(ErrorCode::kConflict, word + id + ": it is " + std::string(to_string(run.status)),
+                paused ? "only a running run can be paused" : "only a paused run can be resumed");
+  const os::RunDirectory directory = data_.run(id);
+  const auto subscription = events_.subscribe(id);
+  const auto before = shim::read_pause(directory);
+  const shim::PauseRequest request{.paused = paused, .number = before ? before->number + 1 : 1};
+  shim::write_pause(directory, request);
+  watch_->signal_shim(id, SIGUSR2);
+  const auto deadline = os::monotonic_now() + kAnswer;
+  for (;;) {
+    subscription.clear();
+    const RunRecord now = history_.get(id);
+    if (is_final(now.status) || now.status == RunStatus::kFinalizing)
+      throw Error(ErrorCode::kConflict, word + id + ": it has ended meanwhile");
+    const auto answer = shim::read_started(directory);
+    if (answer && answer->pause_requests >= request.number) {
+      if (!answer->pause_error.empty())
+        throw Error(ErrorCode::kUnavailable, word + id + ": " + answer->pause_error,
+                    "`runner run show` tells its state");
+      mark_started(id);
+      return history_.get(id);
+    }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - os::monotonic_now());
+    if (left.count() <= 0)
+      throw Error(ErrorCode::kUnavailable, word + id + ": no answer from its supervisor", "see `runner daemon logs`");
+    pollfd waiting{subscription.fd(), POLLIN, 0};
+    ::poll(&waiting, 1, static_cast<int>(left.count()));
+  }
+}
+
+os::Fd Pipeline::connect_for_exec(const std::string& id) {
+  const RunRecord run = history_.get(id);
+  if (run.status != RunStatus::kRunning)
+    throw Error(ErrorCode::kConflict, "exec " + id + ": it is " + std::string(to_string(run.status)),
+                run.status == RunStatus::kPaused ? "runner run resume it first" : "only a running run can be entered");
+  return os::connect_to(data_.run(id).control());
 }
 
 void Pipeline::cancel_all(const std::string& reason, std::chrono::milliseconds limit) {

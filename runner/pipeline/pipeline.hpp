@@ -1,7 +1,8 @@
 // The story of a run, from submission to record. Start reading here:
 //
 //   submit   admit → snapshot → git → environment → the run's row (acknowledged: durable)           [connection thread]
-//   start    checkout → bundle → shim                                                               [worker]
+//   prepare  an image that is not here → pulled                                                     [prepare thread]
+//   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
 //   finish   outputs, log → content → the row's end (durable) → the run directory goes              [worker]
 //   recover  at the daemon's start: each unfinished row is queued, adopted or ended                 [main thread]
@@ -17,11 +18,14 @@
 
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
+#include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
+#include "runner/exec/engine_containers.hpp"
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
 #include "runner/pipeline/configuration.hpp"
+#include "runner/pipeline/preparer.hpp"
 #include "runner/pipeline/run_events.hpp"
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
@@ -46,6 +50,11 @@ class Pipeline {
   Submitted submit(const api::Submission& submission);
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
+  // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
+  // thread.
+  RunRecord pause(const std::string& id, bool paused);
+  // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
+  os::Fd connect_for_exec(const std::string& id);
   // Cancels every unfinished run and waits for their ends, at most `limit`.
   void cancel_all(const std::string& reason, std::chrono::milliseconds limit);
 
@@ -53,17 +62,35 @@ class Pipeline {
   store::ContentStore& content() { return content_; }
   RunEvents& events() { return events_; }
   const exec::Sandbox& sandbox() const { return sandbox_; }
+  const exec::EngineContainers& containers() const { return containers_; }
   const os::DataDirectory& data() const { return data_; }
 
  private:
+  // The environment is what stood in the way of a start.
+  struct EnvironmentFailed {
+    explicit EnvironmentFailed(Error why) : error(std::move(why)) {}
+    Error error;
+  };
   // submit.cpp
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
+  void require_sandbox(const RunDefinition& definition) const;
+  // image_run.cpp
+  EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
+  void fetch_image(const std::string& id, const std::stop_token& stop);
+  engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);
+  void remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts);
+  bool prepare_container(RunRecord& run);
+  exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image);
   // start.cpp
   void start(const std::string& id);
   void start_or_throw(const std::string& id);
+  void end_unstarted(const std::string& id, OutcomeKind kind, const Error& error);
+  void check_out(const RunRecord& run);
+  void prepare_sandbox(const RunRecord& run);
+  os::Fd secrets_for(const RunRecord& run);
   exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter);
-  void launch(const RunRecord& run);
+  void launch(const RunRecord& run, const os::Fd& secrets);
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
   // finish.cpp
@@ -71,9 +98,11 @@ class Pipeline {
   void finish_once(const std::string& id);
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts);
+  void clear_away(const std::string& id);
   std::vector<Artifact> collect_artifacts(const RunRecord& run);
   void ingest_metrics(const std::string& id, bool complete);
   void mark_started(const std::string& id);
+  void record_interpreter(const std::string& id, const std::string& interpreter);
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
@@ -86,12 +115,17 @@ class Pipeline {
   store::History history_;
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
+  exec::EngineContainers containers_;
   RunEvents events_;
   os::Guarded<std::map<std::string, int>>
       launches_;  // shims started per run by this daemon, for those that died unclaimed
+  os::Guarded<std::map<std::string, int>> clearings_;  // runs whose remains could not be removed yet: attempts
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
+  os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
+      secrets_;  // values by run and name, until it has started: here and nowhere else
   std::unique_ptr<RunWatch> watch_;
+  std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };
 

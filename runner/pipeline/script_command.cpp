@@ -47,28 +47,37 @@ bool is_within(const std::filesystem::path& path, const std::filesystem::path& a
 
 }  // namespace
 
-std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter,
-                                        const std::filesystem::path& directory) {
-  if (!definition.command.empty()) return definition.command;
+StartCommand start_command(const RunDefinition& definition, const std::string& interpreter,
+                           const std::filesystem::path& directory) {
+  const bool in_image = !definition.image.empty();
+  if (!definition.command.empty()) return {.arguments = definition.command};
   const std::filesystem::path script = definition.script;
-  std::vector<std::string> command;
+  StartCommand command;
   if (script.extension() == ".py") {
-    if (interpreter.empty())
+    if (in_image && definition.image_interpreter.empty())
+      command.candidates = {"python3", "python"};
+    else if (in_image)
+      command.candidates = {definition.image_interpreter};
+    else if (!interpreter.empty())
+      command.arguments = {interpreter};
+    else
       throw Error(ErrorCode::kUnavailable, definition.script + ": no Python interpreter",
                   "install python3 or use --python");
-    command = {interpreter};
   } else if (script.extension() == ".sh") {
-    command = {"/bin/sh"};
+    if (in_image)
+      command.candidates = {"sh"};
+    else
+      command.arguments = {"/bin/sh"};
   } else {
-    command = interpreter_line(directory / script);
-    if (command.empty())
+    command.arguments = interpreter_line(directory / script);
+    if (command.arguments.empty())
       throw Error(ErrorCode::kInvalid,
                   definition.script + ": neither .py nor .sh, and no \"#!\" line says what runs it",
                   "add a first line such as #!/usr/bin/env python3, or use --command");
   }
   // "-c.py" would be an option to its interpreter.
-  command.push_back(definition.script.starts_with('-') ? "./" + definition.script : definition.script);
-  command.insert(command.end(), definition.arguments.begin(), definition.arguments.end());
+  command.arguments.push_back(definition.script.starts_with('-') ? "./" + definition.script : definition.script);
+  command.arguments.insert(command.arguments.end(), definition.arguments.begin(), definition.arguments.end());
   return command;
 }
 
@@ -85,13 +94,17 @@ Account own_account() {
   return account;
 }
 
-std::map<std::string, std::string> script_variables(const RunRecord& run, const Account& account) {
+std::map<std::string, std::string> script_variables(const RunRecord& run, const Account& account,
+                                                    const std::map<std::string, std::string>& image) {
   std::map<std::string, std::string> variables{
       {"LANG", "C.UTF-8"},       {"PATH", kSystemPath}, {"HOME", account.home}, {"USER", account.user},
       {"LOGNAME", account.user}, {"SHELL", "/bin/sh"},  {"TERM", "dumb"},       {"PYTHONUNBUFFERED", "1"},
   };
+  if (!run.definition.image.empty()) variables.erase("PATH");  // the image's own, or what the Engine puts there
+  for (const auto& [key, value] : image)
+    if (key != "HOME" && key != "USER" && key != "LOGNAME") variables[key] = value;
   for (const auto& [key, value] : run.definition.caller_variables) variables[key] = value;
-  if (!run.environment.interpreter.empty()) {
+  if (run.definition.image.empty() && !run.environment.interpreter.empty()) {
     const std::filesystem::path bin = std::filesystem::path(run.environment.interpreter).parent_path();
     variables["PATH"] = bin.string() + ":" + kSystemPath;
     if (std::filesystem::exists(bin.parent_path() / "pyvenv.cfg"))

@@ -12,13 +12,19 @@
 
 namespace runner::pipeline {
 
+struct StartCommand {
+  std::vector<std::string> candidates{};  // in an image: the programs of which the first that exists runs `arguments`
+  std::vector<std::string> arguments{};   // without candidates [0] is the program
+};
+
 // How a script is started, from its name and its first line: `.py` by the environment's interpreter, `.sh` by sh,
-// anything else by its own "#!" line, read in `directory`: the source while submitting, the frozen files afterwards.
+// anything else by its own "#!" line, read in `directory`: the source while submitting, the frozen files afterwards. In
+// an image, of which nothing is known before its container runs, Python is a choice of candidates.
 // Error(kInvalid) for a file that says neither.
-std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter,
-                                        const std::filesystem::path& directory);
-inline std::vector<std::string> script_command(const RunDefinition& definition, const std::string& interpreter) {
-  return script_command(definition, interpreter, definition.source_directory);
+StartCommand start_command(const RunDefinition& definition, const std::string& interpreter,
+                           const std::filesystem::path& directory);
+inline StartCommand start_command(const RunDefinition& definition, const std::string& interpreter) {
+  return start_command(definition, interpreter, definition.source_directory);
 }
 
 // Who runs the script: the owner of the daemon.
@@ -28,8 +34,10 @@ struct Account {
 };
 Account own_account();
 
-// The whole environment of the script: nothing of the daemon's own leaks in.
-std::map<std::string, std::string> script_variables(const RunRecord& run, const Account& account);
+// The whole environment of the script: nothing of the daemon's own leaks in. `image`: the variables an image brings,
+// which give way to the user's, but not to our defaults.
+std::map<std::string, std::string> script_variables(const RunRecord& run, const Account& account,
+                                                    const std::map<std::string, std::string>& image = {});
 
 // Where the snapshot is mounted: at the source directory's own path, so that tracebacks, absolute paths and editable
 // installs mean the frozen files; /work where that path would cover what the system or the run itself needs.

@@ -1,10 +1,12 @@
-// The run has its slot: checkout → bundle → shim.
+// The run has its slot: checkout → bundle or container → shim.
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
+#include "runner/os/unix_socket.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/pipeline/secrets.hpp"
 #include "runner/shim/records.hpp"
 #include "snapshot/snapshot.hpp"
 
@@ -18,54 +20,96 @@ bool is_within(const std::string& path, const std::string& directory) {
 
 }  // namespace
 
-void Pipeline::start(const std::string& id) {
+// Nothing ran. The run ends with what stood in the way, or as cancelled if that was asked for meanwhile.
+void Pipeline::end_unstarted(const std::string& id, OutcomeKind kind, const Error& error) {
   try {
-    start_or_throw(id);
-  } catch (const Error& error) {
-    // Nothing ran. The run ends with what stood in the way; its slot is free again.
-    try {
-      end(history_.get(id), Outcome{.kind = OutcomeKind::kStartFailed, .message = error.message()},
-          RunError{.code = "SystemError", .message = error.message(), .hint = error.hint()}, {});
-    } catch (const Error& second) {
-      spdlog::error("run {}: {}; its end could not be written: {}", id, error.message(), second.message());
-      watch_->retry_ended(id, std::chrono::seconds{10});  // finish() finds no claim and queues it again
-    }
-    scheduler_->release(id);
+    const RunRecord run = history_.get(id);
+    if (run.status == RunStatus::kCancelRequested)
+      return end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
+    end(run, Outcome{.kind = kind, .message = error.message()},
+        RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",
+                 .message = error.message(),
+                 .hint = error.hint()},
+        {});
+  } catch (const Error& second) {
+    spdlog::error("run {}: {}; its end could not be written: {}", id, error.message(), second.message());
+    watch_->retry_ended(id, std::chrono::seconds{10});  // finish() finds no claim and queues it again
   }
 }
 
-void Pipeline::start_or_throw(const std::string& id) {
-  const RunRecord run = history_.get(id);
-  if (is_final(run.status)) return scheduler_->release(id);
-  std::optional<envs::Interpreter> interpreter;
+void Pipeline::start(const std::string& id) {
   try {
-    if (!run.environment.interpreter.empty()) interpreter = probe_.resolve(run.environment.interpreter, {});
+    return start_or_throw(id);
+  } catch (const EnvironmentFailed& failed) {
+    end_unstarted(id, OutcomeKind::kEnvironmentFailed, failed.error);
   } catch (const Error& error) {
-    end(run, Outcome{.kind = OutcomeKind::kEnvironmentFailed, .message = error.message()},
-        RunError{.message = error.message(), .hint = error.hint()}, {});
-    return scheduler_->release(id);
+    end_unstarted(id, OutcomeKind::kStartFailed, error);
   }
-  const auto checkout = data_.checkout(run.snapshot.value());
-  if (::access(checkout.c_str(), F_OK) != 0) {
-    history_.set_status(id, RunStatus::kPreparing, "checking out the snapshot");
-    events_.notify(id);
-    snapshot::materialize(content_, *run.snapshot, checkout);
-  }
-  os::make_directories(data_.run(id).root());
-  sandbox_.prepare(sandbox_run(run, interpreter));
+  scheduler_->release(id);
+}
+
+void Pipeline::start_or_throw(const std::string& id) {
+  RunRecord run = history_.get(id);
+  if (is_final(run.status)) return scheduler_->release(id);
+  if (run.definition.isolation != Isolation::kDocker)
+    prepare_sandbox(run);
+  else if (!prepare_container(run))
+    return;
+  const os::Fd secrets = secrets_for(run);
   if (!history_.set_status(id, RunStatus::kStarting, "")) {  // cancelled while it was prepared
     const RunRecord now = history_.get(id);
     end(now, Outcome{.kind = OutcomeKind::kCanceled, .message = now.status_reason}, std::nullopt, {});
     return scheduler_->release(id);
   }
-  launch(run);
+  launch(run, secrets);
 }
 
-void Pipeline::launch(const RunRecord& run) {
+void Pipeline::check_out(const RunRecord& run) {
+  const auto checkout = data_.checkout(run.snapshot.value());
+  if (::access(checkout.c_str(), F_OK) == 0) return;
+  history_.set_status(run.id, RunStatus::kPreparing, "checking out the snapshot");
+  events_.notify(run.id);
+  snapshot::materialize(content_, *run.snapshot, checkout);
+}
+
+void Pipeline::prepare_sandbox(const RunRecord& run) {
+  std::optional<envs::Interpreter> interpreter;
+  try {
+    if (!run.environment.interpreter.empty()) interpreter = probe_.resolve(run.environment.interpreter, {});
+  } catch (const Error& error) {
+    throw EnvironmentFailed(error);
+  }
+  check_out(run);
+  os::make_directories(data_.run(run.id).root());
+  sandbox_.prepare(sandbox_run(run, interpreter));
+}
+
+// A memfd for runner-init, or nothing. What the daemon has lost by dying, the secrets file may still have.
+os::Fd Pipeline::secrets_for(const RunRecord& run) {
+  if (run.definition.secrets.empty()) return {};
+  const auto known = secrets_.with([&](const auto& secrets) {
+    const auto at = secrets.find(run.id);
+    return at == secrets.end() ? std::map<std::string, std::string>() : at->second;
+  });
+  std::map<std::string, std::string> values;
+  try {
+    values = find_secrets(run.definition.secrets, known, default_secrets_file());
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUnavailable, "the daemon was restarted before the run started: " + error.message(),
+                "submit again, or keep the secret in the secrets file");
+  }
+  std::string packed;
+  for (const auto& [name, value] : values)
+    packed.append(name).append(1, '\0').append(std::to_string(value.size())).append(1, '\0').append(value);
+  return os::sealed_memory("secrets", packed);
+}
+
+void Pipeline::launch(const RunRecord& run, const os::Fd& secrets) {
   const os::RunDirectory directory = data_.run(run.id);
   launches_.with([&](auto& launches) { ++launches[run.id]; });
   watch_->add(run.id, directory);
-  os::Child child = sandbox_.launch(directory);
+  os::Child child = run.definition.isolation == Isolation::kDocker ? containers_.launch(directory, secrets.get())
+                                                                   : sandbox_.launch(directory, secrets.get());
   watch_->set_shim(run.id, std::move(child.pidfd));
 }
 
@@ -76,7 +120,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .directory = data_.run(run.id),
       .layers = {data_.checkout(*run.snapshot)},
       .working_directory = working_directory,
-      .arguments = script_command(run.definition, run.environment.interpreter, data_.checkout(*run.snapshot)),
+      .arguments = start_command(run.definition, run.environment.interpreter, data_.checkout(*run.snapshot)).arguments,
       .variables = script_variables(run, account_),
       .read_only_paths = {},
       .cache_paths = {},

@@ -82,6 +82,24 @@ EnvironmentRef Pipeline::resolve_environment(const std::optional<std::string>& p
   return environment;
 }
 
+void Pipeline::require_sandbox(const RunDefinition& definition) const {
+  if (!sandbox_.runtime()) throw no_sandbox(sandbox_.checks());
+  sandbox_.refuse_unenforceable(definition);
+  if (definition.mounts.empty()) return;
+  sandbox_.refuse_impossible_mounts(
+      {.id = "new",
+       .directory = data_.run("new"),
+       .layers = {},
+       .working_directory = working_directory_for(definition.source_directory, account_.home),
+       .arguments = {},
+       .variables = {},
+       .read_only_paths = {},
+       .cache_paths = {},
+       .mounts = definition.mounts,
+       .home = account_.home,
+       .limits = definition});
+}
+
 Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   sandbox_.expect_run();
   Admission admission = admit(submission);
@@ -97,23 +115,13 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
     }
   }
   if (run.parent) run.parent = history_.resolve(*run.parent);
-  if (!sandbox_.runtime()) throw no_sandbox(sandbox_.checks());
-  sandbox_.refuse_unenforceable(run.definition);
-  if (!run.definition.mounts.empty())
-    sandbox_.refuse_impossible_mounts(
-        {.id = "new",
-         .directory = data_.run("new"),
-         .layers = {},
-         .working_directory = working_directory_for(run.definition.source_directory, account_.home),
-         .arguments = {},
-         .variables = {},
-         .read_only_paths = {},
-         .cache_paths = {},
-         .mounts = run.definition.mounts,
-         .home = account_.home,
-         .limits = run.definition});
-  run.environment = resolve_environment(admission.python, admission.interpreter_required, admission.caller);
-  script_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
+  if (run.definition.isolation == Isolation::kDocker) {
+    run.environment = resolve_image(run.definition, admission.caller);
+  } else {
+    require_sandbox(run.definition);
+    run.environment = resolve_environment(admission.python, admission.interpreter_required, admission.caller);
+  }
+  start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
 
   const snapshot::Options options{
       .source = run.definition.source_directory,
@@ -134,10 +142,23 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   run.id = new_run_id(run.experiment, run.created);
   if (run.name.empty()) run.name = run.id;
   run.status = RunStatus::kQueued;
-  const auto added = history_.add_run(run);
+  // Before the run can start: a worker may be quicker than this thread.
+  if (!admission.secrets.empty()) secrets_.with([&](auto& secrets) { secrets[run.id] = std::move(admission.secrets); });
+  const auto added = [&] {
+    try {
+      return history_.add_run(run);
+    } catch (...) {
+      secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
+      throw;
+    }
+  }();
+  if (added.existed) secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   if (added.existed) return Submitted{.run = added.run, .existed = true, .warnings = {}};
   for (const std::string& warning : warnings) history_.add_notice(run.id, warning);
-  scheduler_->enqueue(run.id, run.priority);
+  if (run.environment.kind == "image" && !run.environment.image)
+    preparer_->enqueue(run.id);
+  else
+    scheduler_->enqueue(run.id, run.priority);
   return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};
 }
 

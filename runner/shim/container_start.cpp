@@ -88,10 +88,12 @@ void execute_from_read_only_mount(const Prepared& prepared) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  const int null = ::open("/dev/null", O_RDONLY);
+  const int null = spec.engine ? prepared.socket : ::open("/dev/null", O_RDONLY);
   // The runtime hands 0, 1 and 2 to the container's init, which replaces them before the script starts.
   if (::dup2(null, 0) < 0 || ::dup2(prepared.output, 1) < 0 || ::dup2(prepared.output, 2) < 0) ::_exit(kChildFailed);
-  if (prepared.socket == kInitSocket)
+  if (spec.engine)
+    ::fcntl(0, F_SETFD, 0);
+  else if (prepared.socket == kInitSocket)
     ::fcntl(kInitSocket, F_SETFD, 0);
   else if (::dup2(prepared.socket, kInitSocket) < 0)
     fail("dup2");
@@ -118,10 +120,10 @@ pid_t fork_into(const std::filesystem::path& cgroup) {
 
 }  // namespace
 
-StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int init_socket) {
+StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int socket) {
   if (spec.runtime_command.empty()) throw Error(ErrorCode::kInternal, "spec.json: no runtime command");
   const os::Fd output = os::open_file(run.runtime_log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
-  Prepared prepared{.arguments = {}, .output = output.get(), .socket = init_socket};
+  Prepared prepared{.arguments = {}, .output = output.get(), .socket = socket};
   for (const std::string& argument : spec.runtime_command)
     prepared.arguments.push_back(const_cast<char*>(argument.c_str()));
   prepared.arguments.push_back(nullptr);

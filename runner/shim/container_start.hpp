@@ -1,4 +1,5 @@
-// Starting the OCI runtime: where crun cannot see the host's cgroups, with the init socket as descriptor 3.
+// Starting what makes the container: an OCI runtime, where crun cannot see the host's cgroups, with the init socket as
+// descriptor 3; or runner-engine, with its socket as standard input.
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +16,7 @@ struct StartedRuntime {
   pid_t pid;
   bool joined;  // false: pid 1 has to be moved (os::join_run_cgroups)
 };
-StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int init_socket);
+StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int socket);
 
 // The end of runtime.log on one line, without the runtime's prefixes; empty if it said nothing.
 std::string runtime_words(const os::RunDirectory& run);

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "runner/core/time.hpp"
@@ -34,30 +35,57 @@ void add_sentence(std::string& message, const std::string& sentence) {
   message += sentence;
 }
 
+std::string one_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) text += (i == 0 ? "" : " nor ") + names[i];
+  return names.size() > 1 ? "neither " + text : "no " + text;
+}
+
 void judge_exec_failure(const EndFacts& facts, Outcome& outcome) {
   const InitRecord& failure = *facts.exec_failure;
   outcome.kind = OutcomeKind::kStartFailed;
   const std::string why = std::strerror(failure.value);
-  switch (failure.detail) {
+  const std::string could_not_start = "could not start " + facts.script_name + ": ";
+  switch (static_cast<InitStep>(failure.detail)) {
     case InitStep::kOpenLog:
       outcome.message = "could not open the log in the container: " + why;
       return;
     case InitStep::kInterpreter:
-      outcome.message =
-          "could not start " + facts.script_name + ": its first line names an interpreter that does not exist here";
+      outcome.message = could_not_start + "its first line names an interpreter that does not exist here";
+      return;
+    case InitStep::kCandidates:
+      outcome.message = could_not_start + "image " + facts.image + " has " + one_of(facts.candidates) + " on its PATH";
+      return;
+    case InitStep::kWorkingDirectory:
+      outcome.message = "the container engine did not mount the working directory (it knows no overlay volumes)";
+      return;
+    case InitStep::kSecrets:
+      outcome.message = "could not write the secrets in the container: " + why;
       return;
     case InitStep::kExec:
-      outcome.message = "could not start " + facts.script_name + ": " + why;
-      return;
+      break;
   }
+  outcome.message = could_not_start + why;
+  if (!facts.image.empty() && failure.value == ENOENT)
+    outcome.message = could_not_start + "image " + facts.image + " has no such program";
 }
 
 void judge_no_start(const EndFacts& facts, Outcome& outcome) {
   outcome.kind = OutcomeKind::kStartFailed;
   outcome.message = facts.runtime_words;
   if (!outcome.message.empty()) return;
+  constexpr int kLostShim = 125;  // runner-init's own
   if (facts.usage.oom_kills > 0)
     outcome.message = "out of memory before the script started" + limit_text(facts);
+  else if (facts.engine && facts.engine->removed)
+    outcome.message = "its container was removed from outside of the runner before the script started";
+  else if (facts.engine && facts.engine->exit_code == kLostShim)
+    outcome.message =
+        "runner-init found no way from the container to its supervisor: does the container engine run on this machine?";
+  else if (facts.engine)
+    outcome.message = "its container ended with status " + std::to_string(facts.engine->exit_code) +
+                      " before the script started" +
+                      (facts.engine->words.front() != '\0' ? std::string(": ") + facts.engine->words.data() : "");
   else if (WIFSIGNALED(facts.runtime_status))
     outcome.message = "the OCI runtime was killed by " + describe_signal(WTERMSIG(facts.runtime_status));
   else
@@ -79,6 +107,7 @@ void judge_ordered(const EndFacts& facts, Outcome& outcome) {
 // Given that something of the run died of SIGKILL. Without a memory cgroup of its own the machine's counter has to do:
 // that both happened at the same time by chance is much less likely than that one was the other.
 bool killed_for_memory(const EndFacts& facts) {
+  if (facts.engine && facts.engine->out_of_memory) return true;
   return facts.usage.oom_kills > 0 || (!facts.usage.peak_memory_bytes && facts.machine_oom);
 }
 
@@ -88,21 +117,27 @@ void judge_own_end(const EndFacts& facts, Outcome& outcome) {
     // Init itself was killed. The kernel does that for memory; otherwise somebody on the host did.
     const bool memory = killed_for_memory(facts);
     outcome.kind = memory ? OutcomeKind::kOutOfMemory : OutcomeKind::kKilled;
-    outcome.message =
-        memory ? "killed for memory" + limit_text(facts) : "the container was killed from outside of the runner";
+    outcome.message = memory ? "killed for memory" + limit_text(facts)
+                             : std::string(facts.engine && facts.engine->removed ? "the container was removed"
+                                                                                 : "the container was killed") +
+                                   " from outside of the runner";
     if (memory) outcome.signal = SIGKILL;
     return;
   }
   const int status = facts.end->value;
+  const auto sent = static_cast<int>(facts.end->detail);
   if (WIFSIGNALED(status)) {
     outcome.kind =
         WTERMSIG(status) == SIGKILL && killed_for_memory(facts) ? OutcomeKind::kOutOfMemory : OutcomeKind::kSignaled;
     outcome.message = outcome.kind == OutcomeKind::kOutOfMemory ? "killed for memory" + limit_text(facts)
                                                                 : "died of " + describe_signal(WTERMSIG(status));
+    if (sent == WTERMSIG(status)) outcome.message += ", sent from outside of the runner";
     return;
   }
   outcome.kind = OutcomeKind::kExited;
-  if (facts.usage.oom_kills > 0) outcome.message = "a child process was killed for memory" + limit_text(facts);
+  const bool child_killed = facts.usage.oom_kills > 0 || (facts.engine && facts.engine->out_of_memory);
+  if (child_killed) outcome.message = "a child process was killed for memory" + limit_text(facts);
+  if (sent != 0) add_sentence(outcome.message, "after " + describe_signal(sent) + " from outside of the runner");
 }
 
 void add_usage(const EndFacts& facts, Outcome& outcome) {

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runner/core/run.hpp"
 #include "runner/os/cgroup.hpp"
+#include "runner/shim/engine_protocol.hpp"
 #include "runner/shim/init_protocol.hpp"
 
 namespace runner::shim {
@@ -30,8 +32,11 @@ struct EndFacts {
   std::optional<std::chrono::milliseconds> max_run_duration;  // for the message
   std::chrono::milliseconds grace{};                          // for the message
   std::string script_name;
-  int runtime_status = 0;     // wait status of the OCI runtime
-  std::string runtime_words;  // the end of runtime.log, or why the shim could not start it
+  std::vector<std::string> candidates;  // of which none was there, for the message
+  std::string image;                    // for messages; empty: no image
+  std::optional<EngineRecord> engine;   // the Engine's word of the container's end
+  int runtime_status = 0;               // wait status of the OCI runtime
+  std::string runtime_words;            // the end of runtime.log, or why the shim could not start it
   std::int64_t lost_log_bytes = 0;
   std::string lost_log_reason;
 };

@@ -1,5 +1,8 @@
 #include "runner/shim/records.hpp"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
@@ -93,7 +96,10 @@ std::optional<Started> read_started(const os::RunDirectory& run) {
   return read_record(run.started(), [](const json& object) {
     Started started{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
                     .init = process_from(object.at("init")),
-                    .deadline = std::nullopt};
+                    .paused = object.value("paused", false),
+                    .pause_requests = object.value("pauseRequests", std::uint64_t{0}),
+                    .pause_error = object.value("pauseError", ""),
+                    .interpreter = object.value("interpreter", "")};
     if (const auto deadline = get<std::int64_t>(object, "deadlineMonotonicNanos"))
       started.deadline = std::chrono::nanoseconds{*deadline};
     return started;
@@ -101,7 +107,12 @@ std::optional<Started> read_started(const os::RunDirectory& run) {
 }
 
 void write_started(const os::RunDirectory& run, const Started& started) {
-  json object{{"timeMicros", to_micros(started.time)}, {"init", to_json(started.init)}};
+  json object{{"timeMicros", to_micros(started.time)},
+              {"init", to_json(started.init)},
+              {"paused", started.paused},
+              {"pauseRequests", started.pause_requests},
+              {"pauseError", started.pause_error},
+              {"interpreter", started.interpreter}};
   if (started.deadline) object["deadlineMonotonicNanos"] = started.deadline->count();
   os::publish_file(run.started(), text_of(object), os::Durability::kAtomic);
 }
@@ -116,6 +127,35 @@ std::optional<Ended> read_ended(const os::RunDirectory& run) {
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
   const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
+}
+
+bool record_end(const os::RunDirectory& run, const Ended& ended) {
+  constexpr int kAttempts = 60;
+  constexpr int kPauseMillis = 1000;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    try {
+      write_ended(run, ended);
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNoSpace) return false;
+    }
+    if (attempt == 0)
+      ::unlink((run.bundle() / "config.json").c_str());
+    else
+      ::poll(nullptr, 0, kPauseMillis);
+  }
+  return false;
+}
+
+std::optional<PauseRequest> read_pause(const os::RunDirectory& run) {
+  return read_record(run.pause(), [](const json& object) {
+    return PauseRequest{.paused = object.at("paused").get<bool>(), .number = object.at("number").get<std::uint64_t>()};
+  });
+}
+
+void write_pause(const os::RunDirectory& run, const PauseRequest& request) {
+  os::publish_file(run.pause(), text_of({{"paused", request.paused}, {"number", request.number}}),
+                   os::Durability::kAtomic);
 }
 
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {

@@ -20,11 +20,15 @@ struct Claim {
 std::optional<Claim> read_claim(const os::RunDirectory& run);
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim);
 
-// start.json: the script runs.
+// start.json: the script runs. Written again whenever it is paused or goes on.
 struct Started {
   UtcTime time{};
-  os::ProcessIdentity init;                          // pid 1 of the container, as seen from the host
-  std::optional<std::chrono::nanoseconds> deadline;  // CLOCK_MONOTONIC of this boot
+  os::ProcessIdentity init;  // pid 1 of the container, as seen from the host; pid 0: not visible
+  std::optional<std::chrono::nanoseconds> deadline{};  // CLOCK_MONOTONIC of this boot; none while it is paused
+  bool paused = false;
+  std::uint64_t pause_requests = 0;  // how many have been answered
+  std::string pause_error{};         // why the last one could not be followed; empty: it was
+  std::string interpreter{};         // which of Spec::candidates runs the script; empty: none was to be chosen
 };
 std::optional<Started> read_started(const os::RunDirectory& run);
 void write_started(const os::RunDirectory& run, const Started& started);
@@ -36,6 +40,17 @@ struct Ended {
 };
 std::optional<Ended> read_ended(const os::RunDirectory& run);
 void write_ended(const os::RunDirectory& run, const Ended& ended);
+// The same as the run's last word: a full disk gets room from what only this run needed to start, then patience, a
+// minute of it. False if it could not be written.
+bool record_end(const os::RunDirectory& run, const Ended& ended);
+
+// pause.json: pause the run or let it go on. Then SIGUSR2 to the shim, which answers in start.json.
+struct PauseRequest {
+  bool paused = false;
+  std::uint64_t number = 0;  // counts the requests of this run, from 1
+};
+std::optional<PauseRequest> read_pause(const os::RunDirectory& run);
+void write_pause(const os::RunDirectory& run, const PauseRequest& request);
 
 // cancel.json: stop the run politely, kill after its grace. Then SIGUSR1 to the shim.
 struct CancelRequest {

@@ -49,6 +49,7 @@ Spec read_spec(const os::RunDirectory& run) {
     Spec spec;
     spec.run_id = object.at("runId").get<std::string>();
     spec.runtime_command = object.at("runtimeCommand").get<std::vector<std::string>>();
+    spec.engine = object.value("engine", false);
     spec.hide_cgroups = object.at("hideCgroups").get<bool>();
     spec.user_namespace = object.at("userNamespace").get<bool>();
     spec.join_cgroups = object.at("joinCgroups").get<bool>();
@@ -62,6 +63,9 @@ Spec read_spec(const os::RunDirectory& run) {
       spec.max_run_duration = std::chrono::milliseconds{*limit};
     spec.grace = std::chrono::milliseconds{object.at("graceMillis").get<std::int64_t>()};
     spec.script_name = object.at("scriptName").get<std::string>();
+    spec.candidates = object.value("candidates", std::vector<std::string>());
+    spec.image = object.value("image", "");
+    spec.secrets = object.value("secrets", false);
     return spec;
   } catch (const json::exception& error) {
     throw Error(ErrorCode::kInternal, "read " + run.spec().string() + ": " + error.what());
@@ -78,6 +82,7 @@ void write_spec(const os::RunDirectory& run, const Spec& spec) {
   json object{{"version", kVersion},
               {"runId", spec.run_id},
               {"runtimeCommand", spec.runtime_command},
+              {"engine", spec.engine},
               {"hideCgroups", spec.hide_cgroups},
               {"userNamespace", spec.user_namespace},
               {"joinCgroups", spec.join_cgroups},
@@ -85,7 +90,10 @@ void write_spec(const os::RunDirectory& run, const Spec& spec) {
               {"warmCgroupsFile", spec.warm_cgroups_file},
               {"limits", limits},
               {"graceMillis", spec.grace.count()},
-              {"scriptName", spec.script_name}};
+              {"scriptName", spec.script_name},
+              {"candidates", spec.candidates},
+              {"image", spec.image},
+              {"secrets", spec.secrets}};
   if (spec.max_run_duration) object["maxRunDurationMillis"] = spec.max_run_duration->count();
   // Argument vectors are bytes; what is not UTF-8 must not stop the run, and only messages show it.
   os::publish_file(run.spec(), object.dump(-1, ' ', false, json::error_handler_t::replace), os::Durability::kAtomic);

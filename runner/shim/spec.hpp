@@ -13,8 +13,9 @@ namespace runner::shim {
 
 struct Spec {
   std::string run_id;
-  std::vector<std::string>
-      runtime_command;          // the OCI runtime's argument vector; it must detach and pass descriptor 3 on
+  // The OCI runtime's argument vector, which must detach and pass descriptor 3 on; or runner-engine's, which must stay.
+  std::vector<std::string> runtime_command;
+  bool engine = false;          // the latter: the container is an Engine's
   bool hide_cgroups = false;    // crun: cover /sys/fs/cgroup before it looks (platform.md: it refuses hybrid machines)
   bool user_namespace = false;  // hiding needs one for anybody but root
   bool join_cgroups = true;     // false: the runtime itself puts the container there (runc)
@@ -23,8 +24,13 @@ struct Spec {
   os::CgroupLimits limits;
   std::optional<std::chrono::milliseconds> max_run_duration;
   std::chrono::milliseconds grace{10'000};
-  std::string script_name;  // argv[0], for messages
+  std::string script_name;                // argv[0], for messages
+  std::vector<std::string> candidates{};  // the programs of which one runs the script (runner-init --try)
+  std::string image{};                    // its reference, for messages; empty: none
+  bool secrets = false;                   // a memfd with them comes as descriptor kSecretsDescriptor
 };
+
+inline constexpr int kSecretsDescriptor = 3;  // of runner-shim, if Spec::secrets
 
 // Error(kInternal) if it is missing or damaged.
 Spec read_spec(const os::RunDirectory& run);

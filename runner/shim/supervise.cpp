@@ -5,23 +5,25 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/container_start.hpp"
+#include "runner/shim/engine_link.hpp"
+#include "runner/shim/exec_server.hpp"
+#include "runner/shim/init_link.hpp"
 #include "runner/shim/log_copy.hpp"
 #include "runner/shim/outcome.hpp"
 #include "runner/shim/records.hpp"
@@ -30,8 +32,11 @@
 namespace runner::shim {
 namespace {
 
-// Threads: one. Everything is an event of one poll(2): signals, the init socket, the deadline, the log. No periodic
-// wake-ups.
+// After the container's pid 1 has died without a word: how long the Engine may take to say why.
+constexpr std::chrono::seconds kEngineWords{5};
+
+// Threads: one. Everything is an event of one poll(2): signals, init, runner-engine, the deadline, the log, commands.
+// No periodic wake-ups.
 class Supervisor {
  public:
   explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)) {}
@@ -42,32 +47,52 @@ class Supervisor {
 
  private:
   void open_descriptors();
+  void take_secrets();
+  void start_container();
   void prepare_cgroups();
   void refuse_start(const std::string& why);
   void wait_until_empty(LogCopy& log);
   bool cancelled_before_start();
   void on_cancel_request();
-  bool on_init_message();
+  void on_pause_request();
+  void answer_pause(bool paused, const std::string& error);
+  void read_init();
+  void on_init(const InitLink::Received& received);
   void on_ready(pid_t init);
-  void on_started();
+  void on_started(std::size_t candidate);
+  void on_ended(const InitRecord& record);
+  void on_engine();
+  void on_init_death();
   void on_signals();
   void on_timer();
   bool reap();
+  bool is_empty();
   void order_end(OrderedEnd end);
+  void let_go_on();
   void kill_everything();
   void kill_children();
   void set_timer(std::chrono::nanoseconds at);
+  void publish_started();
 
   const os::RunDirectory& run_;
   Spec spec_;
   os::Fd signals_;
   os::Fd timer_;
-  os::Fd socket_;  // our end of the init socket
-  os::Fd init_;    // pidfd of the container's pid 1
+  InitLink link_;
+  EngineLink engine_;
+  std::optional<ExecServer> execs_;
+  os::Fd secrets_;
+  os::Fd init_;  // pidfd of the container's pid 1
   os::ProcessIdentity init_identity_;
+  bool init_dead_ = false;              // known in an Engine's container only, where init is no child of ours
+  bool gave_engine_up_ = false;         // its word of the end did not come in time
+  os::RunCgroups engine_cgroups_;       // the Engine made them; only read
   pid_t runtime_ = 0;                   // 0 once it is reaped
   bool move_init_ = false;              // into the run's cgroups, before kGo
   std::int64_t machine_oom_kills_ = 0;  // at the start
+  Started started_;
+  std::uint64_t pause_asked_ = 0;                      // number of the request under way
+  std::optional<std::chrono::nanoseconds> remaining_;  // of the time limit, while paused
   EndFacts facts_;
 };
 
@@ -80,6 +105,13 @@ void Supervisor::open_descriptors() {
   // What the runtime leaves behind when it detaches, the container's pid 1 above all, becomes our child.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (!signals_ || !timer_) throw errno_error(errno, "signalfd, timerfd");
+}
+
+void Supervisor::take_secrets() {
+  if (!spec_.secrets) return;
+  if (::fcntl(kSecretsDescriptor, F_SETFD, FD_CLOEXEC) != 0)
+    throw Error(ErrorCode::kUnavailable, "the run's secrets were not handed over");
+  secrets_ = os::Fd(kSecretsDescriptor);
 }
 
 // What a run without a memory cgroup has to tell an out-of-memory kill from any other. Counts everybody's.
@@ -95,24 +127,15 @@ Outcome Supervisor::run_to_end() {
   facts_.max_run_duration = spec_.max_run_duration;
   facts_.grace = spec_.grace;
   facts_.script_name = spec_.script_name;
+  facts_.candidates = spec_.candidates;
+  facts_.image = spec_.image;
   try {
+    take_secrets();
     open_descriptors();
     LogCopy log(run_);
-    std::array<int, 2> pair{};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0)
-      throw errno_error(errno, "socketpair");
-    socket_ = os::Fd(pair[0]);
-    os::Fd theirs(pair[1]);
-    const int on = 1;
-    ::setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    execs_.emplace(run_);
     if (!cancelled_before_start()) {
-      const bool before = spec_.cgroups.version == 2;  // the runtime is forked into it
-      if (before) os::make_run_cgroups(spec_.cgroups, spec_.limits);
-      const StartedRuntime runtime = start_runtime(run_, spec_, theirs.get());
-      runtime_ = runtime.pid;
-      move_init_ = !runtime.joined;
-      theirs.reset();
-      if (!before) prepare_cgroups();
+      start_container();
       machine_oom_kills_ = count_machine_oom_kills();
       wait_until_empty(log);
     }
@@ -125,9 +148,26 @@ Outcome Supervisor::run_to_end() {
     // Nothing of the container exists: every step after the runtime's start reports through facts_.
     facts_.runtime_words = error.what();
   }
-  facts_.usage = os::read_usage(spec_.cgroups);
+  if (!spec_.engine) facts_.usage = os::read_usage(spec_.cgroups);
   facts_.machine_oom = count_machine_oom_kills() > machine_oom_kills_;
   return judge(facts_);
+}
+
+void Supervisor::start_container() {
+  os::Fd theirs;
+  if (spec_.engine) {
+    link_.listen(run_);
+    engine_.open(theirs);
+  } else {
+    link_.open_pair(theirs);
+  }
+  const bool before = !spec_.engine && spec_.cgroups.version == 2;  // the runtime is forked into it
+  if (before) os::make_run_cgroups(spec_.cgroups, spec_.limits);
+  const StartedRuntime runtime = start_runtime(run_, spec_, theirs.get());
+  runtime_ = runtime.pid;
+  move_init_ = !runtime.joined;
+  theirs.reset();
+  if (!before && !spec_.engine) prepare_cgroups();
 }
 
 // While the runtime works: the container waits for kGo before it starts the script.
@@ -142,94 +182,142 @@ void Supervisor::prepare_cgroups() {
 
 void Supervisor::refuse_start(const std::string& why) {
   facts_.runtime_words = why;
-  socket_.reset();  // init ends without having started anything
+  link_.close();  // init ends without having started anything
 }
 
 void Supervisor::wait_until_empty(LogCopy& log) {
-  enum { kSignals, kSocket, kTimer, kLog };
-  std::array<pollfd, 4> watched{pollfd{signals_.get(), POLLIN, 0}, pollfd{socket_.get(), POLLIN, 0},
-                                pollfd{timer_.get(), POLLIN, 0}, pollfd{log.fifo(), POLLIN, 0}};
-  for (;;) {
+  enum { kSignals, kTimer, kLog, kInit, kEngine, kInitDeath, kFixed };
+  std::vector<pollfd> watched;
+  while (!is_empty()) {
+    // Negative ones are not looked at. All readiness is noted before anything is done: a descriptor that is closed
+    // while it is done gives its number to the next one that is opened.
+    watched.assign(kFixed, {-1, POLLIN, 0});
+    watched[kSignals].fd = signals_.get();
+    watched[kTimer].fd = timer_.get();
+    watched[kLog].fd = log.fifo();
+    watched[kInit].fd = link_.fd();
+    watched[kEngine].fd = engine_.fd();
+    if (spec_.engine && !init_dead_) watched[kInitDeath].fd = init_.get();
+    execs_->add_to(watched);
     if (::poll(watched.data(), watched.size(), -1) < 0) continue;
     if (watched[kLog].revents != 0) log.copy_some();
-    // Before the signals: the last message of an init must be read while it is still a zombie with its pid.
-    if (watched[kSocket].revents != 0) on_init_message();
-    if (!socket_) watched[kSocket].fd = -1;
+    // Before deaths: the last message of an init must be read while it is still a zombie with its pid.
+    const bool accepting = facts_.started && !facts_.end && !started_.paused;
+    for (std::size_t i = kFixed; i < watched.size(); ++i)
+      if (watched[i].revents != 0) execs_->on_ready(watched[i].fd, link_, accepting && link_);
+    if (watched[kInit].revents != 0) read_init();
+    if (watched[kEngine].revents != 0) on_engine();
+    if (watched[kInitDeath].revents != 0) on_init_death();
     if (watched[kTimer].revents != 0) on_timer();
-    if (watched[kSignals].revents != 0) {
-      on_signals();
-      if (reap()) return;
-    }
+    if (watched[kSignals].revents != 0) on_signals();
+  }
+  // runner-engine ends with its socket; nothing waits for an Engine that hangs.
+  engine_.close();
+  if (runtime_ != 0) {
+    ::kill(runtime_, SIGKILL);
+    ::waitpid(runtime_, nullptr, 0);
   }
 }
 
-// False when there is nothing more to read.
-bool Supervisor::on_init_message() {
-  InitRecord record;
-  iovec piece{&record, sizeof record};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got < 0 && errno == EINTR) return true;
-  if (got < 0 && errno == EAGAIN) return false;
-  if (got <= 0) {
-    socket_.reset();  // nobody holds the other end: pid 1 is gone or going; its death comes as SIGCHLD
-    return false;
-  }
-  if (got != static_cast<ssize_t>(sizeof record) || record.version != kInitProtocolVersion) return true;
+void Supervisor::read_init() {
+  while (const auto received = link_.receive()) on_init(*received);
+}
+
+void Supervisor::on_init(const InitLink::Received& received) {
+  const InitRecord& record = received.record;
   switch (record.event) {
-    case InitEvent::kReady: {
-      const cmsghdr* header = CMSG_FIRSTHDR(&message);
-      if (header == nullptr || header->cmsg_type != SCM_CREDENTIALS || init_) break;
-      ucred sender{};
-      std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
-      on_ready(sender.pid);
+    case InitEvent::kReady:
+      if (!init_) on_ready(received.sender);
       break;
-    }
     case InitEvent::kStarted:
-      on_started();
+      on_started(static_cast<std::size_t>(record.value));
       break;
     case InitEvent::kExecFailed:
       facts_.exec_failure = record;
       break;
     case InitEvent::kEnded:
-      facts_.end = record;
+      on_ended(record);
+      break;
+    case InitEvent::kExecStarted:
+    case InitEvent::kExecRefused:
+    case InitEvent::kExecEnded:
+      execs_->on_record(record);
       break;
   }
-  return true;
 }
 
 void Supervisor::on_ready(pid_t init) {
   if (facts_.ordered) {
-    socket_.reset();  // cancelled while the runtime worked: the script never starts
+    link_.close();  // cancelled while the runtime worked: the script never starts
     return;
   }
-  init_ = os::Fd(static_cast<int>(::syscall(SYS_pidfd_open, init, 0)));
-  init_identity_ = os::identify(init).value_or(os::ProcessIdentity{});
+  if (init > 0) {  // 0: an Engine in another pid namespace than ours; then the link is the only way to reach it
+    init_ = os::Fd(static_cast<int>(::syscall(SYS_pidfd_open, init, 0)));
+    init_identity_ = os::identify(init).value_or(os::ProcessIdentity{});
+  }
   try {
-    if (move_init_) os::join_run_cgroups(spec_.cgroups, init);
+    if (spec_.engine && init > 0)
+      engine_cgroups_ = os::cgroups_of(init);
+    else if (move_init_)
+      os::join_run_cgroups(spec_.cgroups, init);
   } catch (const Error& error) {
-    refuse_start(error.what());
-    return;
+    if (!spec_.engine) return refuse_start(error.what());
+    // Somebody else's cgroups are for the figures only.
   }
   // If it fails, init is dead, which the next messages will tell.
-  ::send(socket_.get(), &kGo, sizeof kGo, MSG_NOSIGNAL);
+  link_.send_go(secrets_.get());
+  secrets_.reset();
 }
 
-void Supervisor::on_started() {
+void Supervisor::on_started(std::size_t candidate) {
   facts_.started = true;
-  Started started{.time = utc_now(), .init = init_identity_, .deadline = {}};
-  if (spec_.max_run_duration) started.deadline = os::monotonic_now() + *spec_.max_run_duration;
-  if (!facts_.ordered && started.deadline) set_timer(*started.deadline);
+  started_.time = utc_now();
+  started_.init = init_identity_;
+  if (candidate < spec_.candidates.size()) started_.interpreter = spec_.candidates[candidate];
+  if (spec_.max_run_duration) started_.deadline = os::monotonic_now() + *spec_.max_run_duration;
+  if (!facts_.ordered && started_.deadline) set_timer(*started_.deadline);
+  publish_started();
+}
+
+void Supervisor::publish_started() {
   try {
-    write_started(run_, started);
-  } catch (const Error& error) {
+    write_started(run_, started_);
+  } catch (const Error&) {
     // A full disk: the run goes on; the daemon learns of the start from exit.json.
   }
+}
+
+void Supervisor::on_ended(const InitRecord& record) {
+  facts_.end = record;
+  if (!spec_.engine) return;
+  facts_.usage = os::read_usage(engine_cgroups_);  // they go with init, which waits for this
+  link_.send(kBye);
+}
+
+void Supervisor::on_engine() {
+  while (engine_) {
+    const auto record = engine_.receive();
+    if (!record) return;
+    switch (record->event) {
+      case EngineEvent::kPaused:
+      case EngineEvent::kUnpaused:
+        answer_pause(record->event == EngineEvent::kPaused, "");
+        break;
+      case EngineEvent::kPauseFailed:
+        answer_pause(started_.paused, record->words.data());
+        break;
+      case EngineEvent::kEnded:
+        facts_.engine = *record;
+        break;
+    }
+  }
+}
+
+void Supervisor::on_init_death() {
+  init_dead_ = true;
+  read_init();
+  // Killed from outside: whether for memory only the Engine knows.
+  if (!facts_.end && !facts_.exec_failure && !facts_.ordered) set_timer(os::monotonic_now() + kEngineWords);
 }
 
 void Supervisor::on_signals() {
@@ -238,6 +326,9 @@ void Supervisor::on_signals() {
     switch (static_cast<int>(info.ssi_signo)) {
       case SIGUSR1:
         on_cancel_request();
+        break;
+      case SIGUSR2:
+        on_pause_request();
         break;
       case SIGTERM:
       case SIGINT:
@@ -260,6 +351,43 @@ void Supervisor::on_cancel_request() {
   order_end({.kind = kind, .reason = request.reason, .killed = false});
 }
 
+void Supervisor::on_pause_request() {
+  std::optional<PauseRequest> request;
+  try {
+    request = read_pause(run_);
+  } catch (const Error&) {
+    return;  // damaged: whoever asked gets no answer and says so
+  }
+  if (!request || request->number <= pause_asked_) return;
+  pause_asked_ = request->number;
+  if (!facts_.started || facts_.ordered || facts_.end) return answer_pause(started_.paused, "the run is ending");
+  if (request->paused == started_.paused) return answer_pause(started_.paused, "");
+  if (engine_) return engine_.send(request->paused ? kPause : kUnpause);
+  if (spec_.engine) return answer_pause(started_.paused, "the container engine is not followed any more");
+  if (!request->paused)
+    let_go_on();
+  else if (!os::freeze(spec_.cgroups))
+    link_.send(kStop);  // no freezer: SIGSTOP reaches everything but cannot be hidden from parents that look
+  answer_pause(request->paused, "");
+}
+
+// Time in which a run is paused does not count.
+void Supervisor::answer_pause(bool paused, const std::string& error) {
+  if (paused && !started_.paused && started_.deadline) {
+    remaining_ = *started_.deadline - os::monotonic_now();
+    started_.deadline.reset();
+    if (!facts_.ordered) set_timer(std::chrono::nanoseconds::max());
+  }
+  if (!paused && started_.paused && remaining_) {
+    started_.deadline = os::monotonic_now() + *std::exchange(remaining_, std::nullopt);
+    if (!facts_.ordered) set_timer(*started_.deadline);
+  }
+  started_.paused = paused;
+  started_.pause_requests = pause_asked_;
+  started_.pause_error = error;
+  if (facts_.started) publish_started();
+}
+
 // A request written before our signal mask was in place would have no signal to announce it.
 bool Supervisor::cancelled_before_start() {
   if (::access(run_.cancel().c_str(), F_OK) != 0) return false;
@@ -267,11 +395,21 @@ bool Supervisor::cancelled_before_start() {
   return true;
 }
 
+// Frozen or stopped processes take no SIGTERM, and under v1 not even SIGKILL.
+void Supervisor::let_go_on() {
+  os::thaw(spec_.cgroups);
+  if (!started_.paused) return;
+  if (spec_.engine)
+    engine_.send(kUnpause);
+  else
+    link_.send(kContinue);
+}
+
 void Supervisor::order_end(OrderedEnd end) {
   if (facts_.ordered || facts_.end)
     return;  // the first reason counts; a script that has ended is not cancelled any more
   facts_.ordered = std::move(end);
-  os::thaw(spec_.cgroups);
+  let_go_on();
   if (init_) os::signal_process(init_, SIGTERM);  // runner-init hands it to the script's process group
   set_timer(os::monotonic_now() + spec_.grace);
 }
@@ -279,7 +417,9 @@ void Supervisor::order_end(OrderedEnd end) {
 void Supervisor::on_timer() {
   std::uint64_t expirations = 0;
   if (::read(timer_.get(), &expirations, sizeof expirations) < 0) return;
-  if (!facts_.ordered)
+  if (init_dead_)
+    gave_engine_up_ = true;
+  else if (!facts_.ordered)
     order_end({.kind = OutcomeKind::kTimedOut, .reason = "", .killed = false});
   else if (!facts_.end)
     kill_everything();
@@ -287,14 +427,14 @@ void Supervisor::on_timer() {
 
 void Supervisor::kill_everything() {
   facts_.ordered->killed = true;
-  os::thaw(spec_.cgroups);
+  let_go_on();
   if (init_) {
     os::signal_process(init_, SIGKILL);
     return;
   }
-  // It has not started yet, perhaps never will: the runtime hangs. An init that comes up all the same finds the socket
-  // shut.
-  socket_.reset();
+  // It has not started yet, perhaps never will: the runtime or the Engine hangs. An init that comes up all the same
+  // finds the socket shut. One that cannot be seen from here ends when its link closes.
+  link_.close();
   kill_children();
 }
 
@@ -317,8 +457,7 @@ bool Supervisor::reap() {
     }
     if (pid < 0 && errno == EINTR) continue;
     if (pid < 0) {
-      while (socket_ && on_init_message()) {
-      }  // a last record may have come with the last death
+      if (link_) read_init();  // a last record may have come with the last death
       return true;
     }
     if (pid == 0) {
@@ -328,33 +467,28 @@ bool Supervisor::reap() {
   }
 }
 
-// Absolute, CLOCK_MONOTONIC; a time that has passed fires at once.
+// Nothing of the container lives any more.
+bool Supervisor::is_empty() {
+  const bool childless = reap();
+  if (!spec_.engine) return childless;
+  // Init is the Engine's child. While it lives, runner-engine may come and go; when it is dead, so is its pid
+  // namespace, and the Engine's word is wanted only if init left none.
+  if (childless && engine_) on_engine();
+  if (init_ && !init_dead_) return false;
+  if (!init_) return childless;
+  return facts_.end || facts_.exec_failure || facts_.ordered || facts_.engine || childless || gave_engine_up_;
+}
+
+// Absolute, CLOCK_MONOTONIC; a time that has passed fires at once; the maximum never does.
 void Supervisor::set_timer(std::chrono::nanoseconds at) {
   constexpr long kNanos = 1'000'000'000;
   itimerspec when{};
-  when.it_value.tv_sec = at.count() / kNanos;
-  when.it_value.tv_nsec = at.count() % kNanos;
-  if (at.count() <= 0) when.it_value.tv_nsec = 1;
-  ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
-}
-
-// exit.json is the run's last word; a full disk gets room from what only this run needed to start, then patience.
-bool record_end(const os::RunDirectory& run, const Ended& ended) {
-  constexpr int kAttempts = 60;
-  constexpr int kPauseMillis = 1000;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    try {
-      write_ended(run, ended);
-      return true;
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNoSpace) return false;
-    }
-    if (attempt == 0)
-      ::unlink((run.bundle() / "config.json").c_str());
-    else
-      ::poll(nullptr, 0, kPauseMillis);
+  if (at != std::chrono::nanoseconds::max()) {
+    when.it_value.tv_sec = at.count() / kNanos;
+    when.it_value.tv_nsec = at.count() % kNanos;
+    if (at.count() <= 0) when.it_value.tv_nsec = 1;
   }
-  return false;
+  ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
 }  // namespace

@@ -36,26 +36,35 @@ class Interpreters(DockerTest):
     def test_without_python3_python_is_good(self):
         self.assertRegex(self.who("runner-test/only-python:1")[0], r"/python(3[.\d]*)?$")
 
-    def configured(self, interpreter, **more):
-        """A run by a runconfig that names the image and the interpreter in it."""
-        self.write("main.py", self.WHO)
+    def in_image(self, interpreter):
         self.write(".runner/job.runconfig", """\
-            script: main.py
             environment:
-              python:
-                userManagedDependencies: true
-                interpreterPath: %s
               docker:
                 enabled: true
                 baseImage: %s
-            """ % (interpreter, settings.IMAGE))
-        return self.ok("submit", "-c", "job", **more)
+              python:
+                userManagedDependencies: true
+                interpreterPath: %s
+            """ % (settings.IMAGE, interpreter))
 
     def test_the_runconfig_may_name_the_interpreter(self):
-        self.assertEqual(json.loads(self.configured("/usr/bin/python3.11").text)[0], "/usr/bin/python3.11")
+        self.in_image("/usr/bin/python3.11")
+        self.write("main.py", self.WHO)
+        self.assertEqual(json.loads(self.ok("submit", "-c", "job", "main.py").text)[0], "/usr/bin/python3.11")
+
+    def test_an_image_of_the_command_line_does_without_the_hosts_interpreter(self):
+        self.write(".runner/job.runconfig", """\
+            environment:
+              python:
+                userManagedDependencies: true
+                interpreterPath: /usr/bin/python3.11
+            """)
+        self.assertEqual(self.who(settings.IMAGE, "-c", "job")[0], "/usr/bin/python3")
 
     def test_an_interpreter_that_the_image_does_not_have_is_named(self):
-        self.configured("/opt/none/python", code=125)
+        self.in_image("/opt/none/python")
+        self.write("main.py", self.WHO)
+        self.ok("submit", "-c", "job", "main.py", code=125)
         self.ends_start_failed("/opt/none/python")
 
     def test_without_any_python_a_py_file_cannot_start(self):
@@ -140,11 +149,10 @@ class Occupied(DockerTest):
         self.assertIn("/work", "\n".join(run["notices"]))
         self.assertEqual([o["name"] for o in run["outputs"]], ["outputs/a"])
 
-    def test_an_image_with_files_at_both_places_is_refused_naming_them(self):
-        self.ok("submit", "--image", "runner-test/occupied-twice:1", "main.py", directory=self.PLACE, code=125)
-        message = self.show()["outcome"]["message"]
-        self.assertIn(self.PLACE, message)
-        self.assertIn("/work", message)
+    def test_without_any_place_it_is_refused(self):
+        result = self.ok("submit", "--image", "runner-test/occupied-twice:1", "main.py", directory=self.PLACE, code=125)
+        for part in (self.PLACE, "/work", "hint: "):
+            self.assertIn(part, result.err)
 
     def test_another_image_has_it_in_its_place(self):
         result = self.ok("submit", "--image", settings.IMAGE, "main.py", directory=self.PLACE)

@@ -41,13 +41,6 @@ class Wall(RunnerTest):
         self.home.write(neighbour + "/x", "")
         self.assertEqual(self.seen(neighbour, neighbour + "/x", self.home.config), [])
 
-    @only_in("docker")
-    def test_the_bind_of_an_ancestor_is_refused(self):
-        self.write("main.py", "pass\n")
-        result = self.runner("submit", *self.isolation_options(), "--mount", self.home.base + ":/up", "main.py")
-        self.assert_error(result, 2, "--mount", "data directory")
-
-    @only_in("sandbox")
     def test_the_bind_of_an_ancestor_still_hides_the_data_directory(self):
         facts = self.python_facts("facts['data'] = os.listdir('/up/data') if os.path.exists('/up/data') else []",
                                   "--mount", self.home.base + ":/up")

@@ -219,7 +219,7 @@ class Exec(LiveTest):
     def test_a_program_that_is_not_there_is_named(self):
         run_id = self.ticking()
         result = self.runner("run", "exec", run_id, "--", "no-such-program-here")
-        self.assertEqual(result.code, 3, result.describe())
+        self.assertEqual(result.code, 127, result.describe())
         self.assertIn("no-such-program-here", result.err)
         self.finish(run_id)
 

@@ -12,6 +12,7 @@ import sys
 
 # Library: the beginnings of its headers. json_fwd.hpp only declares names and may be seen by everybody.
 LIBRARIES = {
+    "archive": ("archive.h", "archive_entry.h"),
     "boost": ("boost/",),
     "cli11": ("CLI/",),
     "curl": ("curl/",),
@@ -34,23 +35,25 @@ LAYERS = {
     "runner/api": (["runner/core"], ["fmt", "json", "yaml"]),
     "runner/jmespath": (["runner/core"], ["fmt", "json"]),
     "runner/http": (["runner/core", "runner/os"], ["fmt", "json", "boost", "curl"]),
+    "runner/engine": (["runner/core", "runner/os", "runner/http"], ["fmt", "json", "archive"]),
     "snapshot": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
     "git": (["runner/core", "runner/os"], ["fmt", "git2"]),
-    "envs": (["runner/core", "runner/os", "runner/http"], ["fmt", "json", "openssl"]),
+    "envs": (["runner/core", "runner/os", "runner/http", "runner/engine"], ["fmt", "json", "openssl"]),
     "store": (["runner/core", "runner/os"], ["fmt", "json", "sqlite", "zstd", "openssl"]),
     "runner/collect": (["runner/core", "runner/os"], ["fmt", "json"]),
     "runner/shim": (["runner/core", "runner/os", "runner/collect"], ["json"]),
-    "runner/exec": (["runner/core", "runner/os", "runner/collect", "runner/shim"], ["fmt", "json"]),
+    "runner/exec": (["runner/core", "runner/os", "runner/engine", "runner/collect", "runner/shim"], ["fmt", "json"]),
     "runner/pipeline": (
-        ["runner/core", "runner/os", "runner/api", "snapshot", "git", "envs", "store"]
+        ["runner/core", "runner/os", "runner/api", "runner/engine", "snapshot", "git", "envs", "store"]
         + ["runner/collect", "runner/shim", "runner/exec"],
         ["fmt", "json", "openssl", "spdlog", "toml"],
     ),
-    "runner/daemon": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/pipeline"], ["fmt", "json", "boost", "spdlog"]),
+    "runner/daemon": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/shim", "runner/exec", "runner/pipeline"], ["fmt", "json", "boost", "spdlog"]),
     "runner/cli": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/jmespath"], ["fmt", "json", "cli11"]),
     "tools/runner": (["runner/core", "runner/os", "runner/cli"], []),
     "tools/runnerd": (["runner/core", "runner/os", "runner/daemon"], ["spdlog"]),
     "tools/runner-shim": (["runner/core", "runner/os", "runner/shim"], []),
+    "tools/runner-engine": (["runner/core", "runner/os", "runner/http", "runner/engine", "runner/shim"], ["json"]),
     "tools/runner-init": (["runner/shim"], []),  # init_protocol.hpp only: it is compiled without the folder libraries
 }
 GENERATED = {"embedded": ["runner/daemon", "store"]}  # folder of generated headers: who may include them

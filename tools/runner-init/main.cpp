@@ -1,18 +1,26 @@
-// runner-init LOG ARGUMENT...: pid 1 of every container. Static, no exceptions, no allocation.
+// runner-init [--connect SOCKET] [--overlay] [--try PROGRAM]... LOG ARGUMENT...: pid 1 of every container. Static, no
+// exceptions, no allocation.
 //
-// Points stdout and stderr at the FIFO LOG, starts ARGUMENT... in a session of its own, reaps everything, forwards
-// signals to the script's process group and ends when the script does; the kernel then kills what is left of the pid
-// namespace. Reports to the shim on descriptor 3 (runner/shim/init_protocol.hpp); when that closes, the shim is dead
-// and everything here is killed. Exit status: the script's, 128+N for a signal, 127 if it could not be started, 125 for
-// a lost shim.
+// Points stdout and stderr at the FIFO LOG, starts ARGUMENT... (behind the first PROGRAM that exists, if any is named)
+// in a session of its own, reaps everything, passes signals on to the script's process group and ends when the script
+// does; the kernel then kills what is left of the pid namespace. Talks to the shim on descriptor 3 or, with --connect,
+// through SOCKET (runner/shim/init_protocol.hpp); when that closes, the shim is dead and everything here is killed.
+// --overlay: the working directory must be an overlay mount, or nothing is started. Exit status: the script's, 128+N
+// for a signal, 127 if it could not be started, 125 for a lost shim.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,38 +31,70 @@ namespace {
 using runner::shim::InitEvent;
 using runner::shim::InitRecord;
 using runner::shim::InitStep;
-using runner::shim::kGo;
-using runner::shim::kInitSocket;
+namespace protocol = runner::shim;
 
 constexpr int kLostShim = 125;
 constexpr int kNotStarted = 127;
+constexpr int kByeMillis = 1000;  // for the shim to read a dying cgroup
+constexpr int kMostCandidates = 8;
+
+struct Options {
+  const char* connect = nullptr;
+  bool overlay = false;
+  char* candidates[kMostCandidates] = {};
+  int candidate_count = 0;
+  char** command = nullptr;  // [0] is the slot of LOG, free for a candidate once the log is open
+};
+
+struct Running {
+  std::uint32_t id;
+  pid_t pid;
+};
+
+// Beside the script: what `run exec` started.
+Running execs[protocol::kMostExecs];
+std::size_t exec_count = 0;
+char message[protocol::kMostExecBytes];
+char* words[protocol::kMostExecWords + 1];
+std::int32_t passed_on = 0;  // the last signal that came from outside of the container
 
 void report(const InitRecord& record) {
   // A shim that is gone shows as end of file in the loop; nothing is to be done about it here.
   ssize_t sent;
   do {
-    sent = ::send(kInitSocket, &record, sizeof record, MSG_NOSIGNAL);
+    sent = ::send(protocol::kInitSocket, &record, sizeof record, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
 }
 
-void report(InitEvent event) {
+void report(InitEvent event, std::int32_t value = 0, std::uint32_t detail = 0) {
   InitRecord record;
   record.event = event;
+  record.value = value;
+  record.detail = detail;
   report(record);
 }
 
 [[noreturn]] void give_up(InitStep step, int error) {
-  InitRecord record;
-  record.event = InitEvent::kExecFailed;
-  record.value = error;
-  record.detail = step;
-  report(record);
+  report(InitEvent::kExecFailed, error, static_cast<std::uint32_t>(step));
   ::_exit(kNotStarted);
 }
 
 [[noreturn]] void end_with_shim() {
   ::kill(-1, SIGKILL);  // everything in the namespace but us; our own exit would do the same
   ::_exit(kLostShim);
+}
+
+// An Engine's container inherits no descriptor of ours.
+void connect_to_shim(const char* path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ::strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) ::_exit(kLostShim);
+  if (fd != protocol::kInitSocket) {
+    ::dup3(fd, protocol::kInitSocket, O_CLOEXEC);
+    ::close(fd);
+  }
 }
 
 void open_standard_descriptors(const char* log) {
@@ -72,91 +112,278 @@ void open_standard_descriptors(const char* log) {
   }
 }
 
-void wait_for_go() {
-  report(InitEvent::kReady);
-  char word = 0;
-  ssize_t got;
-  do {
-    got = ::recv(kInitSocket, &word, 1, 0);
-  } while (got < 0 && errno == EINTR);
-  if (got != 1 || word != kGo) end_with_shim();
+// An Engine that does not know the volume's type would give us an empty directory instead of the snapshot.
+void require_overlay() {
+  struct statfs system {};
+  struct stat here {};
+  struct stat root {};
+  const bool mounted = ::statfs(".", &system) == 0 && system.f_type == OVERLAYFS_SUPER_MAGIC &&
+                       ::stat(".", &here) == 0 && ::stat("/", &root) == 0 && here.st_dev != root.st_dev;
+  if (!mounted) give_up(InitStep::kWorkingDirectory, 0);
 }
 
-pid_t start_script(char* const arguments[]) {
+// One message of the shim into `message`, with up to three descriptors (-1 where there is none). What recvmsg says.
+ssize_t hear(int (&descriptors)[3], int flags) {
+  iovec piece{message, sizeof message};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptors)];
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  descriptors[0] = descriptors[1] = descriptors[2] = -1;
+  ssize_t got;
+  do {
+    got = ::recvmsg(protocol::kInitSocket, &header, MSG_CMSG_CLOEXEC | flags);
+  } while (got < 0 && errno == EINTR);
+  const cmsghdr* first = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+  if (first != nullptr && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
+    ::memcpy(descriptors, CMSG_DATA(first), first->cmsg_len - CMSG_LEN(0));
+  return got;
+}
+
+// Everything of `size` bytes from one descriptor to the other.
+bool copy_bytes(int from, int to, unsigned long size) {
+  while (size > 0) {
+    const ssize_t got = ::read(from, message, size < sizeof message ? size : sizeof message);
+    if (got <= 0 || ::write(to, message, static_cast<std::size_t>(got)) != got) return false;
+    size -= static_cast<unsigned long>(got);
+  }
+  return true;
+}
+
+// A text up to its NUL; false at the end of the file, or if it is longer than there is room.
+bool read_word(int from, char* word, std::size_t room) {
+  for (std::size_t at = 0; at < room; ++at) {
+    if (::read(from, word + at, 1) != 1) return false;
+    if (word[at] == '\0') return true;
+  }
+  return false;
+}
+
+// The secrets lie in a tmpfs of this container and nowhere else.
+void write_secrets(int from) {
+  char name[256];
+  char size[24];
+  const int directory = ::open(protocol::kSecretsTarget, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) give_up(InitStep::kSecrets, errno);
+  while (read_word(from, name, sizeof name)) {
+    const int file = ::openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+    if (file < 0) give_up(InitStep::kSecrets, errno);
+    if (!read_word(from, size, sizeof size) || !copy_bytes(from, file, ::strtoul(size, nullptr, 10)))
+      give_up(InitStep::kSecrets, EIO);
+    ::close(file);
+  }
+  ::close(directory);
+  ::memset(message, 0, sizeof message);
+}
+
+void wait_for_go() {
+  report(InitEvent::kReady);
+  int descriptors[3];
+  const ssize_t got = hear(descriptors, 0);
+  if (got != 1 || message[0] != protocol::kGo) end_with_shim();
+  if (descriptors[0] >= 0) {
+    write_secrets(descriptors[0]);
+    ::close(descriptors[0]);
+  }
+}
+
+void begin_child() {
+  ::setsid();
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+pid_t start_script(const Options& options) {
   // vfork: the child borrows this memory until its exec, so it can leave its errno here, and nothing is copied.
-  volatile int exec_error = 0;
+  volatile bool failed = false;
+  volatile int error = 0;
+  volatile int chosen = 0;
+  char** const slot = options.command;
   const pid_t child = ::vfork();
   if (child == 0) {
-    ::setsid();
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::execvp(arguments[0], arguments);
-    exec_error = errno;
+    begin_child();
+    if (options.candidate_count == 0) {
+      ::execvp(slot[1], slot + 1);
+      error = errno;
+    }
+    for (int i = 0; i < options.candidate_count; ++i) {
+      chosen = i;
+      slot[0] = options.candidates[i];
+      ::execvp(slot[0], slot);
+      if (i == 0 || errno != ENOENT) error = errno;  // what stands in the way of one that is there says more
+    }
+    failed = true;
     ::_exit(kNotStarted);
   }
   if (child < 0) give_up(InitStep::kExec, errno);
-  if (exec_error != 0) {
+  if (failed) {
+    if (options.candidate_count > 0) give_up(error == ENOENT ? InitStep::kCandidates : InitStep::kExec, error);
     // A file that is there and yet "does not exist" is a script whose first line names a missing interpreter.
-    const bool there = exec_error == ENOENT && ::access(arguments[0], F_OK) == 0;
-    give_up(there ? InitStep::kInterpreter : InitStep::kExec, exec_error);
+    const bool there = error == ENOENT && ::access(slot[1], F_OK) == 0;
+    give_up(there ? InitStep::kInterpreter : InitStep::kExec, error);
   }
+  report(InitEvent::kStarted, chosen);
   return child;
 }
 
 std::int64_t micros(const timeval& time) { return std::int64_t{time.tv_sec} * 1'000'000 + time.tv_usec; }
 
-[[noreturn]] void end_with_script(int status) {
+[[noreturn]] void end_with_script(int status, bool await_bye) {
   rusage usage{};
   ::getrusage(RUSAGE_CHILDREN, &usage);
   InitRecord record;
   record.event = InitEvent::kEnded;
   record.value = status;
+  record.detail = static_cast<std::uint32_t>(passed_on);
   record.user_micros = micros(usage.ru_utime);
   record.system_micros = micros(usage.ru_stime);
   record.peak_kib = usage.ru_maxrss;
   report(record);
+  if (await_bye) {
+    pollfd answer{protocol::kInitSocket, POLLIN, 0};
+    while (::poll(&answer, 1, kByeMillis) < 0 && errno == EINTR) {
+    }
+  }
   ::_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-void reap_all(pid_t script) {
+void exec_ended(pid_t pid, int status) {
+  for (std::size_t i = 0; i < exec_count; ++i) {
+    if (execs[i].pid != pid) continue;
+    report(InitEvent::kExecEnded, status, execs[i].id);
+    execs[i] = execs[--exec_count];
+    return;
+  }
+}
+
+void reap_all(pid_t script, bool await_bye) {
   for (;;) {
     int status = 0;
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
-    if (pid == script) end_with_script(status);
+    if (pid == script) end_with_script(status, await_bye);
     if (pid < 0 && errno == EINTR) continue;
     if (pid <= 0) return;
+    exec_ended(pid, status);
   }
+}
+
+// The argument vector behind the header of `message`; false if it is none.
+bool read_words(std::size_t size) {
+  std::size_t count = 0;
+  for (std::size_t at = protocol::kExecHeader; at < size; ++count) {
+    if (count == protocol::kMostExecWords) return false;
+    words[count] = message + at;
+    const void* end = ::memchr(message + at, 0, size - at);
+    if (end == nullptr) return false;
+    at = static_cast<std::size_t>(static_cast<const char*>(end) - message) + 1;
+  }
+  words[count] = nullptr;
+  return count > 0;
+}
+
+int start_exec(std::uint32_t id, std::size_t size, const int (&descriptors)[3]) {
+  if (exec_count == protocol::kMostExecs) return EAGAIN;
+  if (!read_words(size) || descriptors[2] < 0) return EINVAL;
+  volatile int exec_error = 0;
+  const pid_t child = ::vfork();
+  if (child == 0) {
+    begin_child();
+    for (int standard = 0; standard < 3; ++standard) ::dup2(descriptors[standard], standard);
+    ::execvp(words[0], words);
+    exec_error = errno;
+    ::_exit(kNotStarted);
+  }
+  if (child < 0) return errno;
+  if (exec_error != 0) return exec_error;
+  execs[exec_count++] = {id, child};
+  return 0;
+}
+
+void on_shim() {
+  int descriptors[3];
+  const ssize_t got = hear(descriptors, MSG_DONTWAIT);
+  if (got < 0 && errno == EAGAIN) return;
+  if (got <= 0) end_with_shim();
+  const auto size = static_cast<std::size_t>(got);
+  std::uint32_t id = 0;
+  if (size >= protocol::kExecHeader) ::memcpy(&id, message + 1, sizeof id);
+  switch (message[0]) {
+    case protocol::kStop:
+      ::kill(-1, SIGSTOP);
+      break;
+    case protocol::kContinue:
+      ::kill(-1, SIGCONT);
+      break;
+    case protocol::kStartCommand:
+      if (const int error = start_exec(id, size, descriptors))
+        report(InitEvent::kExecRefused, error, id);
+      else
+        report(InitEvent::kExecStarted, 0, id);
+      break;
+    case protocol::kKillCommand:
+      for (std::size_t i = 0; i < exec_count; ++i)
+        if (execs[i].id == id) ::kill(-execs[i].pid, SIGKILL);
+      break;
+    default:
+      break;
+  }
+  for (const int descriptor : descriptors)
+    if (descriptor >= 0) ::close(descriptor);
+}
+
+bool read_options(int argc, char* argv[], Options& options) {
+  int at = 1;
+  for (; at < argc && argv[at][0] == '-'; ++at) {
+    if (::strcmp(argv[at], "--overlay") == 0)
+      options.overlay = true;
+    else if (::strcmp(argv[at], "--connect") == 0 && at + 1 < argc)
+      options.connect = argv[++at];
+    else if (::strcmp(argv[at], "--try") == 0 && at + 1 < argc && options.candidate_count < kMostCandidates)
+      options.candidates[options.candidate_count++] = argv[++at];
+    else
+      return false;
+  }
+  options.command = argv + at;
+  return argc - at >= 2;
 }
 
 }  // namespace
 
 int main(int argc, char* argv[]) {
-  if (argc < 3) return kNotStarted;
+  Options options;
+  if (!read_options(argc, argv, options)) return kNotStarted;
   // The script runs under the same uid: without this it could open our memory and descriptors through /proc/1.
   ::prctl(PR_SET_DUMPABLE, 0);
-  ::fcntl(kInitSocket, F_SETFD, FD_CLOEXEC);
+  if (options.connect != nullptr)
+    connect_to_shim(options.connect);
+  else
+    ::fcntl(protocol::kInitSocket, F_SETFD, FD_CLOEXEC);
   // Blocked signals stay pending even for pid 1, which otherwise never sees one that has no handler.
   sigset_t all;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   const int signals = ::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-  open_standard_descriptors(argv[1]);
+  open_standard_descriptors(options.command[0]);
+  if (options.overlay) require_overlay();
   wait_for_go();
-  const pid_t script = start_script(argv + 2);
-  report(InitEvent::kStarted);
+  const pid_t script = start_script(options);
 
-  pollfd watched[2] = {{signals, POLLIN, 0}, {kInitSocket, POLLIN, 0}};
+  pollfd watched[2] = {{signals, POLLIN, 0}, {protocol::kInitSocket, POLLIN, 0}};
   for (;;) {
     if (::poll(watched, 2, -1) < 0) continue;
-    if (watched[1].revents != 0) end_with_shim();  // the shim says nothing after kGo: readable means closed
+    if (watched[1].revents != 0) on_shim();
     signalfd_siginfo info;
     while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       const int number = static_cast<int>(info.ssi_signo);
-      if (number == SIGCHLD)
-        reap_all(script);
-      else
-        ::kill(-script, number);
+      if (number == SIGCHLD) {
+        reap_all(script, options.connect != nullptr);
+        continue;
+      }
+      if (info.ssi_pid == 0) passed_on = number;
+      ::kill(-script, number);
     }
   }
 }

@@ -74,7 +74,7 @@ class Registry:
             def do_GET(self):
                 upstream = http.client.HTTPConnection(registry.host, timeout=60)
                 upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-                for name, value in self.headers.items():  # Accept comes many times
+                for name, value in self.headers.items():  # all of them: an engine sends an Accept for every kind of manifest
                     upstream.putheader(name, registry.host if name.lower() == "host" else value)
                 upstream.endheaders()
                 answer = upstream.getresponse()

@@ -17,7 +17,10 @@ RunRecord full_run() {
   run.tags = {{"quality", "fantastic run"}, {"bare", std::nullopt}, {"empty", ""}};
   run.properties = {{"azureml.git.dirty", "True"}};
   run.git = GitState{"https://host/x.git", std::nullopt, "abc", true};
-  run.environment = {"user-managed", "", "interpreter", hash_of_byte(2), hash_of_byte(3), "/usr/bin/python3", "3.11.2"};
+  run.environment = {"user-managed",  "",
+                     "interpreter",   hash_of_byte(2),
+                     hash_of_byte(3), "/usr/bin/python3",
+                     "3.11.2",        ImageRef{"sha256:ab", "python@sha256:cd", "linux/amd64"}};
   run.priority = -3;
   run.attempt = 2;
   run.idempotency_key = "key";
@@ -35,7 +38,43 @@ RunRecord full_run() {
   definition.network = false;
   definition.mounts = {{"/data", "/mnt", true}};
   definition.environment_variables = {{"A", "b"}};
+  definition.image = "python:3.11";
+  definition.image_interpreter = "/opt/bin/python";
+  definition.engine_socket = "/run/docker.sock";
+  definition.engine = {.network = "mynet",
+                       .hostname = "box",
+                       .extra_hosts = {"db:10.0.0.1"},
+                       .dns = {"9.9.9.9"},
+                       .dns_search = {"example.org"},
+                       .dns_options = {"ndots:1"},
+                       .labels = {{"team", "ml"}},
+                       .ulimits = {{"nofile", 1024, 2048}},
+                       .tmpfs = {{"/scratch", "size=1m"}},
+                       .cpuset_cpus = "0-1",
+                       .cpu_shares = 512,
+                       .memory_reservation = 1 << 20};
+  definition.secrets = {"TOKEN"};
   return run;
+}
+
+void check_equal(const EngineOptions& a, const EngineOptions& b) {
+  CHECK(a.network == b.network);
+  CHECK(a.hostname == b.hostname);
+  CHECK(a.extra_hosts == b.extra_hosts);
+  CHECK(a.dns == b.dns);
+  CHECK(a.dns_search == b.dns_search);
+  CHECK(a.dns_options == b.dns_options);
+  CHECK(a.labels == b.labels);
+  REQUIRE(a.ulimits.size() == b.ulimits.size());
+  for (std::size_t i = 0; i < a.ulimits.size(); ++i) {
+    CHECK(a.ulimits[i].name == b.ulimits[i].name);
+    CHECK(a.ulimits[i].soft == b.ulimits[i].soft);
+    CHECK(a.ulimits[i].hard == b.ulimits[i].hard);
+  }
+  CHECK(a.tmpfs == b.tmpfs);
+  CHECK(a.cpuset_cpus == b.cpuset_cpus);
+  CHECK(a.cpu_shares == b.cpu_shares);
+  CHECK(a.memory_reservation == b.memory_reservation);
 }
 
 void check_equal(const RunRecord& a, const RunRecord& b) {
@@ -65,6 +104,17 @@ void check_equal(const RunRecord& a, const RunRecord& b) {
   CHECK(a.environment.lock_digest == b.environment.lock_digest);
   CHECK(a.environment.interpreter == b.environment.interpreter);
   CHECK(a.environment.python_version == b.environment.python_version);
+  REQUIRE(a.environment.image.has_value() == b.environment.image.has_value());
+  if (a.environment.image) {
+    CHECK(a.environment.image->id == b.environment.image->id);
+    CHECK(a.environment.image->digest == b.environment.image->digest);
+    CHECK(a.environment.image->platform == b.environment.image->platform);
+  }
+  CHECK(a.definition.image == b.definition.image);
+  CHECK(a.definition.image_interpreter == b.definition.image_interpreter);
+  CHECK(a.definition.engine_socket == b.definition.engine_socket);
+  CHECK(a.definition.secrets == b.definition.secrets);
+  check_equal(a.definition.engine, b.definition.engine);
   CHECK(a.definition.script == b.definition.script);
   CHECK(a.definition.arguments == b.definition.arguments);
   CHECK(a.definition.command == b.definition.command);

@@ -52,6 +52,34 @@ TEST_CASE("a run document has every key of the contract, null where there is not
   CHECK(document["runDefinition"]["maxRunDurationSeconds"] == 90);
   CHECK(document["runDefinition"]["environmentVariables"] == json::object());
   CHECK(document["environment"]["lockDigest"].is_null());
+  CHECK(document["environment"]["image"].is_null());
+  CHECK(document["runDefinition"]["image"].is_null());
+  CHECK(document["runDefinition"]["imageInterpreter"].is_null());
+  CHECK(document["runDefinition"]["secrets"] == json::array());
+  CHECK(document["runDefinition"]["engine"] == json::object());
+}
+
+TEST_CASE("a run in an image says which one it was, and which options its container had") {
+  auto run = sample();
+  run.environment.image = runner::ImageRef{.id = "sha256:ab", .digest = "", .platform = "linux/amd64"};
+  run.definition.image = "python:3.11";
+  run.definition.image_interpreter = "/opt/python";
+  run.definition.secrets = {"TOKEN"};
+  run.definition.engine.network = "host";
+  run.definition.engine.ulimits = {{.name = "nofile", .soft = 1, .hard = 2}};
+  run.definition.engine.labels = {{"a", "b"}};
+  run.definition.engine.cpu_shares = 2;
+  const auto document = json::parse(api::run_document(run, {}));
+  CHECK(document["environment"]["image"] ==
+        json{{"id", "sha256:ab"}, {"digest", nullptr}, {"platform", "linux/amd64"}});
+  CHECK(document["runDefinition"]["image"] == "python:3.11");
+  CHECK(document["runDefinition"]["imageInterpreter"] == "/opt/python");
+  CHECK(document["runDefinition"]["secrets"] == json::array({"TOKEN"}));
+  CHECK(document["runDefinition"]["engine"] ==
+        json::parse(R"({"network": "host", "labels": {"a": "b"}, "ulimits": [{"name": "nofile", "soft": 1, "hard": 2}],
+                        "cpuShares": 2})"));
+  run.environment.image->digest = "python@sha256:cd";
+  CHECK(json::parse(api::run_document(run, {}))["environment"]["image"]["digest"] == "python@sha256:cd");
 }
 
 TEST_CASE("a metric logged once is a value, more often a list, long ones are thinned with both ends kept") {

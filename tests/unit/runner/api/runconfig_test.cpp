@@ -196,6 +196,82 @@ TEST_CASE("the interpreter: the default is none, a relative path belongs to the 
   CHECK(of("/opt/p/bin/python") == "/opt/p/bin/python");
 }
 
+TEST_CASE("Docker in both generations of the file names the image, its interpreter and its settings") {
+  for (const char* text :
+       {"docker: {useDocker: true, shmSize: 1g, arguments: [--cpus, 2, -e, A=1], sharedVolumes: false}\n"
+        "environment:\n  docker: {enabled: false, baseImage: 'python:3.11'}\n"
+        "  python: {userManagedDependencies: true, interpreterPath: opt/bin/python}\n",
+        "environment:\n  python: {interpreterPath: opt/bin/python}\n"
+        "  docker:\n    arguments: [--cpus, 2, -e, A=1]\n    shmSize: 1g\n    baseImage: python:3.11\n"
+        "    baseDockerfile:\n    gpuSupport: false\n    baseImagePlatform: linux/amd64\n"
+        "    platform: {os: Linux, architecture: amd64}\n    enabled: true\n"}) {
+    INFO(text);
+    const Runconfig config = parse(text);
+    REQUIRE(config.docker);
+    CHECK(config.docker->image == "python:3.11");
+    CHECK(config.docker->interpreter == "opt/bin/python");  // inside the image: nothing of the source directory
+    CHECK_FALSE(config.interpreter_path);
+    CHECK(config.docker->arguments.shm_bytes == 1LL << 30);
+    CHECK(config.docker->arguments.cpus == 2);
+    CHECK(config.docker->arguments.environment_variables.at("A") == "1");
+    CHECK(config.warnings.empty());
+  }
+}
+
+TEST_CASE("with Docker the interpreter python means that one is to be chosen, and its arguments win over shmSize") {
+  const Runconfig config = parse(
+      "docker: {useDocker: true, shmSize: 1g, arguments: [--shm-size=3g]}\n"
+      "environment: {docker: {baseImage: x}, python: {interpreterPath: python}}");
+  CHECK(config.docker.value().interpreter.empty());
+  CHECK(config.docker.value().arguments.shm_bytes == 3LL << 30);
+}
+
+TEST_CASE("Docker without an image says where it was switched on, for whoever needs the image") {
+  const Runconfig config = parse("\ndocker: {useDocker: true}");
+  CHECK(config.docker.value().image.empty());
+  CHECK(config.docker.value().switch_at == "x.runconfig:2: 'docker.useDocker: true'");
+}
+
+TEST_CASE("Docker that is switched off has no effect, whatever stands beside the switch") {
+  const Runconfig config = parse(
+      "environment:\n  python: {interpreterPath: venv/bin/python}\n"
+      "  docker: {enabled: false, baseImage: Not An Image, baseDockerfile: FROM x, gpuSupport: true,\n"
+      "           arguments: [--privileged], shmSize: huge, baseImageRegistry: {password: p}}\n");
+  CHECK_FALSE(config.docker);
+  CHECK(config.interpreter_path == "/src/venv/bin/python");
+}
+
+TEST_CASE("a registry's address stands before the image, its credentials belong to docker login") {
+  const auto image = [](const std::string& registry, const std::string& base) {
+    return parse("environment: {docker: {enabled: true, baseImage: '" + base + "', baseImageRegistry: " + registry +
+                 "}}")
+        .docker.value()
+        .image;
+  };
+  CHECK(image("{address: reg.example:5000, username: , password: }", "a/b:1") == "reg.example:5000/a/b:1");
+  CHECK(image("{address: reg.example/}", "reg.example/a") == "reg.example/a");
+  CHECK(image("{address: }", "a") == "a");
+  for (const char* key : {"username", "password"}) {
+    const Error error =
+        failure("environment:\n  docker:\n    enabled: true\n    baseImage: a\n    baseImageRegistry:\n      " +
+                std::string(key) + ": hunter2");
+    CHECK_THAT(error.message(),
+               Contains("x.runconfig:6: 'environment.docker.baseImageRegistry." + std::string(key) + "'"));
+    CHECK(error.message().find("hunter2") == std::string::npos);
+    CHECK_THAT(error.hint(), Contains("docker login"));
+  }
+}
+
+TEST_CASE("a wrong image or argument is named with its line") {
+  CHECK_THAT(failure("docker: {useDocker: true}\nenvironment: {docker: {baseImage: Ubuntu}}").message(),
+             Contains("x.runconfig:2: environment.docker.baseImage Ubuntu: the repository must be lowercase"));
+  CHECK_THAT(failure("docker:\n  useDocker: true\n  arguments: [--privileged]").message(),
+             Contains("x.runconfig:3: docker.arguments: --privileged is refused"));
+  CHECK_THAT(failure("docker:\n  useDocker: true\n  arguments: --rm").message(), Contains("must be a list"));
+  CHECK_THAT(failure("docker:\n  useDocker: true\n  shmSize: huge").message(),
+             Contains("x.runconfig:3: docker.shmSize: 'huge' is not a size"));
+}
+
 TEST_CASE("an unknown key is a warning with file, line and key") {
   const Runconfig config = parse("script: a.py\nfoo: 1\nenvironment:\n  python:\n    bar: 2\n");
   CHECK(config.warnings ==
@@ -220,8 +296,14 @@ TEST_CASE("what cannot be honoured is an error with file, line, key and what is 
       {"\ntensorflow: {workerCount: 2}", "x.runconfig:2: 'tensorflow.workerCount: 2'"},
       {"\ndataReferences:\n  d: {dataStoreName: x}", "x.runconfig:2: 'dataReferences'"},
       {"\ndata: {d: {}, e: {dataLocation: {}, x: 1}}", "x.runconfig:2: 'data'"},
-      {"\ndocker: {useDocker: true}", "x.runconfig:2: 'docker.useDocker: true'"},
-      {"\nenvironment: {docker: {enabled: true}}", "x.runconfig:2: 'environment.docker.enabled: true'"},
+      {"\nenvironment: {docker: {enabled: true, baseDockerfile: FROM x}}",
+       "x.runconfig:2: 'environment.docker.baseDockerfile: FROM x'"},
+      {"\ndocker: {useDocker: true, gpuSupport: true}", "x.runconfig:2: 'docker.gpuSupport: true'"},
+      {"\ndocker: {useDocker: true, baseImagePlatform: linux/arm64}",
+       "x.runconfig:2: 'docker.baseImagePlatform: linux/arm64'"},
+      {"\ndocker: {useDocker: true, platform: {os: Windows}}", "x.runconfig:2: 'docker.platform.os: Windows'"},
+      {"\ndocker: {useDocker: true}\nenvironment: {python: {condaDependenciesFile: c.yml}}",
+       "x.runconfig:3: 'environment.python.condaDependenciesFile: c.yml'"},
       {"\nenvironment: {name: AzureML-Minimal}", "x.runconfig:2: 'environment.name: AzureML-Minimal'"},
       {"\nenvironment:\n  python: {condaDependenciesFile: c.yml}",
        "x.runconfig:3: 'environment.python.condaDependenciesFile: c.yml'"},

@@ -47,3 +47,29 @@ TEST_CASE("malformed submissions are refused with the field's name") {
   CHECK(message(R"({"sourceDirectory": "/", "priority": 1e9})").find("priority") != std::string::npos);
   CHECK(message(R"({"sourceDirectory": "/", "caller": {"x": 1}})").find("caller.x") != std::string::npos);
 }
+
+TEST_CASE("an image and the names of secrets are part of a submission, their values are not") {
+  const auto submission = parse_submission(R"({"script": "a", "sourceDirectory": "/s", "image": "python:3.11",
+    "secrets": ["TOKEN", "_k2", "TOKEN"], "caller": {"secrets": {"TOKEN": "hunter2"}}})");
+  CHECK(submission.image == "python:3.11");
+  CHECK(submission.secrets == std::vector<std::string>{"TOKEN", "_k2"});
+  CHECK(submission.caller_secrets.at("TOKEN") == "hunter2");
+  CHECK(submission.canonical.find("TOKEN") != std::string::npos);
+  CHECK(submission.canonical.find("hunter2") == std::string::npos);
+}
+
+TEST_CASE("a secret's name is a legal variable's") {
+  for (const char* name : {"", "1A", "A=b", "a-b", "../x", "A B"}) {
+    INFO(name);
+    CHECK_THROWS_WITH(parse_submission(R"({"sourceDirectory": "/s", "secrets": [")" + std::string(name) + "\"]}"),
+                      Catch::Contains("--secret " + std::string(name)));
+  }
+  CHECK_THROWS_WITH(parse_submission(R"({"sourceDirectory": "/s", "secrets": {"A": "hunter2"}})"),
+                    Catch::Contains("'secrets' must be a list") && !Catch::Contains("hunter2"));
+}
+
+TEST_CASE("malformed JSON is named by its position, since a quotation could hold a secret") {
+  const std::string text = R"({"caller": {"secrets": {"TOKEN": "hunter2)" + std::string("\xff\"}}}");
+  CHECK_THROWS_WITH(parse_submission(text),
+                    Catch::Contains("not JSON") && Catch::Contains("byte 42") && !Catch::Contains("hunter2"));
+}

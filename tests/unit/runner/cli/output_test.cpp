@@ -129,6 +129,15 @@ TEST_CASE(
   CHECK(page.find('\x1b') == std::string::npos);
 }
 
+TEST_CASE("the page of a run in an image names it as it was asked for and as it was resolved") {
+  Json run = example_run();
+  CHECK(run_page(run, kNow).find("image") == std::string::npos);
+  run["runDefinition"]["image"] = "python:3.11";
+  CHECK_THAT(run_page(run, kNow), Catch::Contains("image         python:3.11\n"));  // not resolved yet
+  run["environment"]["image"] = {{"id", "sha256:fedcba9876543210"}, {"digest", nullptr}, {"platform", "linux/amd64"}};
+  CHECK_THAT(run_page(run, kNow), Catch::Contains("image         python:3.11 · fedcba987654\n"));
+}
+
 TEST_CASE("the summary names the ending, metrics, outputs and the error") {
   const std::string text = summary_of(example_run(), Stream::kError);
   for (const char* part : {"run diabetes_1795228734_6f7108a8 Failed (exit code 3) in 3.0s", "alpha=0.5", "(7 in all)",

@@ -44,6 +44,24 @@ TEST_CASE(
   CHECK_FALSE(variables.contains("LANG"));  // its value is not UTF-8
 }
 
+TEST_CASE("where the caller's Docker listens is sent, too") {
+  Caller caller = kCaller;
+  caller.variables = {{"DOCKER_HOST", "unix:///d.sock"}, {"XDG_RUNTIME_DIR", "/run/user/7"}, {"DOCKER_CONFIG", "/c"}};
+  CHECK(json::parse(submission_document(script({"a"}), caller))["caller"]["variables"] ==
+        json{{"DOCKER_HOST", "unix:///d.sock"}, {"XDG_RUNTIME_DIR", "/run/user/7"}});
+}
+
+TEST_CASE("a secret's name is sent, and its value beside the caller's variables, when it is set") {
+  SubmitOptions options = script({"a"});
+  options.secrets = {"AWS_SECRET", "ELSEWHERE"};
+  const json sent = document(options);
+  CHECK(sent["secrets"] == json{"AWS_SECRET", "ELSEWHERE"});
+  CHECK(sent["caller"]["secrets"] == json{{"AWS_SECRET", "s"}});
+  CHECK_FALSE(sent["caller"]["variables"].contains("AWS_SECRET"));
+  options.secrets = {"LANG"};  // its value is not UTF-8
+  CHECK_THROWS_WITH(document(options), Catch::Contains("--secret LANG: its value here is not UTF-8"));
+}
+
 TEST_CASE("arguments are absent without any, so that the runconfig's count") {
   CHECK_FALSE(document(script({"a.py"})).contains("arguments"));
   CHECK(document(script({"a.py", "--x", "", "y z"}))["arguments"] == json{"--x", "", "y z"});
@@ -81,6 +99,8 @@ TEST_CASE("every option has its field, as typed") {
   o.properties = {{"p", "q"}};
   o.parent = "@last";
   o.python = "python3";
+  o.image = "python:3.11";
+  o.secrets = {"NOT_SET"};
   o.isolation = "none";
   o.max_run_duration = "1.5h";
   o.grace = "1s";
@@ -96,7 +116,7 @@ TEST_CASE("every option has its field, as typed") {
   json expected =
       json::parse(R"({"script": "a.py", "sourceDirectory": "/home/ada/project", "sourceDirectoryExplicit": false,
     "config": "c", "experiment": "e", "name": "n", "tags": {"t": "1", "flag": null}, "properties": {"p": "q"},
-    "parentRunId": "@last", "python": "python3", "isolation": "none", "maxRunDuration": "1.5h", "grace": "1s", "cpus": "2",
+    "parentRunId": "@last", "python": "python3", "image": "python:3.11", "secrets": ["NOT_SET"], "isolation": "none", "maxRunDuration": "1.5h", "grace": "1s", "cpus": "2",
     "memory": "2g", "pids": "7", "shmSize": "1g", "network": "off", "mounts": ["/a:/b:rw"],
     "environmentVariables": {"A": "1", "HOME": "/home/ada"}, "priority": -2, "idempotencyKey": "k"})");
   json actual = document(o);

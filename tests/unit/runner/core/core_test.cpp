@@ -1,7 +1,9 @@
+#include <array>
 #include <catch2/catch.hpp>
 
 #include "runner/core/content.hpp"
 #include "runner/core/error.hpp"
+#include "runner/core/nearest.hpp"
 #include "runner/core/run.hpp"
 #include "runner/core/time.hpp"
 
@@ -134,4 +136,12 @@ TEST_CASE("errno becomes the code that says what to do about it") {
   CHECK(runner::errno_error(EACCES, "open x").code() == ErrorCode::kPermission);
   CHECK(runner::errno_error(ENOENT, "open x").code() == ErrorCode::kNotFound);
   CHECK(runner::errno_error(EIO, "read x").code() == ErrorCode::kInternal);
+}
+
+TEST_CASE("nearest finds what was meant and nothing when nothing was") {
+  constexpr std::array<std::string_view, 3> kWords{"list", "logs", "cancel"};
+  CHECK(runner::nearest("lst", kWords) == "list");
+  CHECK(runner::nearest("cancle", kWords) == "cancel");
+  CHECK(runner::nearest("xyzzy", kWords).empty());
+  CHECK(runner::nearest("", kWords).empty());
 }

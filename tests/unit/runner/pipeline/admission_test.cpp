@@ -120,8 +120,9 @@ TEST_CASE("a mount is SRC:DST with an optional mode and never covers what is the
   CHECK(mount.target == "/data/in");
   CHECK(mount.writable);
   CHECK_FALSE(pipeline::parse_mount("/usr:/u").writable);
-  for (const char* text : {"", "/usr", "/usr:", ":/x", "usr:/x", "/usr:x", "/no/such/thing:/x", "/usr:/",
-                           "/usr:/proc/self", "/usr:/run/runner", "/usr:/x/../dev"})
+  for (const char* text :
+       {"", "/usr", "/usr:", ":/x", "usr:/x", "/usr:x", "/no/such/thing:/x", "/usr:/", "/usr:/proc/self",
+        "/usr:/run/runner", "/usr:/x/../dev", "/usr:/run/secrets", "/usr:/run/secrets/TOKEN"})
     CHECK_THROWS_AS(pipeline::parse_mount(text), Error);
 }
 
@@ -177,4 +178,157 @@ TEST_CASE("the configuration file is optional, and wrong keys are named with the
       CHECK(error.message().find("config.toml:2:") != std::string::npos);
     }
   }
+}
+
+TEST_CASE("an image means docker, and docker means an image") {
+  const Source source;
+  auto submission = source.submission();
+  submission.image = "python:3.11";
+  const auto admission = pipeline::admit(submission);
+  CHECK(admission.run.definition.isolation == runner::Isolation::kDocker);
+  CHECK(admission.run.definition.image == "python:3.11");
+  CHECK_FALSE(admission.interpreter_required);
+  CHECK_FALSE(admission.python);
+  submission.isolation = "docker";
+  CHECK(pipeline::admit(submission).run.definition.isolation == runner::Isolation::kDocker);
+  CHECK(pipeline::admit(source.submission()).interpreter_required);
+
+  for (const char* other : {"sandbox", "none"}) {
+    submission.isolation = other;
+    CHECK(refusal(submission).code() == ErrorCode::kInvalid);
+    CHECK(refusal(submission).message() == "--isolation " + std::string(other) + ": an image runs in docker");
+  }
+  auto bare = source.submission();
+  bare.isolation = "docker";
+  CHECK(refusal(bare).code() == ErrorCode::kInvalid);
+  CHECK(refusal(bare).message() == "--isolation docker: needs an image");
+  CHECK(refusal(bare).hint() == "--image REF");
+  bare.isolation = "none";
+  CHECK(refusal(bare).code() == ErrorCode::kUnavailable);
+  bare.isolation = "jail";
+  CHECK(refusal(bare).message() == "--isolation: 'jail' is unknown");
+}
+
+TEST_CASE("an image and an interpreter of this machine exclude each other, and an image must have a legal name") {
+  const Source source;
+  auto submission = source.submission();
+  submission.image = "python:3.11";
+  submission.python = "/usr/bin/python3";
+  CHECK(refusal(submission).message() == "at most one of --python, --image");
+  submission.python.reset();
+  submission.image = "Python";
+  CHECK(refusal(submission).message() == "--image Python: the repository must be lowercase");
+}
+
+TEST_CASE("a runconfig's image counts with all that its docker section says") {
+  const Source source;
+  source.write(".runner/box.runconfig",
+               "environment_variables: {A: config}\n"
+               "environment:\n  python: {interpreterPath: /opt/python}\n  docker: {enabled: true, baseImage: base:1}\n"
+               "docker:\n  shmSize: 1g\n"
+               "  arguments: [-m, 1g, --cpus, 2, --pids-limit=50, --network=mynet, -e, A=docker, -e, B=docker,\n"
+               "              -v, '/usr:/data', --hostname, box, --label, team=ml]\n");
+  auto submission = source.submission();
+  submission.config = "box";
+  auto admission = pipeline::admit(submission);
+  const auto& definition = admission.run.definition;
+  CHECK(definition.isolation == runner::Isolation::kDocker);
+  CHECK(definition.image == "base:1");
+  CHECK(definition.image_interpreter == "/opt/python");
+  CHECK(definition.memory_bytes == 1 << 30);
+  CHECK(definition.shm_bytes == 1 << 30);
+  CHECK(definition.cpus == 2);
+  CHECK(definition.pids == 50);
+  CHECK(definition.network);
+  CHECK(definition.engine.network == "mynet");
+  CHECK(definition.engine.hostname == "box");
+  CHECK(definition.engine.labels.at("team") == "ml");
+  CHECK(definition.environment_variables == std::map<std::string, std::string>{{"A", "config"}, {"B", "docker"}});
+  REQUIRE(definition.mounts.size() == 1);
+  CHECK(definition.mounts[0].writable);
+  CHECK_FALSE(admission.python);
+  CHECK_FALSE(admission.interpreter_required);
+
+  // What was typed wins, one by one.
+  submission.image = "other:2";
+  submission.memory = "2g";
+  submission.network = "off";
+  submission.mounts = {"/usr/share:/data"};
+  admission = pipeline::admit(submission);
+  CHECK(definition.image == "other:2");
+  CHECK(definition.image_interpreter == "/opt/python");
+  CHECK(definition.memory_bytes == 2LL << 30);
+  CHECK_FALSE(definition.network);
+  CHECK(definition.engine.network.empty());
+  REQUIRE(definition.mounts.size() == 1);
+  CHECK(definition.mounts[0].source == "/usr/share");
+  CHECK_FALSE(definition.mounts[0].writable);
+}
+
+TEST_CASE("--python replaces a runconfig's image with everything that belongs to it") {
+  const Source source;
+  source.write(".runner/box.runconfig",
+               "environment: {docker: {enabled: true, baseImage: base:1, arguments: [-m, 1g, -v, '/usr:/data']}}\n");
+  auto submission = source.submission();
+  submission.config = "box";
+  submission.python = "/usr/bin/python3";
+  const auto admission = pipeline::admit(submission);
+  CHECK(admission.run.definition.isolation == runner::Isolation::kSandbox);
+  CHECK(admission.run.definition.image.empty());
+  CHECK_FALSE(admission.run.definition.memory_bytes);
+  CHECK(admission.run.definition.mounts.empty());
+  CHECK(admission.python == "/usr/bin/python3");
+  CHECK(admission.interpreter_required);
+
+  submission.python.reset();
+  submission.isolation = "sandbox";
+  CHECK(refusal(submission).message() ==
+        "--isolation sandbox: .runner/box.runconfig:1: 'environment.docker.enabled: true' names an image");
+}
+
+TEST_CASE("--image replaces a runconfig's interpreter on this machine and serves one that names no image") {
+  const Source source;
+  source.write(".runner/host.runconfig", "environment: {python: {interpreterPath: venv/bin/python}}\n");
+  source.write(".runner/on.runconfig", "\ndocker: {useDocker: true}\n");
+  auto submission = source.submission();
+  submission.config = "host";
+  CHECK(pipeline::admit(submission).python == (source.path / "venv/bin/python").string());
+  submission.image = "base:1";
+  CHECK_FALSE(pipeline::admit(submission).python);
+  CHECK(pipeline::admit(submission).run.definition.image_interpreter.empty());
+  submission.config = "on";
+  CHECK(pipeline::admit(submission).run.definition.image == "base:1");
+  submission.image.reset();
+  CHECK(refusal(submission).message() == ".runner/on.runconfig:2: 'docker.useDocker: true', but no image is named");
+  CHECK(refusal(submission).hint().find("environment.docker.baseImage") != std::string::npos);
+}
+
+TEST_CASE("a mount or tmpfs of a runconfig is judged as one of the command line, and named by its line") {
+  const Source source;
+  for (const auto& [word, part] : std::vector<std::pair<std::string, std::string>>{
+           {"-v, '/no/such/thing:/x'", "-v /no/such/thing:/x:rw: there is no /no/such/thing"},
+           {"-v, '/usr:/run/secrets'", "-v /usr:/run/secrets:rw: /run/secrets is the run's own"},
+           {"--tmpfs, /proc", "--tmpfs /proc: /proc is the run's own"}}) {
+    source.write(".runner/m.runconfig", "docker:\n  useDocker: true\n  arguments: [" + word + "]\n");
+    auto submission = source.submission();
+    submission.config = "m";
+    submission.image = "base";
+    CHECK(refusal(submission).message() == ".runner/m.runconfig:3: docker.arguments: " + part);
+  }
+}
+
+TEST_CASE("values of secrets are found but never part of the run's record") {
+  const Source source;
+  source.write("secrets.toml", "FILED = 'from the file'\n");
+  std::filesystem::permissions(source.path / "secrets.toml", std::filesystem::perms::owner_read);
+  auto submission = source.submission();
+  submission.secrets = {"FILED", "OFFERED"};
+  submission.caller_secrets = {{"FILED", "from the caller"}, {"OFFERED", "from the caller"}, {"MORE", "x"}};
+  const auto admission = pipeline::admit(submission, source.path / "secrets.toml");
+  CHECK(admission.secrets ==
+        std::map<std::string, std::string>{{"FILED", "from the file"}, {"OFFERED", "from the caller"}});
+  CHECK(admission.run.definition.secrets == std::vector<std::string>{"FILED", "OFFERED"});
+  CHECK(admission.run.definition.environment_variables.empty());
+  submission.environment_variables = {{"OFFERED", "x"}};
+  CHECK(refusal(submission).message().find("--secret OFFERED: a recorded variable has the same name") == 0);
 }

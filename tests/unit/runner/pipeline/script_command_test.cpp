@@ -39,28 +39,28 @@ RunDefinition definition(const Directory& source, const std::string& script, Arg
 
 TEST_CASE("a Python script runs with the environment's interpreter and its arguments untouched") {
   const Directory source;
-  CHECK(pipeline::script_command(definition(source, "a.py", {"--x", "", "a b"}), "/usr/bin/python3") ==
+  CHECK(pipeline::start_command(definition(source, "a.py", {"--x", "", "a b"}), "/usr/bin/python3").arguments ==
         Arguments{"/usr/bin/python3", "a.py", "--x", "", "a b"});
-  CHECK(pipeline::script_command(definition(source, "-c.py"), "/usr/bin/python3") ==
+  CHECK(pipeline::start_command(definition(source, "-c.py"), "/usr/bin/python3").arguments ==
         Arguments{"/usr/bin/python3", "./-c.py"});
-  CHECK_THROWS_AS(pipeline::script_command(definition(source, "a.py"), ""), Error);
+  CHECK_THROWS_AS(pipeline::start_command(definition(source, "a.py"), "").arguments, Error);
 }
 
 TEST_CASE("a shell script runs with sh, anything else by its first line") {
   const Directory source;
   source.write("tool", "#! /usr/bin/env  python3 -u \nprint()\n");
   source.write("plain", "no first line\n");
-  CHECK(pipeline::script_command(definition(source, "a.sh", {"1"}), "") == Arguments{"/bin/sh", "a.sh", "1"});
-  CHECK(pipeline::script_command(definition(source, "tool", {"x"}), "") ==
+  CHECK(pipeline::start_command(definition(source, "a.sh", {"1"}), "").arguments == Arguments{"/bin/sh", "a.sh", "1"});
+  CHECK(pipeline::start_command(definition(source, "tool", {"x"}), "").arguments ==
         Arguments{"/usr/bin/env", "python3 -u", "tool", "x"});
-  CHECK_THROWS_AS(pipeline::script_command(definition(source, "plain"), ""), Error);
+  CHECK_THROWS_AS(pipeline::start_command(definition(source, "plain"), "").arguments, Error);
 }
 
 TEST_CASE("a command is run exactly as given") {
   const Directory source;
   RunDefinition wanted = definition(source, "");
   wanted.command = {"sh", "-c", "echo $HOME"};
-  CHECK(pipeline::script_command(wanted, "") == wanted.command);
+  CHECK(pipeline::start_command(wanted, "").arguments == wanted.command);
 }
 
 TEST_CASE("the script's environment is ours plus what was asked for, nothing of the daemon's") {

@@ -113,11 +113,11 @@ TEST_CASE("a script that could not be started says why in one line") {
   InitRecord failure;
   failure.event = InitEvent::kExecFailed;
   failure.value = ENOENT;
-  failure.detail = InitStep::kExec;
+  failure.detail = static_cast<std::uint32_t>(InitStep::kExec);
   facts.exec_failure = failure;
   CHECK(judge(facts).kind == OutcomeKind::kStartFailed);
   CHECK(judge(facts).message == "could not start train.py: No such file or directory");
-  facts.exec_failure->detail = InitStep::kInterpreter;
+  facts.exec_failure->detail = static_cast<std::uint32_t>(InitStep::kInterpreter);
   CHECK(judge(facts).message ==
         "could not start train.py: its first line names an interpreter that does not exist here");
 }

@@ -1,0 +1,168 @@
+// A run in an image: what submit and start do differently from the sandbox.
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "envs/image.hpp"
+#include "runner/core/error.hpp"
+#include "runner/engine/endpoint.hpp"
+#include "runner/os/clock.hpp"
+#include "runner/os/file.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "snapshot/snapshot.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+constexpr const char* kElsewhere = "/work";  // as working_directory_for()
+
+void refuse_covered(const RunDefinition& definition, const std::string& working_directory) {
+  for (const Mount& mount : definition.mounts)
+    if (mount.target == working_directory)
+      throw Error(ErrorCode::kInvalid,
+                  "--mount " + mount.source + ":" + mount.target + ": it would hide the run's working directory",
+                  "choose another target");
+}
+
+}  // namespace
+
+// At submit. An image that is not here yet is pulled when the run has its slot: submit does not wait for a registry.
+EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Caller& caller) const {
+  refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
+  definition.engine_socket = engine::find_engine(caller.variables).string();
+  engine::Engine engine = containers_.engine(definition.engine_socket);
+  containers_.refuse_impossible(engine, definition);
+  EnvironmentRef environment;
+  environment.name = definition.image;
+  environment.kind = "image";
+  environment.digest = envs::unresolved_image_digest(definition.image);
+  if (const auto image = engine.inspect_image(definition.image)) {
+    envs::require_platform(*image, definition.image, engine.facts());
+    environment.image = envs::image_ref(*image, definition.image);
+    environment.digest = envs::image_digest(*image);
+  }
+  return environment;
+}
+
+// From a registry. By digest it is the same image again; a tag may mean another by now.
+engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop) {
+  const auto& recorded = run.environment.image;
+  const std::string source = recorded ? recorded->digest : run.definition.image;
+  if (source.empty())
+    throw Error(ErrorCode::kNotFound,
+                "image " + run.definition.image + " (" + recorded->id.substr(0, 19) +
+                    ") was deleted after the run was submitted, and no registry is known to have it",
+                "build or import it again and submit anew");
+  constexpr std::chrono::milliseconds kBetweenLines{250};
+  auto told = os::monotonic_now() - kBetweenLines;
+  std::string last;
+  const auto progress = [&](const std::string& line) {
+    if (stop.stop_requested()) return false;
+    const auto now = os::monotonic_now();
+    if (now - told < kBetweenLines) return true;
+    told = now;
+    // False once the run waits for its cancellation.
+    const bool wanted = history_.set_status(run.id, RunStatus::kPreparing,
+                                            "pulling " + source + ": " + (line.empty() ? "asking the registry" : line));
+    if (line != last) events_.notify(run.id);
+    last = line;
+    return wanted;
+  };
+  progress("");
+  engine.pull(source, progress);
+  auto image = engine.inspect_image(recorded ? recorded->id : source);
+  if (!image)
+    throw Error(ErrorCode::kUnavailable, "image " + source + ": the registry's is not the one that was submitted",
+                "submit anew to run what it has now");
+  return std::move(*image);
+}
+
+void Pipeline::remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts) {
+  envs::require_platform(image, run.definition.image, facts);
+  if (run.environment.image) return;
+  run.environment.image = envs::image_ref(image, run.definition.image);
+  run.environment.digest = envs::image_digest(image);
+  history_.set_environment(run.id, run.environment);
+}
+
+// The preparer's thread.
+void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
+  try {
+    RunRecord run = history_.get(id);
+    if (is_final(run.status)) return;
+    engine::Engine engine = containers_.engine(run.definition.engine_socket);
+    const auto there = engine.inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
+    remember_image(run, there ? *there : pull_image(engine, run, stop), engine.facts());
+    if (history_.set_status(id, RunStatus::kQueued, "")) {
+      events_.notify(id);
+      scheduler_->enqueue(id, run.priority);
+      return;
+    }
+    end_unstarted(id, OutcomeKind::kEnvironmentFailed, Error(ErrorCode::kInternal, "cancelled"));
+  } catch (const Error& error) {
+    // A daemon that stops leaves the run as it is: the next one begins again.
+    if (!stop.stop_requested()) end_unstarted(id, OutcomeKind::kEnvironmentFailed, error);
+  }
+}
+
+// False if the image is not there (any more): the run has given its slot back and waits for it.
+bool Pipeline::prepare_container(RunRecord& run) {
+  history_.set_status(run.id, RunStatus::kPreparing, "asking the container engine");  // which may take its time
+  std::optional<engine::Engine> engine;
+  std::optional<engine::Image> image;
+  try {
+    engine.emplace(containers_.engine(run.definition.engine_socket));
+    image = engine->inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
+    if (image) remember_image(run, *image, engine->facts());
+  } catch (const Error& error) {
+    throw EnvironmentFailed(error);
+  }
+  if (!image) {
+    scheduler_->release(run.id);
+    preparer_->enqueue(run.id);
+    return false;
+  }
+  check_out(run);
+  os::make_directories(data_.run(run.id).root());
+  containers_.prepare(engine_run(run, *engine, *image), engine->facts());
+  return true;
+}
+
+exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image) {
+  const os::RunDirectory directory = data_.run(run.id);
+  const auto checkout = data_.checkout(*run.snapshot);
+  StartCommand command = start_command(run.definition, "", checkout);
+  exec::ImageFacts facts = containers_.look_into(engine, image);
+  exec::EngineRun wanted{
+      .id = run.id,
+      .directory = directory,
+      .layers = {checkout},
+      .working_directory = working_directory_for(run.definition.source_directory, account_.home),
+      .candidates = std::move(command.candidates),
+      .arguments = std::move(command.arguments),
+      .variables = script_variables(run, account_, facts.environment),
+      .home = account_.home,
+      .definition = run.definition,
+      .image = std::move(facts),
+  };
+  if (containers_.occupies(engine, image, wanted.working_directory)) {
+    if (containers_.occupies(engine, image, kElsewhere))
+      throw Error(ErrorCode::kInvalid,
+                  "image " + run.definition.image + " has files of its own at " + wanted.working_directory +
+                      " and at " + kElsewhere + ": there is no place for the working directory",
+                  "submit from a directory with another path");
+    history_.add_notice(run.id, "the working directory is " + std::string(kElsewhere) +
+                                    ": the image has files of its own at " + wanted.working_directory);
+    wanted.working_directory = kElsewhere;
+    refuse_covered(run.definition, kElsewhere);
+  }
+  if (!exec::EngineContainers::mounts_overlays(engine.facts())) {
+    history_.add_notice(run.id, "the container engine mounts no overlays: the working directory is a copy");
+    os::remove_tree(directory.copy());
+    snapshot::materialize(content_, *run.snapshot, directory.copy());
+    wanted.layers.clear();
+  }
+  return wanted;
+}
+
+}  // namespace runner::pipeline
