@@ -25,6 +25,8 @@ def lines(*words):
 class BehindOurBack(DockerTest):
     """Somebody with the docker client, on the common engine."""
 
+    fresh_home = True
+
     def start(self):
         run_id = self.detach_shell("echo so far\nmkdir outputs\necho x >outputs/kept\ntell running\nawait never\n")
         self.await_gate("running")
@@ -90,17 +92,18 @@ class OwnEngine(DockerTest):
         self.addCleanup(engine.close)
         return Home(engine=engine)
 
-    def until_the_engine_knows(self, run_id):
-        """A script may run a moment before its engine has written down that it does. One that dies in that moment forgets the
-        container, and the run simply goes on."""
-        wait_until(lambda: self.container_of(run_id)["State"]["Running"], "the engine knows that it runs")
+    def start(self, code, *options):
+        """A run that has told `running`, and whose start the engine has answered: a script is faster than that."""
+        run_id = self.detach_shell(code, *options)
+        self.await_gate("running")
+        self.until_status(run_id, "Running")
+        wait_until(lambda: self.container_of(run_id)["State"]["Running"], "the engine knows that the container runs")
+        return run_id
 
 
 class KilledEngine(OwnEngine):
     def test_the_engine_stops_the_run_when_it_is_back_and_the_run_ends_so(self):
-        run_id = self.detach_shell(THROUGH)
-        self.await_gate("running")
-        self.until_the_engine_knows(run_id)
+        run_id = self.start(THROUGH)
         self.engine.kill_dockerd()
         self.open_gate("engine-is-dead")
         self.await_gate("printed")
@@ -114,9 +117,7 @@ class KilledEngine(OwnEngine):
         self.home.assert_nothing_left(deadline=30)
 
     def test_the_next_run_works(self):
-        run_id = self.detach_shell("tell running\nawait never\n")
-        self.await_gate("running")
-        self.until_the_engine_knows(run_id)
+        self.start("tell running\nawait never\n")
         self.engine.kill_dockerd()
         self.engine.start_again()
         self.assertEqual(self.ok("submit", "--image", BUSYBOX, "--command", "echo fine").text, "fine\n")
@@ -142,7 +143,10 @@ class LiveRestore(OwnEngine):
         run = self.wait(run_id, 5)
         self.assertEqual((run["status"], run["outcome"]["kind"], run["outcome"]["exitCode"]), ("Failed", "exited", 5))
         self.assertEqual(self.log(run_id), lines(b"before", b"meanwhile", b"after"))
-        # Docker 20.10 takes a restored container's volume for mounted until it is started anew; then it goes.
+        self.assert_nothing_left_after_another_start(run_id)
+
+    def assert_nothing_left_after_another_start(self, run_id):
+        """Docker 20.10 takes a restored container's volume for mounted until it is started anew; then it goes."""
         wait_until(lambda: self.engine.container_of(run_id) is None, "the container is removed")
         self.engine.kill_dockerd()
         self.engine.start_again()
@@ -150,9 +154,7 @@ class LiveRestore(OwnEngine):
         self.home.assert_nothing_left(deadline=30)
 
     def start_and_kill_engine(self):
-        run_id = self.detach_shell(THROUGH)
-        self.await_gate("running")
-        self.until_the_engine_knows(run_id)
+        run_id = self.start(THROUGH)
         self.engine.kill_dockerd()
         self.open_gate("engine-is-dead")
         self.await_gate("printed")
@@ -182,16 +184,14 @@ class LiveRestore(OwnEngine):
         self.assert_complete(run_id)
 
     def test_the_time_limit_holds_without_an_engine(self):
-        run_id = self.detach_shell("tell running\nawait never\n", "--max-run-duration", "2s", "--grace", "200ms")
-        self.await_gate("running")
-        self.until_the_engine_knows(run_id)
-        self.engine.kill_dockerd()
+        run_id = self.start("tell running\nawait never\n", "--max-run-duration", "2s", "--grace", "200ms")
         init = processes.init_of(run_id).pid
+        self.engine.kill_dockerd()
         wait_until(lambda: processes.Process(init).state in ("", "Z", "?"), "the container is killed at its limit", 10)
         self.engine.start_again()
         run = self.wait(run_id, 124)
         self.assertEqual((run["status"], run["outcome"]["kind"]), ("Canceled", "timed_out"))
-        self.home.assert_nothing_left(deadline=30)
+        self.assert_nothing_left_after_another_start(run_id)
 
 
 class HangingEngine(OwnEngine):
@@ -205,7 +205,6 @@ class HangingEngine(OwnEngine):
         self.engine.hang()
         self.open_gate("release")
         self.wait(blocker)
-        self.until_status(queued, "Preparing", "Starting")
         self.ok("cancel", queued)
         run = self.wait(queued, 130)
         self.assertEqual((run["status"], run["outcome"]["kind"], run["startTimeUtc"]), ("Canceled", "canceled", None))
@@ -214,8 +213,7 @@ class HangingEngine(OwnEngine):
         self.assertEqual(self.log(queued), b"")
 
     def test_a_running_run_can_be_cancelled(self):
-        run_id = self.detach_shell("echo so far\ntell running\nawait never\n")
-        self.await_gate("running")
+        run_id = self.start("echo so far\ntell running\nawait never\n")
         self.engine.hang()
         self.ok("cancel", run_id)
         init = processes.init_of(run_id)

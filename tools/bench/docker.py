@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """A no-op in a container, submitted and waited for, against the bare Engine API; and what runs in containers cost.
 
-The peer is one curl that creates, starts, waits for and removes a container of the same image with the same network mode, all
-over one connection: no runner can be faster with the same Engine. `docker run --rm` is printed beside it.
+The peer is one curl that creates, starts, waits for and removes a container of the same image with the same network mode and
+log driver, all over one connection. It ends when the container is removed; a run has ended, and says so, when its script has,
+its outputs are stored and its log is complete, and is cleared away behind that. So the same without the removal is printed, too,
+and `docker run --rm`.
 
 Bars: ≤ 1.15 × the API calls; no wake-up of daemon, shim or helper while a run sleeps; ≤ 4 MB of private memory per run with
 twenty at once.
@@ -40,7 +42,8 @@ def engine_daemon(binaries: Path, address: str, parallel: int = 1) -> Daemon:
 def api_calls(address: str, daemon: Daemon) -> list[str]:
     """One curl: the four requests that a no-op needs."""
     specification = daemon.root / "create.json"
-    specification.write_text(json.dumps({"Image": IMAGE, "Cmd": ["sh", "-c", "true"], "HostConfig": {"NetworkMode": NETWORK}}))
+    specification.write_text(json.dumps({"Image": IMAGE, "Cmd": ["sh", "-c", "true"],
+                                         "HostConfig": {"NetworkMode": NETWORK, "LogConfig": {"Type": "none"}}}))
     name = f"bench-{os.getpid()}"
     common = ["--silent", "--show-error", "--fail", "--output", os.devnull, "--unix-socket", address.removeprefix("unix://")]
     requests = [
@@ -98,22 +101,36 @@ def end(daemon: Daemon, runs: list[str]) -> None:
         daemon.wait_for_absence(daemon.home / "runs" / run, 60)
 
 
+def without_removal(calls: list[str]) -> tuple[list[str], list[str]]:
+    """The same calls cut before the last one, and that one."""
+    last = len(calls) - calls[::-1].index("--next")
+    return calls[:last - 1], ["curl", *calls[last:]]
+
+
 def no_op(binaries: Path, address: str, repetitions: int) -> None:
     with engine_daemon(binaries, address) as daemon:
         environment = {**os.environ, "DOCKER_HOST": address}
-        contenders = {
-            "runner submit --image": [daemon.runner, "submit", "--image", IMAGE, "--command", "true"],
-            "Engine API with curl": api_calls(address, daemon),
-            "docker run --rm": ["docker", "run", "--rm", "--network", NETWORK, IMAGE, "sh", "-c", "true"],
-        }
-        times = alternate(repetitions, {
-            name: lambda command=command: milliseconds(
-                command, daemon.environment if command[0] == daemon.runner else environment, daemon.source)
-            for name, command in contenders.items()})
-        medians = report("no-op in a container", times)
+        calls = api_calls(address, daemon)
+        shorter, removal = without_removal(calls)
+
+        def command(*words: str) -> float:
+            return milliseconds(words, daemon.environment if words[0] == daemon.runner else environment, daemon.source)
+
+        def until_the_end() -> float:
+            time_until = command(*shorter)
+            command(*removal)
+            return time_until
+
+        medians = report("no-op in a container", alternate(repetitions, {
+            "runner submit --image": lambda: command(daemon.runner, "submit", "--image", IMAGE, "--command", "true"),
+            "Engine API with curl": lambda: command(*calls),
+            "the same without the removal": until_the_end,
+            "docker run --rm": lambda: command("docker", "run", "--rm", "--network", NETWORK, IMAGE, "sh", "-c", "true"),
+        }))
         mine = medians["runner submit --image"]
         verdict("against the Engine API", mine / medians["Engine API with curl"], 1.15)
-        print(f"  against docker run --rm: {mine / medians['docker run --rm']:.2f} ×  (for information)")
+        for peer in ("the same without the removal", "docker run --rm"):
+            print(f"  against {peer}: {mine / medians[peer]:.2f} ×  (for information)")
 
 
 def wake_ups(binaries: Path, address: str) -> None:
@@ -123,9 +140,13 @@ def wake_ups(binaries: Path, address: str) -> None:
         time.sleep(2)  # what starting stirred comes to rest
         before = {pid: context_switches(pid) for pid in watched}
         time.sleep(IDLE_SECONDS)
+        after = {pid: context_switches(pid) for pid in watched if Path(f"/proc/{pid}").exists()}
+        state = daemon.json("show", runs[0])
+        if state["status"] != "Running":
+            sys.exit(f"the run was to sleep, but it is {state['status']}: {state['statusReason']}")
         print("one run sleeps")
         for pid, name in watched.items():
-            verdict(f"wake-ups of {name} in {IDLE_SECONDS} s", context_switches(pid) - before[pid], 0, "")
+            verdict(f"wake-ups of {name} in {IDLE_SECONDS} s", after[pid] - before[pid], 0, "")
         end(daemon, runs)
 
 

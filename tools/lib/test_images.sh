@@ -103,7 +103,7 @@ make_derived_images() {
 FROM runner-test/python:1
 RUN ln -s "$(readlink -f /usr/bin/python3)" /usr/bin/python && rm /usr/bin/python3
 DOCKERFILE
-  # Files of its own where a test has its source directory, and where the run would go then.
+  # Files of its own where a test has its source directory; the second, where the run would go then, too.
   build_image occupied <<'DOCKERFILE'
 FROM runner-test/python:1
 RUN mkdir -p /var/tmp/runner-test-occupied && echo image >/var/tmp/runner-test-occupied/theirs

@@ -85,12 +85,22 @@ class Registry:
                         self.send_header(name, value)
                 self.end_headers()
                 if self.command == "GET":
-                    half = len(body) // 2
-                    self.wfile.write(body[:half])
-                    if len(body) > 100_000:  # a layer
-                        registry._opened.wait(60)
-                    self.wfile.write(body[half:])
+                    try:
+                        self._send(body)
+                    except OSError:  # nobody waits for it any more
+                        self.close_connection = True
                 upstream.close()
+
+            def _send(self, body):
+                sent = 0
+                if len(body) > 100_000:  # a layer: slowly to its half, so that progress is told, and no further
+                    piece = len(body) // 40
+                    while sent < piece * 20:
+                        self.wfile.write(body[sent:sent + piece])
+                        sent += piece
+                        registry._opened.wait(0.05)
+                    registry._opened.wait(60)
+                self.wfile.write(body[sent:])
 
             do_HEAD = do_GET
 

@@ -64,7 +64,7 @@ TEST_CASE("a request is sent as it was asked for: method, target, headers, body"
 TEST_CASE("an answer that came while another request was begun is not slept over") {
   Gate gate;  // the second answer never comes
   const ScriptedServer server(
-      {answer(409, "{}"), {.pieces = {kChunkedHead + chunk("a"), chunk("b")}, .between = gate.as_between()}});
+      {answer(409, "{}"), {.pieces = {"", kChunkedHead + chunk("b")}, .between = gate.as_between()}});
   UnixTransfers transfers(server.socket());
   bool ended = false;
   transfers.begin({.target = "/first"}, [&](const TransferResult&) { ended = true; });
