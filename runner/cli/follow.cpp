@@ -3,12 +3,15 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <optional>
+#include <string>
 
 #include "runner/cli/terminal.hpp"
 #include "runner/core/error.hpp"
@@ -61,6 +64,69 @@ void follow_log(Session& session, FollowedLog log) {
       session.client().stream("GET", run_target(log.run, "/log?follow=1&offset=" + std::to_string(log.offset) + name),
                               write);
       return;
+    } catch (const http::ConnectionLost&) {
+      session.reconnect();
+    }
+  }
+}
+
+namespace {
+
+constexpr std::chrono::seconds kBetweenLines{5};
+
+class ProgressLine {
+ public:
+  ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+  ~ProgressLine() {
+    if (shown_) print_error(kErase);
+  }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  void take(std::span<const std::byte> piece) {
+    rest_.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+    std::string line;  // of several that came at once the last says all
+    for (auto end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n')) {
+      line = rest_.substr(0, end);
+      rest_.erase(0, end + 1);
+    }
+    if (!line.empty()) show(line);
+  }
+
+ private:
+  static constexpr const char* kErase = "\r\033[K";
+
+  void show(const std::string& line) {
+    const auto now = std::chrono::steady_clock::now();
+    if (terminal_) {
+      print_error(kErase + shortened("runner: " + printable(line), width_));
+      shown_ = true;
+    } else if (!told_ || now - *told_ >= kBetweenLines) {
+      print_error("runner: " + printable(line) + "\n");
+      told_ = now;
+    }
+  }
+
+  static std::size_t width() {
+    winsize size{};
+    return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - std::size_t{1} : 79;
+  }
+
+  const bool terminal_;
+  const std::size_t width_ = width();
+  std::string rest_;
+  bool shown_ = false;
+  std::optional<std::chrono::steady_clock::time_point> told_;
+};
+
+}  // namespace
+
+void follow_progress(Session& session, const std::string& run) {
+  ProgressLine line;
+  for (;;) {
+    try {
+      return session.client().stream("GET", run_target(run, "/progress"),
+                                     [&line](std::span<const std::byte> piece) { line.take(piece); });
     } catch (const http::ConnectionLost&) {
       session.reconnect();
     }

@@ -46,6 +46,9 @@ int run(Session& session, const SubmitOptions& options) {
   InterruptGuard guard(session);
   std::string ended;
   try {
+    // Of an image that is not here yet there is more to say than silence.
+    const Json& environment = member(submitted, "environment");
+    if (text_at(environment, "kind") == "image" && member(environment, "image").is_null()) follow_progress(session, id);
     follow_log(session, {.run = id, .file = {}, .offset = 0, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
     // The log ends when the run is final; should a daemon disagree, the run is awaited.
     ended = session.get_patiently(run_target(id));

@@ -30,6 +30,7 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "runs"}, &Routes::list},
       {"GET", {"v1", "runs", "{run}"}, &Routes::show},
       {"GET", {"v1", "runs", "{run}", "wait"}, &Routes::wait},
+      {"GET", {"v1", "runs", "{run}", "progress"}, &Routes::progress},
       {"GET", {"v1", "runs", "{run}", "log"}, &Routes::log},
       {"GET", {"v1", "runs", "{run}", "files"}, &Routes::files},
       {"GET", {"v1", "runs", "{run}", "file"}, &Routes::file},
@@ -214,6 +215,25 @@ void Routes::wait(const http::Request& request, Exchange& exchange) {
     if (is_final(pipeline_.history().get(id).status)) return exchange.respond({.status = 200, .body = document_of(id)});
     if (!exchange.wait(subscription.fd(), std::nullopt))
       throw Error(ErrorCode::kUnavailable, "the daemon is stopping", "ask again: the run goes on");
+  }
+}
+
+void Routes::progress(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  const auto subscription = pipeline_.events().subscribe(id);
+  exchange.start_stream(200, "text/plain; charset=utf-8", std::nullopt);
+  for (std::string told;;) {
+    subscription.clear();
+    const RunRecord run = pipeline_.history().get(id);
+    const bool waits =
+        run.status == RunStatus::kNotStarted || run.status == RunStatus::kQueued || run.status == RunStatus::kPreparing;
+    if (!waits) return exchange.finish_stream();
+    if (!run.status_reason.empty() && run.status_reason != told) {
+      told = run.status_reason;
+      const std::string line = told + "\n";
+      exchange.write(std::as_bytes(std::span(line)));
+    }
+    if (!exchange.wait(subscription.fd(), std::nullopt)) throw ClientGone{};
   }
 }
 

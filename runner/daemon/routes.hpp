@@ -35,6 +35,7 @@ class Routes {
   void list(const http::Request&, Exchange&);
   void show(const http::Request&, Exchange&);
   void wait(const http::Request&, Exchange&);
+  void progress(const http::Request&, Exchange&);
   void log(const http::Request&, Exchange&);
   void files(const http::Request&, Exchange&);
   void file(const http::Request&, Exchange&);

@@ -165,15 +165,21 @@ void Engine::pull(const std::string& reference, const std::function<bool(const s
   if (!state.error().empty()) throw Error(ErrorCode::kUnavailable, attempted + ": " + state.error());
 }
 
-std::vector<std::string> Engine::containers_with(const std::vector<std::string>& labels) {
+std::vector<Engine::Container> Engine::containers_with(const std::vector<std::string>& labels) {
   const json filters{{"label", labels}};
   const json body =
       parsed(socket(), ask({.target = "/containers/json?all=1&filters=" + http::percent_encode(filters.dump())}),
              "list containers");
-  std::vector<std::string> ids;
-  for (const json& container : body)
-    if (std::string id = text_at(container, "Id"); !id.empty()) ids.push_back(std::move(id));
-  return ids;
+  std::vector<Container> containers;
+  for (const json& item : body) {
+    Container container{.id = text_at(item, "Id"), .labels = {}};
+    if (container.id.empty()) continue;
+    if (const auto labels_at = item.find("Labels"); labels_at != item.end() && labels_at->is_object())
+      for (const auto& [key, value] : labels_at->items())
+        if (value.is_string()) container.labels[key] = value.get<std::string>();
+    containers.push_back(std::move(container));
+  }
+  return containers;
 }
 
 void Engine::remove_container(const std::string& id) {

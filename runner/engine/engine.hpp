@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -54,8 +55,12 @@ class Engine {
   // "stopped").
   void pull(const std::string& reference, const std::function<bool(const std::string& line)>& progress);
 
-  // Ids of the containers that have all the labels ("K=V"), whatever their state.
-  std::vector<std::string> containers_with(const std::vector<std::string>& labels);
+  struct Container {
+    std::string id;
+    std::map<std::string, std::string> labels;
+  };
+  // The containers that have all the labels ("K=V", or "K" whatever its value), in any state.
+  std::vector<Container> containers_with(const std::vector<std::string>& labels);
   // With its anonymous volumes, running or not; returns when it is gone. A missing one is fine.
   void remove_container(const std::string& id);
 

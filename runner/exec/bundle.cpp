@@ -129,13 +129,15 @@ std::vector<std::string> runtime_command(const SandboxRun& run, const Runtime& r
 BundleHost describe_host(os::DataDirectory data, path init, path python_package) {
   struct ::utsname names {};
   ::uname(&names);
+  const os::ProcessIdentity self = os::identify_self();
   return {.data = std::move(data),
           .init = std::move(init),
           .python_package = std::move(python_package),
           .machine = names.machine,
           .uid = ::geteuid(),
           .gid = ::getegid(),
-          .memory_total = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE)};
+          .memory_total = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE),
+          .token = std::to_string(self.pid) + "-" + std::to_string(self.start_ticks)};
 }
 
 std::string cgroup_name(const std::string& run_id) { return "runner-" + run_id; }

@@ -19,6 +19,7 @@ struct BundleHost {
   unsigned uid = 0;     // the daemon's, and so the script's
   unsigned gid = 0;
   std::int64_t memory_total = 0;  // bytes of RAM
+  std::string token{};            // of this process, unlike any earlier one's
 };
 BundleHost describe_host(os::DataDirectory data, std::filesystem::path init, std::filesystem::path python_package);
 

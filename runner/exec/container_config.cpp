@@ -181,13 +181,13 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
 std::string make_sweep_config(const os::RunDirectory& directory, const std::string& image_id, const BundleHost& host) {
   const json mounts{bind_of(host.init, kInitTarget, false),
                     overlay_volume("/run/runner", {directory.sweep() / "lower"}, directory.sweep() / "upper",
-                                   directory.work(), false, labels_of(probe_labels(host.data.home())))};
+                                   directory.work(), false, labels_of(probe_labels(host)))};
   const json config{{"Image", image_id},
                     {"Entrypoint", {kInitTarget}},
                     {"Cmd", json::array()},
                     {"User", std::to_string(host.uid) + ":" + std::to_string(host.gid)},
                     {"NetworkDisabled", true},
-                    {"Labels", labels_of(probe_labels(host.data.home()))},
+                    {"Labels", labels_of(probe_labels(host))},
                     {"HostConfig",
                      {{"Mounts", mounts},
                       {"NetworkMode", "none"},
@@ -232,8 +232,8 @@ std::vector<std::string> run_labels(const std::filesystem::path& home, const std
   return {"runner.home=" + home.string(), "runner.run=" + run_id};
 }
 
-std::vector<std::string> probe_labels(const std::filesystem::path& home) {
-  return {"runner.home=" + home.string(), "runner.probe=1"};
+std::vector<std::string> probe_labels(const BundleHost& host) {
+  return {"runner.home=" + host.data.home().string(), std::string(kProbeLabel) + "=" + host.token};
 }
 
 std::string make_container_config(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {

@@ -21,8 +21,10 @@ std::string make_sweep_config(const os::RunDirectory& directory, const std::stri
 // Error(kInvalid) for one in somebody else's directory, a --mount, that is not there.
 std::vector<MountPoint> own_mount_points(const EngineRun& run);
 
-// Labels ("K=V") by which the runner knows its containers: of one run, of all probes of a data directory.
+// Labels ("K=V") by which the runner knows its containers: of one run; of what a daemon makes for itself, to look into
+// an image or to sweep. The probe's value tells one daemon's from those that an earlier one left.
 std::vector<std::string> run_labels(const std::filesystem::path& home, const std::string& run_id);
-std::vector<std::string> probe_labels(const std::filesystem::path& home);
+std::vector<std::string> probe_labels(const BundleHost& host);
+inline constexpr const char* kProbeLabel = "runner.probe";
 
 }  // namespace runner::exec

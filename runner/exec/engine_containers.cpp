@@ -57,8 +57,8 @@ bool leaves_somebody_elses(const os::RunDirectory& directory, unsigned uid) {
 // An idle container of an image, removed whatever happens.
 class Probe {
  public:
-  Probe(engine::Engine& engine, const std::string& image, const std::filesystem::path& home)
-      : engine_(engine), id_(engine.create_idle_container(image, probe_labels(home))) {}
+  Probe(engine::Engine& engine, const std::string& image, const BundleHost& host)
+      : engine_(engine), id_(engine.create_idle_container(image, probe_labels(host))) {}
   ~Probe() {
     try {
       engine_.remove_container(id_);
@@ -118,12 +118,13 @@ engine::Engine EngineContainers::engine(const std::filesystem::path& socket) con
   }
   const engine::EngineFacts facts = engine.facts();
   // A daemon that was killed while it looked into an image has left its probe.
-  for (const std::string& probe : engine.containers_with(probe_labels(host_.data.home())))
-    engine.remove_container(probe);
+  const std::string home_label = "runner.home=" + host_.data.home().string();
+  for (const engine::Engine::Container& probe : engine.containers_with({home_label, kProbeLabel}))
+    if (probe.labels.at(kProbeLabel) != host_.token) engine.remove_container(probe.id);
   // Volumes that an earlier life of this engine would not give up. Those of a run that is on its way may look the same.
-  engine.remove_volumes_with(
-      {"runner.home=" + host_.data.home().string()}, "runner.run",
-      [this](const std::string& run) { return run.empty() || !std::filesystem::exists(host_.data.run(run).root()); });
+  engine.remove_volumes_with({home_label}, "runner.run", [this](const std::string& run) {
+    return run.empty() || !std::filesystem::exists(host_.data.run(run).root());
+  });
   memory_->engines.with([&](auto& engines) { engines[socket] = {instance, facts}; });
   return engine;
 }
@@ -161,9 +162,13 @@ ImageFacts EngineContainers::look_into(engine::Engine& engine, const engine::Ima
   });
   if (known) return *known;
   ImageFacts facts{.id = image.id, .environment = as_map(image.environment), .passwd = {}};
-  Probe probe(engine, image.id, host_.data.home());
+  Probe probe(engine, image.id, host_);
   if (auto passwd = probe.look_at("/etc/passwd", kMostPasswd)) facts.passwd = std::move(passwd->content);
-  memory_->images.with([&](auto& images) { images[image.id] = facts; });
+  constexpr std::size_t kMostImages = 64;  // whose passwd files are kept in memory
+  memory_->images.with([&](auto& images) {
+    if (images.size() >= kMostImages) images.clear();
+    images[image.id] = facts;
+  });
   return facts;
 }
 
@@ -174,10 +179,14 @@ bool EngineContainers::occupies(engine::Engine& engine, const engine::Image& ima
     return at == table.end() ? std::nullopt : std::optional(at->second);
   });
   if (known) return *known;
-  Probe probe(engine, image.id, host_.data.home());
+  Probe probe(engine, image.id, host_);
   const auto found = probe.look_at(path, kMostListing);
   const bool occupied = found && (!found->directory || found->holds_something);
-  memory_->occupied.with([&](auto& table) { table[key] = occupied; });
+  constexpr std::size_t kMostPlaces = 1024;
+  memory_->occupied.with([&](auto& table) {
+    if (table.size() >= kMostPlaces) table.clear();
+    table[key] = occupied;
+  });
   return occupied;
 }
 
@@ -222,7 +231,7 @@ void EngineContainers::remove_remains(const std::string& id) const {
     engine::Engine engine = this->engine(order["socket"].get<std::string>());
     const auto labels = run_labels(host_.data.home(), id);
     const auto containers = engine.containers_with(labels);
-    for (const std::string& container : containers) engine.remove_container(container);
+    for (const engine::Engine::Container& container : containers) engine.remove_container(container.id);
     if (containers.empty())  // somebody was there before us
       engine.remove_volumes_with(labels, "runner.run", [](const std::string&) { return true; });
     if (leaves_somebody_elses(directory, host_.uid)) {

@@ -306,6 +306,8 @@ CgroupUsage read_usage(const RunCgroups& cgroups) {
   return usage;
 }
 
+std::int64_t count_machine_oom_kills() { return keyed_number("/proc/vmstat", "oom_kill").value_or(0); }
+
 RunCgroups cgroups_of(pid_t pid) {
   return cgroups_of(read_proc("mountinfo"), read_file(path("/proc") / std::to_string(pid) / "cgroup"));
 }

@@ -62,6 +62,9 @@ struct CgroupUsage {
 };
 CgroupUsage read_usage(const RunCgroups& cgroups);
 
+// Out-of-memory kills on this machine since it started, everybody's: what a run without a memory cgroup has to go by.
+std::int64_t count_machine_oom_kills();
+
 // The cgroups a process is in, for read_usage(): somebody else's (an Engine's), never to be changed or removed by us.
 RunCgroups cgroups_of(pid_t pid);
 RunCgroups cgroups_of(std::string_view mountinfo, std::string_view process_cgroup);

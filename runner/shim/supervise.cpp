@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <sstream>
 #include <utility>
@@ -114,14 +113,6 @@ void Supervisor::take_secrets() {
   secrets_ = os::Fd(kSecretsDescriptor);
 }
 
-// What a run without a memory cgroup has to tell an out-of-memory kill from any other. Counts everybody's.
-std::int64_t count_machine_oom_kills() {
-  const std::string counters = os::read_file_if_exists("/proc/vmstat").value_or("");
-  constexpr std::string_view kKey = "\noom_kill ";
-  const auto at = counters.find(kKey);
-  return at == std::string::npos ? 0 : std::strtoll(counters.c_str() + at + kKey.size(), nullptr, 10);
-}
-
 Outcome Supervisor::run_to_end() {
   facts_.memory_limit = spec_.limits.memory_bytes;
   facts_.max_run_duration = spec_.max_run_duration;
@@ -136,7 +127,7 @@ Outcome Supervisor::run_to_end() {
     execs_.emplace(run_);
     if (!cancelled_before_start()) {
       start_container();
-      machine_oom_kills_ = count_machine_oom_kills();
+      machine_oom_kills_ = os::count_machine_oom_kills();
       wait_until_empty(log);
     }
     log.finish();
@@ -149,7 +140,7 @@ Outcome Supervisor::run_to_end() {
     facts_.runtime_words = error.what();
   }
   if (!spec_.engine) facts_.usage = os::read_usage(spec_.cgroups);
-  facts_.machine_oom = count_machine_oom_kills() > machine_oom_kills_;
+  facts_.machine_oom = os::count_machine_oom_kills() > machine_oom_kills_;
   return judge(facts_);
 }
 

@@ -264,8 +264,12 @@ TEST_CASE("a reference is split as docker does") {
 }
 
 TEST_CASE("containers are found by all their labels, whatever their state") {
-  Known known({answer(200, R"([{"Id":"one"},{"Id":"two","Labels":{}},{"Names":["/x"]}])")});
-  CHECK(known.engine.containers_with({"runner.home=/a b", "runner.run=r"}) == Lines{"one", "two"});
+  Known known({answer(200, R"([{"Id":"one","Labels":{"runner.run":"r","n":7}},{"Id":"two","Labels":{}},{"Names":["/x"]}])")});
+  const auto found = known.engine.containers_with({"runner.home=/a b", "runner.run=r"});
+  REQUIRE(found.size() == 2);
+  CHECK((found[0].id == "one" && found[1].id == "two"));
+  CHECK(found[0].labels == std::map<std::string, std::string>{{"runner.run", "r"}});
+  CHECK(found[1].labels.empty());
   CHECK(known.server.first_lines() ==
         Lines{"GET /v1.41/containers/json?all=1&filters="
               "%7B%22label%22%3A%5B%22runner.home%3D%2Fa%20b%22%2C%22runner.run%3Dr%22%5D%7D"});

@@ -25,7 +25,8 @@ struct Planned {
                   .machine = "x86_64",
                   .uid = 1234,
                   .gid = 567,
-                  .memory_total = std::int64_t{64} << 30};
+                  .memory_total = std::int64_t{64} << 30,
+                  .token = "7-8"};
   engine::EngineFacts facts{.api = "/v1.41", .version = "25", .os = "linux", .architecture = "amd64"};
   EngineRun run{.id = "r",
                 .directory = host.data.run("r"),
@@ -175,7 +176,7 @@ TEST_CASE("a container is labelled as ours, and no label of the user's can hide 
   // An anonymous volume outlives a container that somebody removed without it: it is found by the same labels.
   const json volume = mount_at(planned.host_config(), "/home/me/project")["VolumeOptions"]["Labels"];
   CHECK(volume == json{{"runner.run", "r"}, {"runner.home", home}});
-  CHECK(probe_labels(home) == Words{"runner.home=" + home, "runner.probe=1"});
+  CHECK(probe_labels(planned.host) == Words{"runner.home=" + home, "runner.probe=7-8"});
 }
 
 TEST_CASE("a run sees its own directories and nothing of the host that was not asked for") {
@@ -315,7 +316,7 @@ TEST_CASE("a sweep mounts the run's work directory once more and does nothing el
   CHECK(config["HostConfig"]["SecurityOpt"] == json{"no-new-privileges"});
   CHECK(config["HostConfig"]["ReadonlyRootfs"] == true);
   CHECK(config["HostConfig"]["LogConfig"]["Type"] == "none");
-  CHECK(config["Labels"]["runner.probe"] == "1");
+  CHECK(config["Labels"]["runner.probe"] == "7-8");
 }
 
 TEST_CASE("mount points in a run's own directories are made by us, not by the engine as root") {
