@@ -136,6 +136,9 @@ void write_end(Exchange& exchange, int status) {
 // A program that cannot be started is the command's own end, as a shell and `docker exec` have it.
 void answer_not_started(const std::string& run, const std::string& program, int error, Exchange& exchange) {
   if (error == ESRCH) throw Error(ErrorCode::kConflict, "exec " + run + ": it is not running any more");
+  if (error == EBUSY)
+    throw Error(ErrorCode::kConflict, "exec " + run + ": it is paused or does not listen",
+                "runner run resume it first");
   if (error == EAGAIN)
     throw Error(ErrorCode::kUnavailable, "exec " + run + ": too many commands run in it already",
                 "wait for one of them to end");

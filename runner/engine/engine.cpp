@@ -87,6 +87,7 @@ SplitReference split_reference(const std::string& reference) {
 
 http::TransferResult Engine::ask(http::TransferRequest request) {
   if (!request.limit) request.limit = kCallLimit;
+  request.stop = stop_;
   request.target = facts().api + request.target;
   return transfers_.call(std::move(request));
 }
@@ -94,7 +95,8 @@ http::TransferResult Engine::ask(http::TransferRequest request) {
 const EngineFacts& Engine::facts() {
   if (facts_) return *facts_;
   const std::string attempted = "ask for its version";
-  const json version = parsed(socket(), transfers_.call({.target = "/version", .limit = kCallLimit}), attempted);
+  const json version =
+      parsed(socket(), transfers_.call({.target = "/version", .limit = kCallLimit, .stop = stop_}), attempted);
   EngineFacts facts;
   const auto newest = parse_api(text_at(version, "ApiVersion"));
   if (!newest)
@@ -113,7 +115,8 @@ const EngineFacts& Engine::facts() {
   facts.architecture = text_at(version, "Arch");
   for (const json& component : version.value("Components", json::array()))
     if (text_at(component, "Name").starts_with("Podman")) facts.podman = true;
-  const json info = parsed(socket(), transfers_.call({.target = facts.api + "/info", .limit = kCallLimit}), attempted);
+  const json info =
+      parsed(socket(), transfers_.call({.target = facts.api + "/info", .limit = kCallLimit, .stop = stop_}), attempted);
   for (const std::string& option : texts_at(info, "SecurityOptions"))
     if (option.find("name=rootless") != std::string::npos) facts.rootless = true;
   facts.limits_memory = flag_at(info, "MemoryLimit", true);

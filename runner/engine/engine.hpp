@@ -46,6 +46,8 @@ class Engine {
   explicit Engine(std::filesystem::path socket) : transfers_(std::move(socket)) {}
 
   const std::filesystem::path& socket() const { return transfers_.socket(); }
+  // Asked about once a second while a call lasts; true ends it (Error kUnavailable "stopped").
+  void stop_when(std::function<bool()> stop) { stop_ = std::move(stop); }
   // Asked at the first call. Error(kUnavailable) for an engine that speaks none of our versions.
   const EngineFacts& facts();
   void use(EngineFacts facts) { facts_ = std::move(facts); }  // known from before
@@ -83,6 +85,7 @@ class Engine {
   http::TransferResult ask(http::TransferRequest request);
 
   http::UnixTransfers transfers_;
+  std::function<bool()> stop_;
   std::optional<EngineFacts> facts_;
 };
 

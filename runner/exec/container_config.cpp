@@ -62,10 +62,11 @@ json labels_of(const std::vector<std::string>& texts) {
 }
 
 json mounts_of(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
+  std::error_code failed;
   json mounts = json::array();
   mounts.push_back(bind_of(run.directory.io(), kIoTarget, true));
   mounts.push_back(bind_of(host.init, kInitTarget, false));
-  if (!host.python_package.empty() && std::filesystem::is_directory(host.python_package))
+  if (!host.python_package.empty() && std::filesystem::is_directory(host.python_package, failed))
     mounts.push_back(bind_of(host.python_package, kPythonTarget, false));
   mounts.push_back(bind_of(run.directory.passwd(), "/etc/passwd", false));
   for (const Mount& mount : binds_of(run)) mounts.push_back(bind_of(mount.source, mount.target, mount.writable));
@@ -199,12 +200,13 @@ std::string make_sweep_config(const os::RunDirectory& directory, const std::stri
 }
 
 std::vector<MountPoint> own_mount_points(const EngineRun& run) {
+  std::error_code failed;  // what may not be looked at counts as missing
   const std::vector<Mount> binds = binds_of(run);
   std::vector<MountPoint> wanted{{run.working_directory, MountPoint::Kind::kDirectory, {}}};
   for (const Mount& bind : binds)
     wanted.push_back(
         {bind.target,
-         std::filesystem::is_directory(bind.source) ? MountPoint::Kind::kDirectory : MountPoint::Kind::kFile,
+         std::filesystem::is_directory(bind.source, failed) ? MountPoint::Kind::kDirectory : MountPoint::Kind::kFile,
          {}});
   std::vector<MountPoint> points;
   for (const MountPoint& point : wanted) {
@@ -220,7 +222,7 @@ std::vector<MountPoint> own_mount_points(const EngineRun& run) {
     const bool ours = cover->source.starts_with(run.directory.root().string() + "/");
     if (ours)
       points.push_back({place, point.kind, {}});
-    else if (!std::filesystem::exists(place))
+    else if (!std::filesystem::exists(place, failed))
       throw Error(ErrorCode::kInvalid,
                   "cannot show " + point.path + ": " + cover->source + " is mounted above it and has no such place",
                   "choose a target outside of " + cover->target);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -46,6 +47,19 @@ std::map<std::string, std::string> as_map(const std::vector<std::string>& enviro
     if (equals != std::string::npos && equals > 0) variables[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
   return variables;
+}
+
+// Where a --mount leads now: what is bound is this path, not the one that was typed, so that a link that is changed
+// later leads nowhere else. Error(kInvalid) if it leads nowhere or to our own data.
+std::string resolve_source(const Mount& mount, const std::filesystem::path& data_home) {
+  const std::string what = "--mount " + mount.source + ":" + mount.target + ": ";
+  std::error_code failed;
+  const std::string source = std::filesystem::canonical(mount.source, failed).string();
+  if (failed) throw Error(ErrorCode::kInvalid, what + mount.source + " does not exist or cannot be entered");
+  const std::string home = std::filesystem::weakly_canonical(data_home, failed).string();
+  if (source == home || source.starts_with(home + "/"))
+    throw Error(ErrorCode::kInvalid, what + "the runner's own data directory is not for runs");
+  return source;
 }
 
 // A run that deleted files of its snapshot leaves marks of root's in work/work, which an ordinary user cannot remove.
@@ -91,6 +105,7 @@ std::string with_caller(std::string passwd, const EngineRun& run, unsigned uid, 
 }  // namespace
 
 struct EngineContainers::Memory {
+  std::atomic<bool> stopping{false};
   struct Known {
     std::string instance;
     engine::EngineFacts facts;
@@ -104,8 +119,11 @@ EngineContainers::EngineContainers(BundleHost host, std::filesystem::path shim, 
     : host_(std::move(host)), shim_(std::move(shim)), helper_(std::move(helper)), memory_(std::make_unique<Memory>()) {}
 EngineContainers::~EngineContainers() = default;
 
+void EngineContainers::stop_waiting() { memory_->stopping = true; }
+
 engine::Engine EngineContainers::engine(const std::filesystem::path& socket) const {
   engine::Engine engine(socket);
+  engine.stop_when([memory = memory_.get()] { return memory->stopping.load(); });
   const std::string instance = instance_of(socket);
   const auto known = memory_->engines.with([&](const auto& engines) -> std::optional<engine::EngineFacts> {
     const auto at = engines.find(socket);
@@ -119,8 +137,15 @@ engine::Engine EngineContainers::engine(const std::filesystem::path& socket) con
   const engine::EngineFacts facts = engine.facts();
   // A daemon that was killed while it looked into an image has left its probe.
   const std::string home_label = "runner.home=" + host_.data.home().string();
-  for (const engine::Engine::Container& probe : engine.containers_with({home_label, kProbeLabel}))
-    if (probe.labels.at(kProbeLabel) != host_.token) engine.remove_container(probe.id);
+  // So has a container that was still being created when all that knew of it had died. An image may carry labels, too:
+  // what says whose run it is comes first.
+  for (const engine::Engine::Container& container : engine.containers_with({home_label})) {
+    const auto run = container.labels.find("runner.run");
+    const auto probe = container.labels.find(kProbeLabel);
+    const bool orphan = run != container.labels.end() ? !std::filesystem::exists(host_.data.run(run->second).root())
+                                                      : probe != container.labels.end() && probe->second != host_.token;
+    if (orphan) engine.remove_container(container.id);
+  }
   // Volumes that an earlier life of this engine would not give up. Those of a run that is on its way may look the same.
   engine.remove_volumes_with({home_label}, "runner.run", [this](const std::string& run) {
     return run.empty() || !std::filesystem::exists(host_.data.run(run).root());
@@ -146,12 +171,12 @@ void EngineContainers::refuse_impossible(engine::Engine& engine, const RunDefini
                 "--cpus: the container engine has " + std::to_string(std::llround(facts.cpus)) + ", not more",
                 "ask for fewer, or leave it out for all of them");
   for (const Mount& mount : definition.mounts) {
-    std::error_code failed;
-    const auto source = std::filesystem::canonical(mount.source, failed).string();
-    const std::string home = std::filesystem::weakly_canonical(host_.data.home(), failed).string();
-    if (source == home || source.starts_with(home + "/"))
-      throw Error(ErrorCode::kInvalid,
-                  "--mount " + mount.source + ":" + mount.target + ": the runner's own data directory is not for runs");
+    resolve_source(mount, host_.data.home());
+    for (const char* ours : {"/run", "/etc"})
+      if (mount.target == ours)
+        throw Error(ErrorCode::kInvalid,
+                    "--mount " + mount.source + ":" + mount.target + ": the runner has files of its own in " + ours,
+                    "mount what you need below it");
   }
 }
 
@@ -192,14 +217,16 @@ bool EngineContainers::occupies(engine::Engine& engine, const engine::Image& ima
 
 void EngineContainers::prepare(const EngineRun& run, const engine::EngineFacts& facts) const {
   make_run_directories(run.directory);
-  make_mount_points({}, own_mount_points(run));
+  EngineRun resolved = run;
+  for (Mount& mount : resolved.definition.mounts) mount.source = resolve_source(mount, host_.data.home());
+  make_mount_points({}, own_mount_points(resolved));
   os::publish_file(run.directory.passwd(), with_caller(run.image.passwd, run, host_.uid, host_.gid),
                    os::Durability::kAtomic, 0644);
   const json order{{"version", kOrderVersion},
                    {"socket", run.definition.engine_socket},
                    {"api", facts.api},
                    {"name", "runner-" + run.id},
-                   {"create", json::parse(make_container_config(run, host_, facts))}};
+                   {"create", json::parse(make_container_config(resolved, host_, facts))}};
   os::publish_file(run.directory.container(), order.dump(), os::Durability::kAtomic);
   const RunDefinition& definition = run.definition;
   shim::write_spec(run.directory, {.run_id = run.id,
@@ -232,8 +259,8 @@ void EngineContainers::remove_remains(const std::string& id) const {
     const auto labels = run_labels(host_.data.home(), id);
     const auto containers = engine.containers_with(labels);
     for (const engine::Engine::Container& container : containers) engine.remove_container(container.id);
-    if (containers.empty())  // somebody was there before us
-      engine.remove_volumes_with(labels, "runner.run", [](const std::string&) { return true; });
+    // `docker rm` of somebody else's leaves the anonymous volume.
+    engine.remove_volumes_with(labels, "runner.run", [](const std::string&) { return true; });
     if (leaves_somebody_elses(directory, host_.uid)) {
       for (const char* layer : {"lower", "upper"}) os::make_directories(directory.sweep() / layer);
       engine.run_to_end(make_sweep_config(directory, order["create"].value("Image", ""), host_),

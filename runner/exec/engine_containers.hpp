@@ -51,6 +51,9 @@ class EngineContainers {
   // it has and for a --mount that cannot be.
   void refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const;
 
+  // From now on no call to an engine lasts longer than a second, by any thread: the daemon is stopping.
+  void stop_waiting();
+
   // Looks into an image (a container that never starts, once per image and daemon).
   ImageFacts look_into(engine::Engine& engine, const engine::Image& image) const;
   // Whether the image has files of its own at an absolute path. Remembered.
@@ -58,7 +61,8 @@ class EngineContainers {
   // Whether its working directory can be an overlay of the checkouts; else a copy has to do.
   static bool mounts_overlays(const engine::EngineFacts& facts) { return !facts.podman; }
 
-  // Writes container.json and spec.json. Idempotent until a shim has claimed the run.
+  // Writes container.json and spec.json. Idempotent until a shim has claimed the run. Error(kInvalid) for a --mount
+  // that has become impossible since the run was submitted.
   void prepare(const EngineRun& run, const engine::EngineFacts& facts) const;
   // As Sandbox::launch. `secrets`: a memfd for runner-init, or -1.
   os::Child launch(const os::RunDirectory& directory, int secrets) const;

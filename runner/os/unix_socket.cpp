@@ -58,7 +58,7 @@ Fd listen_at(const std::filesystem::path& path) {
 
 Fd connect_to(const std::filesystem::path& path) {
   const Address address = address_of(path);
-  Fd fd = new_socket(0);
+  Fd fd = new_socket(SOCK_NONBLOCK);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.value), sizeof address.value) != 0)
     throw errno_error(errno, "connect to " + path.string(), ErrorCode::kUnavailable);
   return fd;
@@ -81,7 +81,7 @@ bool send_message(int socket, std::string_view bytes, std::span<const int> descr
   }
   ssize_t sent;
   do {
-    sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+    sent = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (sent < 0 && errno == EINTR);
   return sent == static_cast<ssize_t>(bytes.size());
 }

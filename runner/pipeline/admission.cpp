@@ -241,7 +241,11 @@ Mount parse_mount(const std::string& text, const std::string& what) {
   mount.target = std::filesystem::path(rest.substr(colon + 1)).lexically_normal();
   while (mount.target.size() > 1 && mount.target.ends_with('/')) mount.target.pop_back();
   if (!mount.source.starts_with('/') || !mount.target.starts_with('/')) throw wrong("both paths must be absolute");
-  if (!std::filesystem::exists(mount.source)) throw wrong("there is no " + mount.source);
+  std::error_code failed;
+  if (!std::filesystem::exists(mount.source, failed))
+    throw wrong(failed && failed != std::errc::no_such_file_or_directory
+                    ? mount.source + " cannot be entered: " + failed.message()
+                    : "there is no " + mount.source);
   check_target(mount.target, what + " " + text);
   return mount;
 }

@@ -125,11 +125,11 @@ void Pipeline::finish(const std::string& id) {
 void Pipeline::finish_once(const std::string& id) {
   try {
     finish_or_throw(id);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     // Disk full, most likely. Everything is still in the run directory: wait for better times.
-    spdlog::error("run {}: not collected yet: {}", id, error.message());
+    spdlog::error("run {}: not collected yet: {}", id, error.what());
     try {
-      history_.set_status(id, RunStatus::kFinalizing, "waiting to store the outputs: " + error.message());
+      history_.set_status(id, RunStatus::kFinalizing, std::string("waiting to store the outputs: ") + error.what());
     } catch (const Error&) {  // the same trouble
     }
     watch_->retry_ended(id, kRetryPause);
@@ -138,7 +138,7 @@ void Pipeline::finish_once(const std::string& id) {
 
 void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
-  if (is_final(run.status)) return clear_away(id);  // what could not be removed the last time
+  if (is_final(run.status)) return;
   const os::RunDirectory directory = data_.run(id);
   auto ended = shim::read_ended(directory);
   if (!ended) {
@@ -213,21 +213,25 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   clear_away(run.id);
 }
 
-// After the row: a crash in between leaves a directory that the next start clears away. The container goes first, for
-// container.json says where it is.
+// After the row: a crash in between leaves a directory that the next start clears away.
 void Pipeline::clear_away(const std::string& id) {
-  const auto directory = data_.run(id).root();
-  if (::access(directory.c_str(), F_OK) != 0) return;
+  if (::access(data_.run(id).container().c_str(), F_OK) == 0) return clearer_->enqueue(id);
+  try {
+    os::remove_tree(data_.run(id).root());
+  } catch (const Error& trouble) {
+    spdlog::warn("run {}: its directory stays until the next start: {}", id, trouble.message());
+  }
+}
+
+// The clearer's thread. The container goes first, for container.json says where it is.
+bool Pipeline::clear_container(const std::string& id) {
   try {
     containers_.remove_remains(id);
-    os::remove_tree(directory);
-    clearings_.with([&](auto& clearings) { clearings.erase(id); });
-  } catch (const Error& trouble) {
-    // An Engine that is down, most likely. Less and less often: 10 s, 20 s, … a quarter of an hour.
-    constexpr int kMostDoublings = 6;
-    const int attempt = clearings_.with([&](auto& clearings) { return clearings[id]++; });
-    if (attempt == 0) spdlog::warn("run {}: not cleared away yet: {}", id, trouble.message());
-    watch_->retry_ended(id, std::chrono::seconds{10} * (1 << std::min(attempt, kMostDoublings)));
+    os::remove_tree(data_.run(id).root());
+    return true;
+  } catch (const std::exception& trouble) {
+    spdlog::warn("run {}: not cleared away yet: {}", id, trouble.what());
+    return false;
   }
 }
 

@@ -9,6 +9,7 @@
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/shim/records.hpp"
 #include "snapshot/snapshot.hpp"
 
 namespace runner::pipeline {
@@ -17,6 +18,9 @@ namespace {
 constexpr const char* kElsewhere = "/work";  // as working_directory_for()
 
 void refuse_covered(const RunDefinition& definition, const std::string& working_directory) {
+  if (definition.engine.tmpfs.contains(working_directory))
+    throw Error(ErrorCode::kInvalid, "--tmpfs " + working_directory + ": it would hide the run's working directory",
+                "choose another place");
   for (const Mount& mount : definition.mounts)
     if (mount.target == working_directory)
       throw Error(ErrorCode::kInvalid,
@@ -26,7 +30,7 @@ void refuse_covered(const RunDefinition& definition, const std::string& working_
 
 }  // namespace
 
-// At submit. An image that is not here yet is pulled when the run has its slot: submit does not wait for a registry.
+// At submit, which does not wait for a registry: an image that is not here yet is pulled on the preparer's thread.
 EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Caller& caller) const {
   refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
   definition.engine_socket = engine::find_engine(caller.variables).string();
@@ -85,6 +89,12 @@ void Pipeline::remember_image(RunRecord& run, const engine::Image& image, const 
   history_.set_environment(run.id, run.environment);
 }
 
+void Pipeline::await_image(const RunRecord& run) {
+  history_.set_status(run.id, RunStatus::kPreparing, "waits for image " + run.definition.image);
+  preparer_->enqueue(run.id);
+  withdraw_cancelled(run.id);
+}
+
 // The preparer's thread.
 void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
   try {
@@ -96,17 +106,22 @@ void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
     if (history_.set_status(id, RunStatus::kQueued, "")) {
       events_.notify(id);
       scheduler_->enqueue(id, run.priority);
-      return;
+      return withdraw_cancelled(id);
     }
     end_unstarted(id, OutcomeKind::kEnvironmentFailed, Error(ErrorCode::kInternal, "cancelled"));
   } catch (const Error& error) {
     // A daemon that stops leaves the run as it is: the next one begins again.
     if (!stop.stop_requested()) end_unstarted(id, OutcomeKind::kEnvironmentFailed, error);
+  } catch (const std::exception& error) {
+    end_unstarted(id, OutcomeKind::kEnvironmentFailed, Error(ErrorCode::kInternal, error.what()));
   }
 }
 
 // False if the image is not there (any more): the run has given its slot back and waits for it.
 bool Pipeline::prepare_container(RunRecord& run) {
+  // A late shim of an earlier daemon has taken the run: its files are its own, and the shim we start will see the
+  // claim.
+  if (shim::read_claim(data_.run(run.id))) return true;
   history_.set_status(run.id, RunStatus::kPreparing, "asking the container engine");  // which may take its time
   std::optional<engine::Engine> engine;
   std::optional<engine::Image> image;
@@ -118,8 +133,8 @@ bool Pipeline::prepare_container(RunRecord& run) {
     throw EnvironmentFailed(error);
   }
   if (!image) {
+    await_image(run);
     scheduler_->release(run.id);
-    preparer_->enqueue(run.id);
     return false;
   }
   check_out(run);

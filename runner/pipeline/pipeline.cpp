@@ -43,6 +43,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
             scheduler_->post([this, id] { finish(id); });
           },
   });
+  clearer_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_container(id); });
   preparer_ =
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   scheduler_ = std::make_unique<Scheduler>(configuration_.parallel, [this](const std::string& id) { start(id); });
@@ -50,7 +51,9 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
 }
 
 Pipeline::~Pipeline() {
-  preparer_->stop();   // it queues runs, and is given some by the workers
+  containers_.stop_waiting();  // for an engine that hangs
+  preparer_->stop();           // it queues runs, and is given some by the workers
+  clearer_->stop();
   watch_->stop();      // from here on nothing is posted to the workers
   scheduler_.reset();  // joins them; they use the watch
 }
@@ -118,6 +121,14 @@ os::Fd Pipeline::connect_for_exec(const std::string& id) {
     throw Error(ErrorCode::kConflict, "exec " + id + ": it is " + std::string(to_string(run.status)),
                 run.status == RunStatus::kPaused ? "runner run resume it first" : "only a running run can be entered");
   return os::connect_to(data_.run(id).control());
+}
+
+// A run that was cancelled while it was in no queue, between being prepared and being queued again.
+void Pipeline::withdraw_cancelled(const std::string& id) {
+  const RunRecord run = history_.get(id);
+  if (run.status != RunStatus::kCancelRequested) return;
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id))
+    end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
 }
 
 void Pipeline::cancel_all(const std::string& reason, std::chrono::milliseconds limit) {

@@ -24,6 +24,7 @@
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/pipeline/clearer.hpp"
 #include "runner/pipeline/configuration.hpp"
 #include "runner/pipeline/preparer.hpp"
 #include "runner/pipeline/run_events.hpp"
@@ -77,6 +78,7 @@ class Pipeline {
   void require_sandbox(const RunDefinition& definition) const;
   // image_run.cpp
   EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
+  void await_image(const RunRecord& run);
   void fetch_image(const std::string& id, const std::stop_token& stop);
   engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);
   void remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts);
@@ -99,6 +101,8 @@ class Pipeline {
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts);
   void clear_away(const std::string& id);
+  bool clear_container(const std::string& id);
+  void withdraw_cancelled(const std::string& id);
   std::vector<Artifact> collect_artifacts(const RunRecord& run);
   void ingest_metrics(const std::string& id, bool complete);
   void mark_started(const std::string& id);
@@ -119,12 +123,12 @@ class Pipeline {
   RunEvents events_;
   os::Guarded<std::map<std::string, int>>
       launches_;  // shims started per run by this daemon, for those that died unclaimed
-  os::Guarded<std::map<std::string, int>> clearings_;  // runs whose remains could not be removed yet: attempts
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
   os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else
   std::unique_ptr<RunWatch> watch_;
+  std::unique_ptr<Clearer> clearer_;
   std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };

@@ -73,8 +73,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
     if (owned.contains(id)) continue;
     try {
       sandbox_.remove_remains(id);
-      containers_.remove_remains(id);
-      os::remove_tree(entry.path());
+      clear_away(id);
     } catch (const Error& error) {
       spdlog::warn("left over, not removed: {}", error.message());
     }

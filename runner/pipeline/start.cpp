@@ -44,6 +44,9 @@ void Pipeline::start(const std::string& id) {
     end_unstarted(id, OutcomeKind::kEnvironmentFailed, failed.error);
   } catch (const Error& error) {
     end_unstarted(id, OutcomeKind::kStartFailed, error);
+  } catch (const std::exception& error) {
+    // What a library threw is no reason for the daemon to end, nor for this run to be tried for ever.
+    end_unstarted(id, OutcomeKind::kStartFailed, Error(ErrorCode::kInternal, error.what()));
   }
   scheduler_->release(id);
 }
@@ -87,16 +90,17 @@ void Pipeline::prepare_sandbox(const RunRecord& run) {
 // A memfd for runner-init, or nothing. What the daemon has lost by dying, the secrets file may still have.
 os::Fd Pipeline::secrets_for(const RunRecord& run) {
   if (run.definition.secrets.empty()) return {};
-  const auto known = secrets_.with([&](const auto& secrets) {
+  auto values = secrets_.with([&](const auto& secrets) {
     const auto at = secrets.find(run.id);
     return at == secrets.end() ? std::map<std::string, std::string>() : at->second;
   });
-  std::map<std::string, std::string> values;
-  try {
-    values = find_secrets(run.definition.secrets, known, default_secrets_file());
-  } catch (const Error& error) {
-    throw Error(ErrorCode::kUnavailable, "the daemon was restarted before the run started: " + error.message(),
-                "submit again, or keep the secret in the secrets file");
+  if (values.empty()) {
+    try {
+      values = find_secrets(run.definition.secrets, {}, default_secrets_file());
+    } catch (const Error& error) {
+      throw Error(ErrorCode::kUnavailable, "the daemon was restarted before the run started: " + error.message(),
+                  "submit again, or keep the secret in the secrets file");
+    }
   }
   std::string packed;
   for (const auto& [name, value] : values)

@@ -156,7 +156,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   if (added.existed) return Submitted{.run = added.run, .existed = true, .warnings = {}};
   for (const std::string& warning : warnings) history_.add_notice(run.id, warning);
   if (run.environment.kind == "image" && !run.environment.image)
-    preparer_->enqueue(run.id);
+    await_image(run);
   else
     scheduler_->enqueue(run.id, run.priority);
   return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};

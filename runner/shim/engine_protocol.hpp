@@ -1,6 +1,7 @@
 // Between runner-engine and its shim: one SOCK_SEQPACKET socket, runner-engine's standard input.
+//   engine → shim   kCreated, with the container's id
 //   shim → engine   kPause or kUnpause: one byte
-//   engine → shim   an EngineRecord for each answer, and kEnded last
+//   engine → shim   an EngineRecord for each answer, however late it comes; and kEnded last
 // End of file tells runner-engine that its shim is done with it. Both programs come from one build.
 #pragma once
 
@@ -17,6 +18,7 @@ enum class EngineEvent : std::uint32_t {
   kUnpaused = 2,
   kPauseFailed = 3,  // either way; `words` say why
   kEnded = 4,        // the Engine says so: the container runs no more
+  kCreated = 5,      // `words` are its id: with it another runner-engine can follow the container
 };
 
 struct EngineRecord {

@@ -59,17 +59,17 @@ Heard hear_message(int connection, std::string& bytes) {
 ExecServer::ExecServer(const os::RunDirectory& run) : listener_(os::listen_at(run.control())) {}
 
 void ExecServer::add_to(std::vector<pollfd>& watched) const {
-  if (commands_.size() < kMostExecs) watched.push_back({listener_.get(), POLLIN, 0});
+  watched.push_back({listener_.get(), POLLIN, 0});
   for (const auto& [id, command] : commands_)
     if (command.connection) watched.push_back({command.connection.get(), POLLIN, 0});
 }
 
-void ExecServer::on_ready(int fd, InitLink& init, bool accepting) {
+void ExecServer::on_ready(int fd, InitLink& init, int refusal) {
   if (fd == listener_.get()) return accept();
   const auto at = std::find_if(commands_.begin(), commands_.end(),
                                [fd](const auto& entry) { return entry.second.connection.get() == fd; });
   if (at == commands_.end()) return;
-  hear(at->first, at->second, init, accepting);
+  hear(at->first, at->second, init, refusal);
   if (!at->second.connection && !at->second.asked) commands_.erase(at);
 }
 
@@ -78,7 +78,7 @@ void ExecServer::accept() {
   if (connection) commands_[next_++] = Command{.connection = std::move(connection), .asked = false};
 }
 
-void ExecServer::hear(std::uint32_t id, Command& command, InitLink& init, bool accepting) {
+void ExecServer::hear(std::uint32_t id, Command& command, InitLink& init, int refusal) {
   std::string words;
   const Heard heard = hear_message(command.connection.get(), words);
   if (heard.size < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -92,8 +92,12 @@ void ExecServer::hear(std::uint32_t id, Command& command, InitLink& init, bool a
   const std::array<int, kStandardDescriptors> descriptors{heard.descriptors[0].get(), heard.descriptors[1].get(),
                                                           heard.descriptors[2].get()};
   const bool complete = words.back() == '\0' && descriptors[kStandardDescriptors - 1] >= 0;
-  if (!accepting || !complete || !init.send_exec(id, words, descriptors)) {
-    tell(command.connection, ExecEvent::kRefused, complete ? ESRCH : EINVAL);
+  if (refusal == 0 && !complete) refusal = EINVAL;
+  if (refusal == 0 && commands_.size() > kMostExecs) refusal = EAGAIN;
+  // An init that is frozen from outside does not read: its socket fills, and nothing waits for it.
+  if (refusal == 0 && !init.send_exec(id, words, descriptors)) refusal = errno == EAGAIN ? EBUSY : ESRCH;
+  if (refusal != 0) {
+    tell(command.connection, ExecEvent::kRefused, refusal);
     command.connection.reset();
     return;
   }

@@ -20,8 +20,8 @@ class ExecServer {
 
   // The listening socket and one connection a command; add to a poll set.
   void add_to(std::vector<pollfd>& watched) const;
-  // A descriptor of add_to() is ready; others are ignored. `accepting`: the script runs and is not paused.
-  void on_ready(int fd, InitLink& init, bool accepting);
+  // A descriptor of add_to() is ready; others are ignored. `refusal`: an errno for new commands, 0: they are welcome.
+  void on_ready(int fd, InitLink& init, int refusal);
   // kExecStarted, kExecRefused or kExecEnded.
   void on_record(const InitRecord& record);
 
@@ -31,7 +31,7 @@ class ExecServer {
     bool asked = false;  // its one message came
   };
   void accept();
-  void hear(std::uint32_t id, Command& command, InitLink& init, bool accepting);
+  void hear(std::uint32_t id, Command& command, InitLink& init, int refusal);
 
   os::Fd listener_;
   std::map<std::uint32_t, Command> commands_;

@@ -5,8 +5,9 @@
 //   init → shim   kStarted or kExecFailed; later kEnded
 //   shim → init   kBye after kEnded, where init connected: until then its cgroup lives and can be read
 //   shim → init   kStop, kContinue: SIGSTOP or SIGCONT to everything but init, where there is no freezer
-//   shim → init   kStartCommand with an id, an argument vector and three descriptors: one more process beside the
-//   script init → shim   kExecStarted or kExecRefused; later kExecEnded shim → init   kKillCommand with an id: end it
+//   shim → init   kStartCommand with an id, words and three descriptors: one more process beside the script
+//   init → shim   kExecStarted or kExecRefused; later kExecEnded
+//   shim → init   kKillCommand with an id: end it
 // The socket is also the lifeline: end of file means that the shim is dead, and runner-init kills the container.
 // The kernel tells the sender's pid (SO_PASSCRED, SO_PEERCRED), so the shim learns pid 1's number in its own namespace.
 // Both programs come from one build; the version tells a mixed installation apart. Plain data: runner-init has no
@@ -19,6 +20,7 @@
 namespace runner::shim {
 
 inline constexpr int kInitSocket = 3;
+inline constexpr int kLostShimStatus = 125;  // runner-init's exit status when it finds no shim, or loses it
 inline constexpr std::uint32_t kInitProtocolVersion = 2;
 
 // shim → init: the first byte of every message; kStartCommand and kKillCommand are followed by the id (4 bytes, host

@@ -74,12 +74,12 @@ void judge_no_start(const EndFacts& facts, Outcome& outcome) {
   outcome.kind = OutcomeKind::kStartFailed;
   outcome.message = facts.runtime_words;
   if (!outcome.message.empty()) return;
-  constexpr int kLostShim = 125;  // runner-init's own
+  const std::string runtime = facts.image.empty() ? "the OCI runtime" : "runner-engine, which makes the container,";
   if (facts.usage.oom_kills > 0)
     outcome.message = "out of memory before the script started" + limit_text(facts);
   else if (facts.engine && facts.engine->removed)
     outcome.message = "its container was removed from outside of the runner before the script started";
-  else if (facts.engine && facts.engine->exit_code == kLostShim)
+  else if (facts.engine && facts.engine->exit_code == kLostShimStatus)
     outcome.message =
         "runner-init found no way from the container to its supervisor: does the container engine run on this machine?";
   else if (facts.engine)
@@ -87,10 +87,10 @@ void judge_no_start(const EndFacts& facts, Outcome& outcome) {
                       " before the script started" +
                       (facts.engine->words.front() != '\0' ? std::string(": ") + facts.engine->words.data() : "");
   else if (WIFSIGNALED(facts.runtime_status))
-    outcome.message = "the OCI runtime was killed by " + describe_signal(WTERMSIG(facts.runtime_status));
+    outcome.message = runtime + " was killed by " + describe_signal(WTERMSIG(facts.runtime_status));
   else
-    outcome.message = "the OCI runtime ended with status " + std::to_string(WEXITSTATUS(facts.runtime_status)) +
-                      " and without a word";
+    outcome.message =
+        runtime + " ended with status " + std::to_string(WEXITSTATUS(facts.runtime_status)) + " and without a word";
 }
 
 void judge_ordered(const EndFacts& facts, Outcome& outcome) {
@@ -107,7 +107,9 @@ void judge_ordered(const EndFacts& facts, Outcome& outcome) {
 // Given that something of the run died of SIGKILL. Without a memory cgroup of its own the machine's counter has to do:
 // that both happened at the same time by chance is much less likely than that one was the other.
 bool killed_for_memory(const EndFacts& facts) {
-  if (facts.engine && facts.engine->out_of_memory) return true;
+  // An Engine's container always has a cgroup, and the Engine's word for it when that is gone.
+  if (facts.engine || !facts.image.empty())
+    return facts.usage.oom_kills > 0 || (facts.engine && facts.engine->out_of_memory);
   return facts.usage.oom_kills > 0 || (!facts.usage.peak_memory_bytes && facts.machine_oom);
 }
 

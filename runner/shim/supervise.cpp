@@ -33,6 +33,7 @@ namespace {
 
 // After the container's pid 1 has died without a word: how long the Engine may take to say why.
 constexpr std::chrono::seconds kEngineWords{5};
+constexpr std::chrono::seconds kBetweenKills{2};  // of a container that does not die
 
 // Threads: one. Everything is an event of one poll(2): signals, init, runner-engine, the deadline, the log, commands.
 // No periodic wake-ups.
@@ -54,6 +55,7 @@ class Supervisor {
   bool cancelled_before_start();
   void on_cancel_request();
   void on_pause_request();
+  void follow_pause();
   void answer_pause(bool paused, const std::string& error);
   void read_init();
   void on_init(const InitLink::Received& received);
@@ -61,6 +63,7 @@ class Supervisor {
   void on_started(std::size_t candidate);
   void on_ended(const InitRecord& record);
   void on_engine();
+  void follow_again();
   void on_init_death();
   void on_signals();
   void on_timer();
@@ -90,7 +93,10 @@ class Supervisor {
   bool move_init_ = false;              // into the run's cgroups, before kGo
   std::int64_t machine_oom_kills_ = 0;  // at the start
   Started started_;
-  std::uint64_t pause_asked_ = 0;                      // number of the request under way
+  PauseRequest pause_{};                               // the latest
+  std::optional<std::uint64_t> pause_sent_;            // number of the one that runner-engine is at
+  std::string container_;                              // its id at the Engine, once it is created
+  int restarts_ = 0;                                   // of runner-engine
   std::optional<std::chrono::nanoseconds> remaining_;  // of the time limit, while paused
   EndFacts facts_;
 };
@@ -193,9 +199,9 @@ void Supervisor::wait_until_empty(LogCopy& log) {
     if (::poll(watched.data(), watched.size(), -1) < 0) continue;
     if (watched[kLog].revents != 0) log.copy_some();
     // Before deaths: the last message of an init must be read while it is still a zombie with its pid.
-    const bool accepting = facts_.started && !facts_.end && !started_.paused;
+    const int refusal = !facts_.started || facts_.end || !link_ ? ESRCH : started_.paused ? EBUSY : 0;
     for (std::size_t i = kFixed; i < watched.size(); ++i)
-      if (watched[i].revents != 0) execs_->on_ready(watched[i].fd, link_, accepting && link_);
+      if (watched[i].revents != 0) execs_->on_ready(watched[i].fd, link_, refusal);
     if (watched[kInit].revents != 0) read_init();
     if (watched[kEngine].revents != 0) on_engine();
     if (watched[kInitDeath].revents != 0) on_init_death();
@@ -290,9 +296,14 @@ void Supervisor::on_engine() {
     const auto record = engine_.receive();
     if (!record) return;
     switch (record->event) {
+      case EngineEvent::kCreated:
+        container_ = record->words.data();
+        break;
       case EngineEvent::kPaused:
       case EngineEvent::kUnpaused:
         answer_pause(record->event == EngineEvent::kPaused, "");
+        // A pause that overtakes the end must not hold up what the script does with its grace.
+        if (facts_.ordered && started_.paused) engine_.send(kUnpause);
         break;
       case EngineEvent::kPauseFailed:
         answer_pause(started_.paused, record->words.data());
@@ -301,6 +312,24 @@ void Supervisor::on_engine() {
         facts_.engine = *record;
         break;
     }
+  }
+}
+
+// runner-engine died while its container lives: another one follows it, so that it can still be paused, and the Engine
+// asked about its end.
+void Supervisor::follow_again() {
+  constexpr int kMostRestarts = 10;  // it does not die by itself
+  if (container_.empty() || facts_.engine || restarts_ >= kMostRestarts) return;
+  ++restarts_;
+  if (pause_sent_) answer_pause(started_.paused, "runner-engine died meanwhile");
+  Spec follow = spec_;
+  follow.runtime_command.push_back(container_);
+  try {
+    os::Fd theirs;
+    engine_.open(theirs);
+    runtime_ = start_runtime(run_, follow, theirs.get()).pid;
+  } catch (const Error&) {
+    engine_.close();  // without: the run itself needs none
   }
 }
 
@@ -343,23 +372,27 @@ void Supervisor::on_cancel_request() {
 }
 
 void Supervisor::on_pause_request() {
-  std::optional<PauseRequest> request;
   try {
-    request = read_pause(run_);
+    if (const auto request = read_pause(run_); request && request->number > pause_.number) pause_ = *request;
   } catch (const Error&) {
     return;  // damaged: whoever asked gets no answer and says so
   }
-  if (!request || request->number <= pause_asked_) return;
-  pause_asked_ = request->number;
+  follow_pause();
+}
+
+// One at a time; what was asked last counts.
+void Supervisor::follow_pause() {
+  if (pause_sent_ || pause_.number <= started_.pause_requests) return;
   if (!facts_.started || facts_.ordered || facts_.end) return answer_pause(started_.paused, "the run is ending");
-  if (request->paused == started_.paused) return answer_pause(started_.paused, "");
-  if (engine_) return engine_.send(request->paused ? kPause : kUnpause);
-  if (spec_.engine) return answer_pause(started_.paused, "the container engine is not followed any more");
-  if (!request->paused)
+  if (pause_.paused == started_.paused) return answer_pause(started_.paused, "");
+  if (spec_.engine && !engine_) return answer_pause(started_.paused, "the container engine is not followed any more");
+  pause_sent_ = pause_.number;
+  if (engine_) return engine_.send(pause_.paused ? kPause : kUnpause);
+  if (!pause_.paused)
     let_go_on();
   else if (!os::freeze(spec_.cgroups))
     link_.send(kStop);  // no freezer: SIGSTOP reaches everything but cannot be hidden from parents that look
-  answer_pause(request->paused, "");
+  answer_pause(pause_.paused, "");
 }
 
 // Time in which a run is paused does not count.
@@ -374,9 +407,10 @@ void Supervisor::answer_pause(bool paused, const std::string& error) {
     if (!facts_.ordered) set_timer(*started_.deadline);
   }
   started_.paused = paused;
-  started_.pause_requests = pause_asked_;
+  started_.pause_requests = std::exchange(pause_sent_, std::nullopt).value_or(pause_.number);
   started_.pause_error = error;
   if (facts_.started) publish_started();
+  follow_pause();  // another one may have been asked for meanwhile
 }
 
 // A request written before our signal mask was in place would have no signal to announce it.
@@ -386,14 +420,12 @@ bool Supervisor::cancelled_before_start() {
   return true;
 }
 
-// Frozen or stopped processes take no SIGTERM, and under v1 not even SIGKILL.
+// Frozen or stopped processes take no SIGTERM, and under v1 not even SIGKILL. Somebody else may have paused a
+// container.
 void Supervisor::let_go_on() {
+  if (spec_.engine) return engine_.send(kUnpause);
   os::thaw(spec_.cgroups);
-  if (!started_.paused) return;
-  if (spec_.engine)
-    engine_.send(kUnpause);
-  else
-    link_.send(kContinue);
+  if (started_.paused) link_.send(kContinue);
 }
 
 void Supervisor::order_end(OrderedEnd end) {
@@ -420,7 +452,10 @@ void Supervisor::kill_everything() {
   facts_.ordered->killed = true;
   let_go_on();
   if (init_) {
+    if (spec_.engine) os::thaw(engine_cgroups_);  // should the Engine not be there to do it; only root's daemon may
     os::signal_process(init_, SIGKILL);
+    // A container that somebody else froze dies once its Engine lets it go on: it is asked until it does.
+    set_timer(os::monotonic_now() + kBetweenKills);
     return;
   }
   // It has not started yet, perhaps never will: the runtime or the Engine hangs. An init that comes up all the same
@@ -465,8 +500,12 @@ bool Supervisor::is_empty() {
   // Init is the Engine's child. While it lives, runner-engine may come and go; when it is dead, so is its pid
   // namespace, and the Engine's word is wanted only if init left none.
   if (childless && engine_) on_engine();
-  if (init_ && !init_dead_) return false;
-  if (!init_) return childless;
+  if (init_ && !init_dead_) {
+    if (childless) follow_again();
+    return false;
+  }
+  // An init in another pid namespace than ours is known by its link alone.
+  if (!init_) return childless || (facts_.started && !link_);
   return facts_.end || facts_.exec_failure || facts_.ordered || facts_.engine || childless || gave_engine_up_;
 }
 

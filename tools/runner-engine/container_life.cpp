@@ -48,13 +48,18 @@ ContainerOrder read_order(const std::filesystem::path& file) {
   }
 }
 
-ContainerLife::ContainerLife(ContainerOrder order, os::Fd shim)
-    : order_(std::move(order)), shim_(std::move(shim)), transfers_(order_.socket) {}
+ContainerLife::ContainerLife(ContainerOrder order, os::Fd shim, std::string id)
+    : order_(std::move(order)), shim_(std::move(shim)), transfers_(order_.socket), id_(std::move(id)) {}
 
 void ContainerLife::run() {
   try {
-    id_ = create();
-    start(id_);
+    if (id_.empty()) {
+      id_ = create();
+      EngineRecord created{.event = EngineEvent::kCreated};
+      put_words(created, id_);
+      tell_shim(created);
+      start(id_);
+    }
     follow(id_);
   } catch (const ShimGone&) {
     // It knows the end already, or it died: then runner-init ends the container and the daemon removes it.
@@ -113,6 +118,7 @@ ContainerLife::State ContainerLife::inspect(const std::string& id) {
   if (!body.is_object() || !body.contains("State")) return State::kRunning;
   const json& state = body["State"];
   if (state.value("Running", false) || state.value("Restarting", false)) return State::kRunning;
+  record.removed = state.value("Status", std::string()) == "removing";  // by somebody else: we only ask for the state
   record.exit_code = state.value("ExitCode", 0);
   record.out_of_memory = state.value("OOMKilled", false);
   put_words(record, state.value("Error", std::string()));
@@ -122,20 +128,28 @@ ContainerLife::State ContainerLife::inspect(const std::string& id) {
 
 void ContainerLife::pause(char word) {
   const bool pausing = word == shim::kPause;
-  EngineRecord record{.event = EngineEvent::kPauseFailed};
   if (id_.empty()) {
+    EngineRecord record{.event = EngineEvent::kPauseFailed};
     put_words(record, "the container does not exist yet");
     return tell_shim(record);
   }
-  transfers_.begin({.method = "POST",
-                    .target = order_.api + "/containers/" + id_ + (pausing ? "/pause" : "/unpause"),
-                    .limit = kCallLimit},
-                   [this, record, pausing](const http::TransferResult& result) mutable {
-                     if (result.kind == Kind::kAnswered && result.status < 300)
-                       record.event = pausing ? EngineEvent::kPaused : EngineEvent::kUnpaused;
-                     else
-                       put_words(record,
-                                 engine::failure(order_.socket, result, pausing ? "pause" : "unpause").message());
+  // Without a limit: an answer that comes late is still the truth about the container.
+  transfers_.begin({.method = "POST", .target = order_.api + "/containers/" + id_ + (pausing ? "/pause" : "/unpause")},
+                   [this, pausing](const http::TransferResult& result) { answer_pause(pausing, result); });
+}
+
+void ContainerLife::answer_pause(bool wanted, const http::TransferResult& result) {
+  const EngineEvent done = wanted ? EngineEvent::kPaused : EngineEvent::kUnpaused;
+  if (result.kind == Kind::kAnswered && result.status < 300) return tell_shim({.event = done});
+  // "Already paused" and "not paused" are no failures: somebody else was quicker. What it is now decides.
+  const std::string words = engine::failure(order_.socket, result, wanted ? "pause" : "unpause").message();
+  transfers_.begin({.target = order_.api + "/containers/" + id_ + "/json", .limit = kCallLimit},
+                   [this, wanted, done, words](const http::TransferResult& now) {
+                     const json body = json::parse(now.body, nullptr, false);
+                     const bool known = now.kind == Kind::kAnswered && body.is_object() && body.contains("State");
+                     if (known && body["State"].value("Paused", !wanted) == wanted) return tell_shim({.event = done});
+                     EngineRecord record{.event = EngineEvent::kPauseFailed};
+                     put_words(record, words);
                      tell_shim(record);
                    });
 }

@@ -23,7 +23,8 @@ ContainerOrder read_order(const std::filesystem::path& file);
 // One thread, one poll: the Engine's answers and the shim's words. Nothing is asked twice unless a connection broke.
 class ContainerLife {
  public:
-  ContainerLife(ContainerOrder order, os::Fd shim);
+  // `id`: of a container that lives already, which is only followed; empty: it is to be made.
+  ContainerLife(ContainerOrder order, os::Fd shim, std::string id);
 
   // Returns when the container has ended and the shim was told, or when the shim is gone. Error, in the Engine's words,
   // if the container could not be created or started.
@@ -38,6 +39,7 @@ class ContainerLife {
   void follow(const std::string& id);
   State inspect(const std::string& id);
   void pause(char word);
+  void answer_pause(bool wanted, const http::TransferResult& result);
   void hear_shim();
   void tell_shim(const shim::EngineRecord& record);
   http::TransferResult ask(http::TransferRequest request);

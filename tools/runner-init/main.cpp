@@ -33,7 +33,6 @@ using runner::shim::InitRecord;
 using runner::shim::InitStep;
 namespace protocol = runner::shim;
 
-constexpr int kLostShim = 125;
 constexpr int kNotStarted = 127;
 constexpr int kByeMillis = 1000;  // for the shim to read a dying cgroup
 constexpr int kMostCandidates = 8;
@@ -81,7 +80,7 @@ void report(InitEvent event, std::int32_t value = 0, std::uint32_t detail = 0) {
 
 [[noreturn]] void end_with_shim() {
   ::kill(-1, SIGKILL);  // everything in the namespace but us; our own exit would do the same
-  ::_exit(kLostShim);
+  ::_exit(protocol::kLostShimStatus);
 }
 
 // An Engine's container inherits no descriptor of ours.
@@ -90,7 +89,8 @@ void connect_to_shim(const char* path) {
   address.sun_family = AF_UNIX;
   ::strncpy(address.sun_path, path, sizeof address.sun_path - 1);
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) ::_exit(kLostShim);
+  if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    ::_exit(protocol::kLostShimStatus);
   if (fd != protocol::kInitSocket) {
     ::dup3(fd, protocol::kInitSocket, O_CLOEXEC);
     ::close(fd);

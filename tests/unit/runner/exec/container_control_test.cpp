@@ -310,7 +310,7 @@ TEST_CASE("a command that cannot be started is refused with the reason, and the 
   CHECK(refusal({"./given.txt"}) == EACCES);
   CHECK(refusal(std::vector<std::string>(shim::kMostExecWords + 1, "x")) == EINVAL);
   order(run, child, true);
-  CHECK(refusal({"ls"}) == ESRCH);  // nothing starts in a paused run
+  CHECK(refusal({"ls"}) == EBUSY);  // nothing starts in a paused run
   order(run, child, false);
   let_go(run);
   CHECK(fixture.wait(run, child).outcome.exit_code == 4);

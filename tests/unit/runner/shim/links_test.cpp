@@ -99,13 +99,13 @@ struct Playing {
   std::array<int, 3> descriptors() const { return {input.get(), output[1], output[1]}; }
 
   // As the supervisor's loop: everything that is ready now.
-  void turn(bool accepting = true) {
+  void turn(int refusal = 0) {
     for (;;) {
       std::vector<pollfd> watched;
       server.add_to(watched);
       if (::poll(watched.data(), watched.size(), 0) <= 0) return;
       for (const pollfd& ready : watched)
-        if (ready.revents != 0) server.on_ready(ready.fd, link, accepting);
+        if (ready.revents != 0) server.on_ready(ready.fd, link, refusal);
     }
   }
   os::Fd ask(std::string_view words) {
@@ -329,7 +329,7 @@ TEST_CASE("one who connects and goes without a word leaves nothing") {
 TEST_CASE("a run that has no script running refuses commands as one that has ended") {
   Playing play;
   const os::Fd daemon = play.ask(std::string("ls\0", 3));
-  play.turn(false);
+  play.turn(ESRCH);
   const ExecRecord refused = answer_to(daemon);
   CHECK(refused.event == ExecEvent::kRefused);
   CHECK(refused.value == ESRCH);
@@ -373,7 +373,7 @@ TEST_CASE("a message that is no command is refused, and keeps no descriptor") {
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("a run takes so many commands at once, and the next ones wait") {
+TEST_CASE("a run takes so many commands at once, and the next one is told so") {
   Playing play;
   std::vector<os::Fd> daemons;
   for (std::size_t i = 0; i < kMostExecs; ++i) {
@@ -383,10 +383,26 @@ TEST_CASE("a run takes so many commands at once, and the next ones wait") {
   }
   const os::Fd one_more = play.ask(std::string("y\0", 2));
   play.turn();
+  CHECK(answer_to(one_more).value == EAGAIN);
   CHECK(is_silent(play.init.get()));
   play.server.on_record(record_of(InitEvent::kExecEnded, 0, 1));
+  const os::Fd then = play.ask(std::string("z\0", 2));
   play.turn();
-  CHECK(receive(play.init.get()).bytes.substr(kExecHeader) == std::string("y\0", 2));
+  CHECK(receive(play.init.get()).bytes.substr(kExecHeader) == std::string("z\0", 2));
+}
+
+TEST_CASE("an init that does not read makes nobody wait") {
+  Playing play;
+  const std::string large = std::string(100 << 10, 'x') + '\0';
+  std::vector<os::Fd> daemons;
+  for (int refused = 0; refused == 0;) {
+    daemons.push_back(play.ask(large));
+    play.turn();
+    pollfd answer{daemons.back().get(), POLLIN, 0};
+    refused = ::poll(&answer, 1, 0) > 0 ? answer_to(daemons.back()).value : 0;
+    REQUIRE(daemons.size() < kMostExecs);
+    if (refused != 0) CHECK(refused == EBUSY);
+  }
 }
 
 }  // namespace runner::shim

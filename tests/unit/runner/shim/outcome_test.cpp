@@ -240,13 +240,24 @@ TEST_CASE("memory that only the engine knows of is memory") {
   CHECK(judge(facts).message == "a child process was killed for memory (limit 64.0 MiB)");
 }
 
-TEST_CASE("a script that dies of a signal sent from outside was killed, one that only got it says so") {
+TEST_CASE("somebody else's out-of-memory kill says nothing about a container of an engine") {
+  EndFacts facts = running();
+  facts.image = "python:3";
+  facts.machine_oom = true;
+  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  facts.engine = engine_says(137);
+  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  facts.end = ended(signalled(9));
+  CHECK(judge(facts).kind == OutcomeKind::kSignaled);
+}
+
+TEST_CASE("a script that dies of a signal sent from outside says so, as one that only got it") {
   EndFacts facts = running();
   facts.end = ended(signalled(15));
   facts.end->detail = 15;
-  CHECK(judge(facts).kind == OutcomeKind::kKilled);
+  CHECK(judge(facts).kind == OutcomeKind::kSignaled);
   CHECK(judge(facts).signal == 15);
-  CHECK(judge(facts).message == "ended by SIGTERM (Terminated) from outside of the runner");
+  CHECK(judge(facts).message == "died of SIGTERM (Terminated), sent from outside of the runner");
   facts.end = ended(signalled(11));  // of its own
   facts.end->detail = 15;
   CHECK(judge(facts).kind == OutcomeKind::kSignaled);

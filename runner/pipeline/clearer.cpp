@@ -1,0 +1,55 @@
+#include "runner/pipeline/clearer.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace runner::pipeline {
+
+using Clock = std::chrono::steady_clock;
+
+Clearer::Clearer(std::function<bool(const std::string& id)> clear) : clear_(std::move(clear)) {
+  thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
+  ::pthread_setname_np(thread_.native_handle(), "run-clear");
+}
+
+Clearer::~Clearer() = default;
+
+void Clearer::stop() {
+  thread_.request_stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Clearer::enqueue(const std::string& id) {
+  {
+    const std::lock_guard lock(mutex_);
+    due_.emplace(Clock::now(), Due{.id = id, .pause = kFirstPause});
+  }
+  wake_.notify_one();
+}
+
+void Clearer::work(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    if (due_.empty()) {
+      if (!wake_.wait(lock, stop, [this] { return !due_.empty(); })) return;
+      continue;
+    }
+    if (const auto first = due_.begin()->first; first > Clock::now()) {
+      // Sooner if something is added that is due at once.
+      wake_.wait_until(lock, stop, first, [this, first] { return due_.begin()->first < first; });
+      continue;
+    }
+    Due due = std::move(due_.extract(due_.begin()).mapped());
+    lock.unlock();
+    const bool done = clear_(due.id);
+    lock.lock();
+    if (done) continue;
+    const auto next = Clock::now() + due.pause;
+    due.pause = std::min(due.pause * 2, kLongestPause);
+    due_.emplace(next, std::move(due));
+  }
+}
+
+}  // namespace runner::pipeline
