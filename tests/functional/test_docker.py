@@ -5,7 +5,8 @@ import textwrap
 
 from support import processes, settings
 from support.case import GATE
-from support.docker_case import DockerTest
+from support.docker_case import BUSYBOX, DockerTest
+from support.settings import only_for
 
 
 class Inspected(DockerTest):
@@ -165,6 +166,54 @@ class Network(DockerTest):
         self.assertEqual(self.container_of(run_id)["HostConfig"]["NetworkMode"], "none")
         self.open_gate("go")
         self.wait(run_id)
+
+
+class ChangedMounts(DockerTest):
+    """What a --mount names may be another thing by the time the run starts."""
+
+    def queued_with(self, source, *more):
+        self.blocker = self.hold_the_queue()
+        return self.detach_shell("ls /x\n", "--mount", source + ":/x:rw", *more)
+
+    def ends_start_failed(self, run_id, *parts):
+        self.open_gate("release")
+        self.wait(self.blocker)
+        run = self.wait(run_id, 125)
+        self.assertEqual(run["outcome"]["kind"], "start_failed")
+        for part in parts:
+            self.assertIn(part, run["outcome"]["message"])
+        self.assertEqual(self.ok("submit", "--image", BUSYBOX, "--command", "echo alive").text, "alive\n")
+
+    def test_a_link_to_the_data_directory_is_not_followed(self):
+        innocent, link = self.home.new_project(), os.path.join(self.home.base, "link-" + self.home.token)
+        os.symlink(innocent, link)
+        run_id = self.queued_with(link)
+        os.unlink(link)
+        os.symlink(self.home.data, link)
+        self.addCleanup(os.unlink, link)
+        self.ends_start_failed(run_id, link, "data directory")
+
+    @only_for("ordinary")
+    def test_one_that_may_not_be_entered_any_more_ends_the_run_not_the_daemon(self):
+        parent = self.home.new_project()
+        self.home.write(parent + "/sub/file", "x")
+        run_id = self.queued_with(parent + "/sub")
+        os.chmod(parent, 0)
+        self.addCleanup(os.chmod, parent, 0o755)
+        self.ends_start_failed(run_id, parent + "/sub", "cannot be entered")
+
+    def test_one_that_is_gone_is_named(self):
+        source = self.home.new_project()
+        run_id = self.queued_with(source)
+        os.rmdir(source)
+        self.ends_start_failed(run_id, source, "does not exist")
+
+    def test_the_runners_own_places_are_refused(self):
+        directory = self.home.new_project()
+        for place in ("/run", "/etc", "/run/secrets", "/proc"):
+            result = self.runner("submit", "--image", BUSYBOX, "--mount", directory + ":" + place, "--command", "true", "x")
+            self.assert_error(result, 2, place)
+        self.assertEqual(os.listdir(directory), [])
 
 
 class Memory(DockerTest):

@@ -45,9 +45,42 @@ class BehindOurBack(DockerTest):
         self.engine.kill(container)
         self.assert_killed(run_id)
 
-    def test_docker_rm_ends_it_as_killed(self):
+    def test_docker_rm_ends_it_as_killed_and_the_volume_it_leaves_goes(self):
         run_id, container = self.start()
-        self.engine.remove(container)
+        self.engine.request("DELETE", "/containers/%s?force=1" % container)  # without -v, as most people type it
+        self.assert_killed(run_id)
+
+    def test_somebody_elses_pause_holds_up_no_cancel(self):
+        run_id, container = self.start()
+        self.engine.call("POST", "/containers/%s/pause" % container)
+        self.ok("cancel", run_id)
+        self.assertEqual(self.wait(run_id, 130)["status"], "Canceled")
+        self.home.assert_nothing_left(run_id)
+
+    def test_somebody_elses_pause_holds_up_no_time_limit(self):
+        run_id = self.detach_shell("tell running\nawait never\n", "--max-run-duration", "2s", "--grace", "200ms")
+        self.await_gate("running")
+        self.engine.call("POST", "/containers/%s/pause" % self.container_of(run_id)["Id"])
+        self.assertEqual(self.wait(run_id, 124)["outcome"]["kind"], "timed_out")
+        self.home.assert_nothing_left(run_id)
+
+    def test_somebody_elses_unpause_is_no_reason_to_fail(self):
+        run_id, container = self.start()
+        self.ok("run", "pause", run_id)
+        self.engine.call("POST", "/containers/%s/unpause" % container)
+        self.ok("run", "resume", run_id)
+        self.assertEqual(self.show(run_id)["status"], "Running")
+        self.ok("cancel", run_id)
+        self.wait(run_id, 130)
+
+    def test_a_helper_that_is_killed_is_replaced(self):
+        run_id, container = self.start()
+        self.ok("run", "pause", run_id)
+        helper = next(p for p in processes.processes() if p.name == "runner-engine" and p.mentions(run_id))
+        processes.kill_and_wait(helper.pid)
+        self.ok("run", "resume", run_id)
+        self.assertEqual(self.show(run_id)["status"], "Running")
+        self.engine.kill(container)
         self.assert_killed(run_id)
 
     def test_docker_stop_is_a_signal_to_the_script(self):
@@ -223,6 +256,16 @@ class HangingEngine(OwnEngine):
         self.assertEqual(self.wait(run_id, 130)["outcome"]["kind"], "canceled")
         self.assertEqual(self.log(run_id), b"so far\n")
         self.home.assert_nothing_left(deadline=30)
+
+    def test_leftovers_hold_up_no_daemon_and_go_when_it_is_back(self):
+        run_id = self.start("tell running\nawait never\n")
+        self.engine.hang()
+        self.ok("cancel", run_id)
+        self.wait(run_id, 130)
+        self.home.kill_daemon()
+        self.ok("run", "list", timeout=8)  # starts the next one, which finds what is left
+        self.engine.go_on()
+        self.home.assert_nothing_left(deadline=60)
 
     def test_commands_about_other_runs_answer_meanwhile(self):
         self.write("main.py", "print('sandbox')\n")

@@ -130,6 +130,16 @@ class Pause(LiveTest):
         processes.no_process_mentions("paused-" + self.home.token, 5)
         self.home.assert_nothing_left(run_id)
 
+    def test_asked_several_times_at_once_it_is_done_once(self):
+        run_id = self.ticking()
+        for verb, status in (("pause", "Paused"), ("resume", "Running")):
+            asking = [self.home.background("run", verb, run_id) for _ in range(3)]
+            codes = sorted(one.finish().code for one in asking)
+            self.assertEqual(codes[0], 0, codes)
+            self.assertLessEqual(set(codes), {0, 4})  # 4: it was done before this one asked
+            self.assertEqual(self.show(run_id)["status"], status)
+        self.finish(run_id)
+
     def test_several_at_once(self):
         run_id = self.ticking()
         queued = self.detach_python("pass\n")
