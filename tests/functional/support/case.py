@@ -64,6 +64,12 @@ class RunnerTest(unittest.TestCase):
 
     def tearDown(self):
         self._log_at_failure = self.home.daemon_log()
+        if not getattr(self._outcome, "success", True):  # a script that never came as far as the test expects says why here
+            try:
+                listed = self.home.run("run", "list", "--all", "--json", timeout=20).json["items"]
+                self._log_at_failure += "".join("%s %s %s\n" % (run["runId"], run["status"], run["statusReason"]) for run in listed)
+            except Exception as problem:  # the daemon itself may be what failed
+                self._log_at_failure += "no list of runs: %s\n" % problem
 
     # --- files -----------------------------------------------------------------------------------------------------------
 

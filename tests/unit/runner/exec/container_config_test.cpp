@@ -200,7 +200,8 @@ TEST_CASE("a run sees its own directories and nothing of the host that was not a
   planned.host.python_package = planned.scratch.path() / "python";
   CHECK(source("/run/runner-python") == planned.host.python_package.string());
   CHECK_FALSE(writable("/run/runner-python"));
-  for (const json& mount : planned.host_config()["Mounts"])
+  const json mounts = planned.host_config()["Mounts"];
+  for (const json& mount : mounts)
     if (mount["Type"] == "bind") CHECK(mount["BindOptions"]["Propagation"] == "rprivate");
 }
 
@@ -256,7 +257,8 @@ TEST_CASE("where no overlay can be, the working directory is the run's copy") {
   CHECK(bind["Type"] == "bind");
   CHECK(bind["Source"] == planned.run.directory.copy().string());
   CHECK(bind["ReadOnly"] == false);
-  for (const json& mount : planned.host_config()["Mounts"]) CHECK(mount["Type"] == "bind");
+  const json mounts = planned.host_config()["Mounts"];
+  for (const json& mount : mounts) CHECK(mount["Type"] == "bind");
 }
 
 TEST_CASE("secrets have a place in memory, and nothing of them is said to the engine") {
@@ -265,7 +267,9 @@ TEST_CASE("secrets have a place in memory, and nothing of them is said to the en
   planned.run.definition.secrets = {"WANDB_KEY"};
   planned.run.definition.engine.tmpfs = {{"/scratch", "size=1g"}};
   CHECK(planned.host_config()["Tmpfs"] ==
-        json{{"/scratch", "size=1g"}, {"/run/secrets", "rw,nosuid,nodev,noexec,mode=1777,size=16m"}});
+        json{{"/scratch", "size=1g"}, {"/run/secrets", "rw,nosuid,nodev,noexec,mode=0700,size=16m,uid=1234,gid=567"}});
+  planned.facts.podman = true;  // which knows no owners of a tmpfs
+  CHECK(planned.host_config()["Tmpfs"]["/run/secrets"] == "rw,nosuid,nodev,noexec,mode=1777,size=16m");
   CHECK_THAT(planned.config().dump(), !Contains("WANDB_KEY"));
 }
 
