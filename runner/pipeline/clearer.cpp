@@ -9,7 +9,8 @@ namespace runner::pipeline {
 
 using Clock = std::chrono::steady_clock;
 
-Clearer::Clearer(std::function<bool(const std::string& id)> clear) : clear_(std::move(clear)) {
+Clearer::Clearer(std::function<bool(const std::string& id)> clear, std::chrono::milliseconds first_pause)
+    : clear_(std::move(clear)), first_pause_(first_pause) {
   thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
   ::pthread_setname_np(thread_.native_handle(), "run-clear");
 }
@@ -24,7 +25,7 @@ void Clearer::stop() {
 void Clearer::enqueue(const std::string& id) {
   {
     const std::lock_guard lock(mutex_);
-    due_.emplace(Clock::now(), Due{.id = id, .pause = kFirstPause});
+    due_.emplace(Clock::now(), Due{.id = id, .pause = first_pause_});
   }
   wake_.notify_one();
 }
@@ -47,7 +48,7 @@ void Clearer::work(const std::stop_token& stop) {
     lock.lock();
     if (done) continue;
     const auto next = Clock::now() + due.pause;
-    due.pause = std::min(due.pause * 2, kLongestPause);
+    due.pause = std::min<std::chrono::milliseconds>(due.pause * 2, kLongestPause);
     due_.emplace(next, std::move(due));
   }
 }

@@ -19,7 +19,8 @@ class Clearer {
   static constexpr std::chrono::seconds kLongestPause{640};
 
   // `clear(id)` is called on the clearer's thread: true if nothing of the run is left. Must not throw.
-  explicit Clearer(std::function<bool(const std::string& id)> clear);
+  explicit Clearer(std::function<bool(const std::string& id)> clear,
+                   std::chrono::milliseconds first_pause = kFirstPause);
   ~Clearer();
   // Ends the thread; what is not done is left for the next daemon, and enqueue() stays harmless.
   void stop();
@@ -29,11 +30,12 @@ class Clearer {
  private:
   struct Due {
     std::string id;
-    std::chrono::seconds pause;  // after the next failure
+    std::chrono::milliseconds pause;  // after the next failure
   };
   void work(const std::stop_token& stop);
 
   const std::function<bool(const std::string&)> clear_;
+  const std::chrono::milliseconds first_pause_;
   std::mutex mutex_;  // guards due_
   std::condition_variable_any wake_;
   std::multimap<std::chrono::steady_clock::time_point, Due> due_;

@@ -20,13 +20,7 @@
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/container_start.hpp"
-#include "runner/shim/engine_link.hpp"
-#include "runner/shim/exec_server.hpp"
-#include "runner/shim/init_link.hpp"
-#include "runner/shim/log_copy.hpp"
-#include "runner/shim/outcome.hpp"
-#include "runner/shim/records.hpp"
-#include "runner/shim/spec.hpp"
+#include "runner/shim/supervisor.hpp"
 
 namespace runner::shim {
 namespace {
@@ -35,71 +29,7 @@ namespace {
 constexpr std::chrono::seconds kEngineWords{5};
 constexpr std::chrono::seconds kBetweenKills{2};  // of a container that does not die
 
-// Threads: one. Everything is an event of one poll(2): signals, init, runner-engine, the deadline, the log, commands.
-// No periodic wake-ups.
-class Supervisor {
- public:
-  explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)) {}
-
-  bool claim() { return write_claim_once(run_, Claim{os::identify_self()}); }
-  Outcome run_to_end();
-  const Spec& spec() const { return spec_; }
-
- private:
-  void open_descriptors();
-  void take_secrets();
-  void start_container();
-  void prepare_cgroups();
-  void refuse_start(const std::string& why);
-  void wait_until_empty(LogCopy& log);
-  bool cancelled_before_start();
-  void on_cancel_request();
-  void on_pause_request();
-  void follow_pause();
-  void answer_pause(bool paused, const std::string& error);
-  void read_init();
-  void on_init(const InitLink::Received& received);
-  void on_ready(pid_t init);
-  void on_started(std::size_t candidate);
-  void on_ended(const InitRecord& record);
-  void on_engine();
-  void follow_again();
-  void on_init_death();
-  void on_signals();
-  void on_timer();
-  bool reap();
-  bool is_empty();
-  void order_end(OrderedEnd end);
-  void let_go_on();
-  void kill_everything();
-  void kill_children();
-  void set_timer(std::chrono::nanoseconds at);
-  void publish_started();
-
-  const os::RunDirectory& run_;
-  Spec spec_;
-  os::Fd signals_;
-  os::Fd timer_;
-  InitLink link_;
-  EngineLink engine_;
-  std::optional<ExecServer> execs_;
-  os::Fd secrets_;
-  os::Fd init_;  // pidfd of the container's pid 1
-  os::ProcessIdentity init_identity_;
-  bool init_dead_ = false;              // known in an Engine's container only, where init is no child of ours
-  bool gave_engine_up_ = false;         // its word of the end did not come in time
-  os::RunCgroups engine_cgroups_;       // the Engine made them; only read
-  pid_t runtime_ = 0;                   // 0 once it is reaped
-  bool move_init_ = false;              // into the run's cgroups, before kGo
-  std::int64_t machine_oom_kills_ = 0;  // at the start
-  Started started_;
-  PauseRequest pause_{};                               // the latest
-  std::optional<std::uint64_t> pause_sent_;            // number of the one that runner-engine is at
-  std::string container_;                              // its id at the Engine, once it is created
-  int restarts_ = 0;                                   // of runner-engine
-  std::optional<std::chrono::nanoseconds> remaining_;  // of the time limit, while paused
-  EndFacts facts_;
-};
+}  // namespace
 
 void Supervisor::open_descriptors() {
   sigset_t all;
@@ -291,48 +221,6 @@ void Supervisor::on_ended(const InitRecord& record) {
   link_.send(kBye);
 }
 
-void Supervisor::on_engine() {
-  while (engine_) {
-    const auto record = engine_.receive();
-    if (!record) return;
-    switch (record->event) {
-      case EngineEvent::kCreated:
-        container_ = record->words.data();
-        break;
-      case EngineEvent::kPaused:
-      case EngineEvent::kUnpaused:
-        answer_pause(record->event == EngineEvent::kPaused, "");
-        // A pause that overtakes the end must not hold up what the script does with its grace.
-        if (facts_.ordered && started_.paused) engine_.send(kUnpause);
-        break;
-      case EngineEvent::kPauseFailed:
-        answer_pause(started_.paused, record->words.data());
-        break;
-      case EngineEvent::kEnded:
-        facts_.engine = *record;
-        break;
-    }
-  }
-}
-
-// runner-engine died while its container lives: another one follows it, so that it can still be paused, and the Engine
-// asked about its end.
-void Supervisor::follow_again() {
-  constexpr int kMostRestarts = 10;  // it does not die by itself
-  if (container_.empty() || facts_.engine || restarts_ >= kMostRestarts) return;
-  ++restarts_;
-  if (pause_sent_) answer_pause(started_.paused, "runner-engine died meanwhile");
-  Spec follow = spec_;
-  follow.runtime_command.push_back(container_);
-  try {
-    os::Fd theirs;
-    engine_.open(theirs);
-    runtime_ = start_runtime(run_, follow, theirs.get()).pid;
-  } catch (const Error&) {
-    engine_.close();  // without: the run itself needs none
-  }
-}
-
 void Supervisor::on_init_death() {
   init_dead_ = true;
   read_init();
@@ -358,74 +246,6 @@ void Supervisor::on_signals() {
         break;
     }
   }
-}
-
-void Supervisor::on_cancel_request() {
-  CancelRequest request{.reason = "cancelled", .as_failure = false};
-  try {
-    if (const auto written = read_cancel(run_)) request = *written;
-  } catch (const Error&) {
-    // A damaged request is a request all the same.
-  }
-  const OutcomeKind kind = request.as_failure ? OutcomeKind::kKilled : OutcomeKind::kCanceled;
-  order_end({.kind = kind, .reason = request.reason, .killed = false});
-}
-
-void Supervisor::on_pause_request() {
-  try {
-    if (const auto request = read_pause(run_); request && request->number > pause_.number) pause_ = *request;
-  } catch (const Error&) {
-    return;  // damaged: whoever asked gets no answer and says so
-  }
-  follow_pause();
-}
-
-// One at a time; what was asked last counts.
-void Supervisor::follow_pause() {
-  if (pause_sent_ || pause_.number <= started_.pause_requests) return;
-  if (!facts_.started || facts_.ordered || facts_.end) return answer_pause(started_.paused, "the run is ending");
-  if (pause_.paused == started_.paused) return answer_pause(started_.paused, "");
-  if (spec_.engine && !engine_) return answer_pause(started_.paused, "the container engine is not followed any more");
-  pause_sent_ = pause_.number;
-  if (engine_) return engine_.send(pause_.paused ? kPause : kUnpause);
-  if (!pause_.paused)
-    let_go_on();
-  else if (!os::freeze(spec_.cgroups))
-    link_.send(kStop);  // no freezer: SIGSTOP reaches everything but cannot be hidden from parents that look
-  answer_pause(pause_.paused, "");
-}
-
-// Time in which a run is paused does not count.
-void Supervisor::answer_pause(bool paused, const std::string& error) {
-  if (paused && !started_.paused && started_.deadline) {
-    remaining_ = *started_.deadline - os::monotonic_now();
-    started_.deadline.reset();
-    if (!facts_.ordered) set_timer(std::chrono::nanoseconds::max());
-  }
-  if (!paused && started_.paused && remaining_) {
-    started_.deadline = os::monotonic_now() + *std::exchange(remaining_, std::nullopt);
-    if (!facts_.ordered) set_timer(*started_.deadline);
-  }
-  started_.paused = paused;
-  started_.pause_requests = std::exchange(pause_sent_, std::nullopt).value_or(pause_.number);
-  started_.pause_error = error;
-  if (facts_.started) publish_started();
-  follow_pause();  // another one may have been asked for meanwhile
-}
-
-// A request written before our signal mask was in place would have no signal to announce it.
-bool Supervisor::cancelled_before_start() {
-  if (::access(run_.cancel().c_str(), F_OK) != 0) return false;
-  on_cancel_request();
-  return true;
-}
-
-// Frozen or stopped processes take no SIGTERM, and under v1 not even SIGKILL. Somebody else may have paused a
-// container.
-void Supervisor::let_go_on() {
-  if (spec_.engine) return engine_.send(kUnpause);
-  os::thaw(spec_.cgroups);
-  if (started_.paused) link_.send(kContinue);
 }
 
 void Supervisor::order_end(OrderedEnd end) {
@@ -520,8 +340,6 @@ void Supervisor::set_timer(std::chrono::nanoseconds at) {
   }
   ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
-
-}  // namespace
 
 int supervise(const os::RunDirectory& run) {
   Supervisor supervisor(run);

@@ -258,6 +258,14 @@ class Pull(DockerTest):
         self.assertRegex(run["environment"]["image"]["digest"], r"^%s@sha256:[0-9a-f]{64}$" % name)
         self.assertEqual(run["environment"]["image"]["id"], self.engine.image(name + ":1")["Id"])
 
+    def test_whoever_follows_sees_it(self):
+        following = self.home.background("submit", "--image", self.published() + ":1", "--command", "echo pulled",
+                                         directory=self.project)
+        following.wait_for_output(b"runner: pulling ", stream="err")
+        self.registry.open_door()
+        result = following.finish()
+        self.assertEqual((result.code, result.out), (0, b"pulled\n"), result.describe())
+
     def test_a_pull_does_not_hold_up_other_runs(self):
         pulling = self.detach_shell("echo pulled\n", image=self.published() + ":1")
         self.submit("--command", "true", "x")
