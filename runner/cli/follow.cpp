@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <optional>
 #include <string>
 
 #include "runner/cli/terminal.hpp"
@@ -101,9 +100,11 @@ class ProgressLine {
     if (terminal_) {
       print_error(kErase + shortened("runner: " + printable(line), width_));
       shown_ = true;
-    } else if (!told_ || now - *told_ >= kBetweenLines) {
+    } else if (const std::string what = line.substr(0, line.find(": "));
+               what != what_ || now - told_ >= kBetweenLines) {
       print_error("runner: " + printable(line) + "\n");
       told_ = now;
+      what_ = what;
     }
   }
 
@@ -116,7 +117,8 @@ class ProgressLine {
   const std::size_t width_ = width();
   std::string rest_;
   bool shown_ = false;
-  std::optional<std::chrono::steady_clock::time_point> told_;
+  std::string what_;  // was told last, without its figures
+  std::chrono::steady_clock::time_point told_{};
 };
 
 }  // namespace

@@ -22,8 +22,8 @@ struct FollowedLog {
 void follow_log(Session& session, FollowedLog log);
 
 // Shows on standard error what a run that has not started waits for (an image that is being pulled), until it starts or
-// ends: on a terminal as one line that is rewritten, elsewhere a line whenever kBetweenLines have passed. Goes on after
-// a daemon that died.
+// ends: on a terminal as one line that is rewritten, elsewhere a line when it becomes another thing and every five
+// seconds. Goes on after a daemon that died.
 void follow_progress(Session& session, const std::string& run);
 
 // While it lives, Ctrl-C interrupts the session's waiting instead of ending the program.
