@@ -17,6 +17,7 @@
 #include "runner/exec/root_skeleton.hpp"
 #include "runner/exec/run_directories.hpp"
 #include "runner/exec/runtime_trial.hpp"
+#include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/os/guarded.hpp"
 #include "runner/shim/records.hpp"
@@ -105,7 +106,7 @@ std::string with_caller(std::string passwd, const EngineRun& run, unsigned uid, 
 }  // namespace
 
 struct EngineContainers::Memory {
-  std::atomic<bool> stopping{false};
+  std::atomic<std::chrono::nanoseconds> stops_at{std::chrono::nanoseconds::max()};  // CLOCK_MONOTONIC
   struct Known {
     std::string instance;
     engine::EngineFacts facts;
@@ -119,11 +120,13 @@ EngineContainers::EngineContainers(BundleHost host, std::filesystem::path shim, 
     : host_(std::move(host)), shim_(std::move(shim)), helper_(std::move(helper)), memory_(std::make_unique<Memory>()) {}
 EngineContainers::~EngineContainers() = default;
 
-void EngineContainers::stop_waiting() { memory_->stopping = true; }
+void EngineContainers::stop_waiting(std::chrono::milliseconds patience) {
+  memory_->stops_at = os::monotonic_now() + patience;
+}
 
 engine::Engine EngineContainers::engine(const std::filesystem::path& socket) const {
   engine::Engine engine(socket);
-  engine.stop_when([memory = memory_.get()] { return memory->stopping.load(); });
+  engine.stop_when([memory = memory_.get()] { return os::monotonic_now() >= memory->stops_at.load(); });
   const std::string instance = instance_of(socket);
   const auto known = memory_->engines.with([&](const auto& engines) -> std::optional<engine::EngineFacts> {
     const auto at = engines.find(socket);

@@ -2,6 +2,7 @@
 // (container.json) and a shim; the shim does the rest, as in the sandbox. Any thread.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -51,8 +52,8 @@ class EngineContainers {
   // it has and for a --mount that cannot be.
   void refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const;
 
-  // From now on no call to an engine lasts longer than a second, by any thread: the daemon is stopping.
-  void stop_waiting();
+  // The daemon is stopping: from `patience` on no call to an engine, by any thread, lasts longer than a second.
+  void stop_waiting(std::chrono::milliseconds patience);
 
   // Looks into an image (a container that never starts, once per image and daemon).
   ImageFacts look_into(engine::Engine& engine, const engine::Image& image) const;

@@ -129,6 +129,9 @@ void remove_old_trials(const BundleHost& host) {
   for (const auto& entry : std::filesystem::directory_iterator(host.data.cache(), error))
     if (entry.path().filename().string().starts_with(kTrialPrefix)) {
       try {
+        // One whose supervisor lives cleans up after itself; its runtime must not lose the ground under its feet.
+        const auto claim = shim::read_claim(os::RunDirectory(entry.path()));
+        if (claim && os::open_process(claim->shim)) continue;
         os::remove_run_cgroups(shim::read_spec(os::RunDirectory(entry.path())).cgroups);
         os::remove_tree(entry.path());
       } catch (const Error&) {

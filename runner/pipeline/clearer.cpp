@@ -32,14 +32,17 @@ void Clearer::enqueue(const std::string& id) {
 
 void Clearer::work(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  while (!stop.stop_requested()) {
-    if (due_.empty()) {
-      if (!wake_.wait(lock, stop, [this] { return !due_.empty(); })) return;
-      continue;
-    }
-    if (const auto first = due_.begin()->first; first > Clock::now()) {
-      // Sooner if something is added that is due at once.
-      wake_.wait_until(lock, stop, first, [this, first] { return due_.begin()->first < first; });
+  for (;;) {
+    const auto now = Clock::now();
+    if (due_.empty() || due_.begin()->first > now) {
+      if (stop.stop_requested()) return;
+      if (due_.empty()) {
+        wake_.wait(lock, stop, [this] { return !due_.empty(); });
+      } else {
+        // Sooner if something is added that is due at once.
+        const auto first = due_.begin()->first;
+        wake_.wait_until(lock, stop, first, [this, first] { return due_.begin()->first < first; });
+      }
       continue;
     }
     Due due = std::move(due_.extract(due_.begin()).mapped());

@@ -22,7 +22,7 @@ class Clearer {
   explicit Clearer(std::function<bool(const std::string& id)> clear,
                    std::chrono::milliseconds first_pause = kFirstPause);
   ~Clearer();
-  // Ends the thread; what is not done is left for the next daemon, and enqueue() stays harmless.
+  // Tries what is due now, then ends the thread; the rest is left for the next daemon, and enqueue() stays harmless.
   void stop();
 
   void enqueue(const std::string& id);

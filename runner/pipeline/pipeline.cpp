@@ -51,11 +51,12 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
 }
 
 Pipeline::~Pipeline() {
-  containers_.stop_waiting();  // for an engine that hangs
-  preparer_->stop();           // it queues runs, and is given some by the workers
-  clearer_->stop();
-  watch_->stop();      // from here on nothing is posted to the workers
-  scheduler_.reset();  // joins them; they use the watch
+  constexpr std::chrono::seconds kPatience{3};
+  containers_.stop_waiting(kPatience);  // for an engine that hangs; one that is well has nearly done by then
+  watch_->stop();                       // from here on nothing is posted to the workers
+  preparer_->stop();                    // it queues runs, and is given some by the workers
+  scheduler_.reset();                   // joins them; they use the watch
+  clearer_->stop();                     // removes what they have just ended
 }
 
 RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {

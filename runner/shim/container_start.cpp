@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <sstream>
 #include <vector>
 
 #include "runner/core/error.hpp"
@@ -148,14 +149,22 @@ std::string runtime_words(const os::RunDirectory& run) {
   } catch (const Error& error) {
     return error.message();
   }
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  const auto line = text.rfind('\n');
-  std::string last = line == std::string::npos ? text : text.substr(line + 1);
-  // runc: time="…" level=error msg="…"; crun: 2026-…Z: …
-  if (const auto message = last.find("msg=\""); message != std::string::npos) {
-    last = last.substr(message + 5);
+  // runc: time="…" level=error msg="…", several lines, the cause first; crun: 2026-…Z: …, one line.
+  std::istringstream lines(text);
+  std::string last;
+  std::string errors;
+  for (std::string line; std::getline(lines, line);) {
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    if (line.empty()) continue;
+    last = line;
+    const auto message = line.find("msg=\"");
+    if (message == std::string::npos) continue;
+    last = line.substr(message + 5);
     if (last.ends_with('"')) last.pop_back();
+    if (line.find("level=warning") == std::string::npos && errors.find(last) == std::string::npos)
+      errors += (errors.empty() ? "" : "; ") + last;
   }
+  if (!errors.empty()) last = errors;
   if (last.size() > kShown) last = "…" + last.substr(last.size() - kShown);
   return last;
 }

@@ -80,6 +80,28 @@ Outcome Supervisor::run_to_end() {
   return judge(facts_);
 }
 
+// A runtime that failed before the container's init was up has started nothing of the script: it may be tried again.
+// runc now and then loses its own first process on a busy machine.
+bool Supervisor::try_runtime_again() {
+  constexpr int kMostRestarts = 2;
+  const bool failed = !facts_.started && !facts_.exec_failure && !init_ && facts_.runtime_status != 0;
+  if (spec_.engine || !failed || facts_.ordered || !facts_.runtime_words.empty() || restarts_ >= kMostRestarts)
+    return false;
+  ++restarts_;
+  try {
+    os::remove_tree(run_.runtime_state());
+    os::make_directories(run_.runtime_state());
+    ::unlink(run_.runtime_log().c_str());
+    facts_.runtime_status = 0;
+    link_.close();
+    start_container();
+    return true;
+  } catch (const Error& error) {
+    facts_.runtime_words = error.what();
+    return false;
+  }
+}
+
 void Supervisor::start_container() {
   os::Fd theirs;
   if (spec_.engine) {
@@ -300,6 +322,8 @@ bool Supervisor::reap() {
     if (pid == runtime_ && pid > 0) {
       facts_.runtime_status = status;
       runtime_ = 0;
+      // What a runtime leaves that failed half-way waits for it in vain.
+      if (status != 0 && !init_ && !spec_.engine) kill_children();
     }
     if (pid < 0 && errno == EINTR) continue;
     if (pid < 0) {
@@ -316,7 +340,7 @@ bool Supervisor::reap() {
 // Nothing of the container lives any more.
 bool Supervisor::is_empty() {
   const bool childless = reap();
-  if (!spec_.engine) return childless;
+  if (!spec_.engine) return childless && !try_runtime_again();
   // Init is the Engine's child. While it lives, runner-engine may come and go; when it is dead, so is its pid
   // namespace, and the Engine's word is wanted only if init left none.
   if (childless && engine_) on_engine();

@@ -38,6 +38,7 @@ class Supervisor {
   void open_descriptors();
   void take_secrets();
   void start_container();
+  bool try_runtime_again();
   void prepare_cgroups();
   void refuse_start(const std::string& why);
   void wait_until_empty(LogCopy& log);
@@ -85,7 +86,7 @@ class Supervisor {
   PauseRequest pause_{};                               // the latest
   std::optional<std::uint64_t> pause_sent_;            // number of the one that runner-engine is at
   std::string container_;                              // its id at the Engine, once it is created
-  int restarts_ = 0;                                   // of runner-engine
+  int restarts_ = 0;                                   // of the runtime, or of runner-engine
   std::optional<std::chrono::nanoseconds> remaining_;  // of the time limit, while paused
   EndFacts facts_;
 };
