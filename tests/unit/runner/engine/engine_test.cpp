@@ -264,7 +264,8 @@ TEST_CASE("a reference is split as docker does") {
 }
 
 TEST_CASE("containers are found by all their labels, whatever their state") {
-  Known known({answer(200, R"([{"Id":"one","Labels":{"runner.run":"r","n":7}},{"Id":"two","Labels":{}},{"Names":["/x"]}])")});
+  Known known(
+      {answer(200, R"([{"Id":"one","Labels":{"runner.run":"r","n":7}},{"Id":"two","Labels":{}},{"Names":["/x"]}])")});
   const auto found = known.engine.containers_with({"runner.home=/a b", "runner.run=r"});
   REQUIRE(found.size() == 2);
   CHECK((found[0].id == "one" && found[1].id == "two"));
