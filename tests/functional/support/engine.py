@@ -73,7 +73,12 @@ class Engine:
         """`docker inspect` of a run's container, or None."""
         label = urllib.parse.quote(json.dumps({"label": ["runner.run=" + run_id]}))
         found = self.call("GET", "/containers/json?all=1&filters=" + label)
-        return self.inspect(found[0]["Id"]) if found else None
+        try:
+            return self.inspect(found[0]["Id"]) if found else None
+        except EngineError as gone:
+            if gone.status != 404:
+                raise
+            return None  # removed between the two questions
 
     def inspect(self, container):
         return self.call("GET", "/containers/%s/json" % container)
