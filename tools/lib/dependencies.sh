@@ -4,8 +4,8 @@
 # To build. Catch2 is here because configuring covers the tests, too.
 build_packages=(
   g++ libc6-dev make cmake ninja-build ccache pkg-config
-  libboost-dev libcli11-dev libcurl4-openssl-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev libtomlplusplus-dev
-  libyaml-cpp-dev libzstd-dev nlohmann-json3-dev catch2
+  libarchive-dev libboost-dev libcli11-dev libcurl4-openssl-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev
+  libtomlplusplus-dev libyaml-cpp-dev libzstd-dev nlohmann-json3-dev catch2
 )
 # To run, the sample included.
 run_packages=(git crun python3 python3-matplotlib python3-sklearn)

@@ -355,6 +355,35 @@ TEST_CASE("a runtime that hangs is killed when its run is cancelled", "[containe
   CHECK_THAT(finished.outcome.message, Contains("signal to the supervisor") && Contains("had not started"));
 }
 
+TEST_CASE("a runtime that fails before its init is up is tried again, and not for ever", "[container]") {
+  ContainerFixture fixture(GENERATE("crun", "runc"));
+  if (!fixture.works()) return;
+  const int failures = GENERATE(1, 9);
+  SandboxRun run = fixture.shell("echo ran; exit 3");
+  os::make_directories(run.directory.root());
+  fixture.sandbox().prepare(run);
+  shim::Spec spec = shim::read_spec(run.directory);
+  const std::string count = (run.directory.root() / "attempts").string();
+  // Fails so often, then becomes the runtime that was meant.
+  std::vector<std::string> command{"/bin/sh", "-c",
+                                   "echo x >>\"$0\"; if [ $(wc -l <\"$0\") -le " + std::to_string(failures) +
+                                       " ]; then echo lost my first process >&2; exit 1; fi; exec \"$@\"",
+                                   count};
+  command.insert(command.end(), spec.runtime_command.begin(), spec.runtime_command.end());
+  spec.runtime_command = command;
+  shim::write_spec(run.directory, spec);
+  const Finished finished = fixture.wait(run, fixture.sandbox().launch(run.directory));
+  if (failures == 1) {
+    CHECK(finished.outcome.kind == OutcomeKind::kExited);
+    CHECK(finished.outcome.exit_code == 3);
+    CHECK(finished.log == "ran\n");
+  } else {
+    CHECK(finished.outcome.kind == OutcomeKind::kStartFailed);
+    CHECK(finished.outcome.message == "lost my first process");
+    CHECK(os::read_file(count) == "x\nx\nx\n");
+  }
+}
+
 TEST_CASE("descriptors of the supervisor do not reach the script", "[container]") {
   ContainerFixture fixture(GENERATE("crun", "runc"));
   if (!fixture.works()) return;
