@@ -61,6 +61,10 @@ void add_runs(CLI::App& app, std::vector<std::string>& into) {
   app.add_option("runs,-r,--run", into, "ids, unique prefixes, 8-hex tails, or @last")->type_name("RUN")->required();
 }
 
+void add_source(CLI::App& app, std::string& into) {
+  app.add_option("directory", into, "the source directory (the current one)")->type_name("DIR");
+}
+
 void define(CLI::App& app, SubmitOptions& o) {
   add_text(app, "-e,--experiment", o.experiment, "NAME", "experiment (the source directory's name)");
   add_text(app, "--name", o.name, "TEXT", "display name");
@@ -159,6 +163,8 @@ void define(CLI::App& app, ChildrenOptions& o) {
   add_run(app, o.run);
   app.add_flag("--recursive", o.recursive, "their children, too");
 }
+
+void define(CLI::App& app, SnapshotCreateOptions& o) { add_source(app, o.directory); }
 
 void define(CLI::App& app, DaemonStopOptions& o) { app.add_flag("--cancel-runs", o.cancel_runs, "end live runs, too"); }
 
@@ -336,6 +342,8 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<ChildrenOptions>(name, description, arguments, global);
     case CommandId::kExperimentList:
       return parse_as<ExperimentListOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotCreate:
+      return parse_as<SnapshotCreateOptions>(name, description, arguments, global);
     case CommandId::kDaemonStart:
       return parse_as<DaemonStartOptions>(name, description, arguments, global);
     case CommandId::kDaemonStop:

@@ -24,6 +24,7 @@ enum class CommandId {
   kMetrics,
   kChildren,
   kExperimentList,
+  kSnapshotCreate,
   kDaemonStart,
   kDaemonStop,
   kDaemonStatus,

@@ -20,6 +20,7 @@ int run(Session& session, const DownloadOptions& options);
 int run(Session& session, const MetricsOptions& options);
 int run(Session& session, const ChildrenOptions& options);
 int run(Session& session, const ExperimentListOptions& options);
+int run(Session& session, const SnapshotCreateOptions& options);
 int run(Session& session, const DaemonStartOptions& options);
 int run(Session& session, const DaemonStopOptions& options);
 int run(Session& session, const DaemonStatusOptions& options);

@@ -40,6 +40,7 @@ constexpr std::array kCommands{
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},
     CommandRow{"run children", CommandId::kChildren, "List the child runs of a run"},
     CommandRow{"experiment list", CommandId::kExperimentList, "List experiments"},
+    CommandRow{"snapshot create", CommandId::kSnapshotCreate, "Snapshot a directory without a run; prints the id"},
     CommandRow{"daemon start", CommandId::kDaemonStart, "Start the daemon if none runs"},
     CommandRow{"daemon stop", CommandId::kDaemonStop, "Stop the daemon; live runs go on"},
     CommandRow{"daemon status", CommandId::kDaemonStatus, "Which daemon runs; exits with 3 if none does"},

@@ -84,6 +84,9 @@ struct ChildrenOptions {
   bool recursive = false;
 };
 struct ExperimentListOptions {};
+struct SnapshotCreateOptions {
+  std::string directory = ".";
+};
 struct DaemonStartOptions {};
 struct DaemonStopOptions {
   bool cancel_runs = false;
@@ -96,9 +99,10 @@ struct HelpOptions {
   std::string text;
 };
 
-using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
-                             PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
-                             ChildrenOptions, ExperimentListOptions, DaemonStartOptions, DaemonStopOptions,
-                             DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
+using Command =
+    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
+                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
+                 ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions, DaemonStopOptions,
+                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

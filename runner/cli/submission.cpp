@@ -80,6 +80,14 @@ Caller this_caller() {
   return caller;
 }
 
+std::string absolute_directory(const std::filesystem::path& base, const std::string& directory) {
+  std::string absolute = (base / directory).lexically_normal().string();
+  if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  if (!is_utf8(absolute))
+    throw Error(ErrorCode::kInvalid, "the source directory's name is not UTF-8", "rename the directory");
+  return absolute;
+}
+
 std::string submission_document(const SubmitOptions& options, const Caller& caller) {
   json document = json::object();
   if (options.command) {
@@ -89,10 +97,7 @@ std::string submission_document(const SubmitOptions& options, const Caller& call
     // Without any, those of the runconfig count.
     if (options.words.size() > 1) document["arguments"] = std::vector(options.words.begin() + 1, options.words.end());
   }
-  const std::filesystem::path source = caller.directory / options.source_directory.value_or("");
-  std::string directory = source.lexically_normal().string();
-  if (directory.size() > 1 && directory.back() == '/') directory.pop_back();
-  document["sourceDirectory"] = directory;
+  document["sourceDirectory"] = absolute_directory(caller.directory, options.source_directory.value_or(""));
   document["sourceDirectoryExplicit"] = options.source_directory.has_value();
   set(document, "config", options.config);
   set(document, "experiment", options.experiment);

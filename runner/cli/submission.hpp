@@ -18,6 +18,9 @@ struct Caller {
 };
 Caller this_caller();
 
+// DIR as typed, absolute and without "." and "..". Error(kInvalid) if it is not UTF-8, which JSON cannot say.
+std::string absolute_directory(const std::filesystem::path& base, const std::string& directory);
+
 // JSON text. Error(kInvalid) for `-E K` without a K in the environment and for words that are not UTF-8, which JSON
 // cannot say.
 std::string submission_document(const SubmitOptions& options, const Caller& caller);

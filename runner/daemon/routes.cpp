@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "embedded/openapi.hpp"
@@ -11,6 +10,7 @@
 #include "runner/core/error.hpp"
 #include "runner/daemon/exec_session.hpp"
 #include "runner/daemon/log_stream.hpp"
+#include "runner/daemon/request_values.hpp"
 
 namespace runner::daemon {
 
@@ -40,6 +40,7 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs", "{run}", "exec"}, &Routes::exec},
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
+      {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},
   };
   return routes;
 }
@@ -51,28 +52,6 @@ bool matches(const std::vector<std::string_view>& pattern, const std::vector<std
                     [](std::string_view expected, const std::string& given) {
                       return expected == "{run}" ? !given.empty() : expected == given;
                     });
-}
-
-// "quality=good" → {"quality", "good"}; "quality" → {"quality", nothing}.
-std::pair<std::string, std::optional<std::string>> key_value(const std::string& text) {
-  const auto equals = text.find('=');
-  if (equals == std::string::npos) return {text, std::nullopt};
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-std::int64_t whole_number(const std::string& text, const std::string& name) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < 0)
-    throw Error(ErrorCode::kInvalid, name + ": '" + text + "' is not a whole number");
-  return value;
-}
-
-nlohmann::json body_of(const http::Request& request) {
-  if (request.body.empty()) return nlohmann::json::object();
-  const auto body = nlohmann::json::parse(request.body, nullptr, false);
-  if (!body.is_object()) throw Error(ErrorCode::kInvalid, "request body: not a JSON object");
-  return body;
 }
 
 store::RunFilter filter_of(const http::Request& request, const store::History& history) {

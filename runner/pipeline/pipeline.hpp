@@ -31,6 +31,7 @@
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
+#include "snapshot/snapshot.hpp"
 #include "store/content_store.hpp"
 #include "store/history.hpp"
 
@@ -49,6 +50,8 @@ class Pipeline {
   };
   // Returns when the run's row and snapshot are durable. Any thread.
   Submitted submit(const api::Submission& submission);
+  // A snapshot that belongs to no run: durable on return. Any thread.
+  snapshot::Snapshot create_snapshot(const std::string& source_directory);
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
@@ -73,6 +76,7 @@ class Pipeline {
     Error error;
   };
   // submit.cpp
+  snapshot::Options snapshot_options(const std::string& source_directory) const;
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
   void require_sandbox(const RunDefinition& definition) const;

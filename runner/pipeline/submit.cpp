@@ -100,6 +100,16 @@ void Pipeline::require_sandbox(const RunDefinition& definition) const {
        .limits = definition});
 }
 
+snapshot::Options Pipeline::snapshot_options(const std::string& source_directory) const {
+  return {.source = source_directory,
+          .data_directory = data_.home(),
+          .stat_cache = data_.cache() / ("stat-" + sha256(source_directory).hex())};
+}
+
+snapshot::Snapshot Pipeline::create_snapshot(const std::string& source_directory) {
+  return snapshot::take(snapshot_options(source_directory), content_);
+}
+
 Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   sandbox_.expect_run();
   Admission admission = admit(submission);
@@ -123,10 +133,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   }
   start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
 
-  const snapshot::Options options{
-      .source = run.definition.source_directory,
-      .data_directory = data_.home(),
-      .stat_cache = data_.cache() / ("stat-" + sha256(run.definition.source_directory).hex())};
+  const snapshot::Options options = snapshot_options(run.definition.source_directory);
   auto frozen = snapshot::take(options, content_);
   run.snapshot = frozen.id;
   require_script(content_, frozen.id, run.definition, options);

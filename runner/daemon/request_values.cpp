@@ -1,0 +1,38 @@
+#include "runner/daemon/request_values.hpp"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "runner/core/error.hpp"
+
+namespace runner::daemon {
+
+std::pair<std::string, std::optional<std::string>> key_value(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos) return {text, std::nullopt};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::int64_t whole_number(const std::string& text, const std::string& name) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < 0)
+    throw Error(ErrorCode::kInvalid, name + ": '" + text + "' is not a whole number");
+  return value;
+}
+
+nlohmann::json body_of(const http::Request& request) {
+  if (request.body.empty()) return nlohmann::json::object();
+  const auto body = nlohmann::json::parse(request.body, nullptr, false);
+  if (!body.is_object()) throw Error(ErrorCode::kInvalid, "request body: not a JSON object");
+  return body;
+}
+
+std::string absolute_path(const nlohmann::json& body, const char* name) {
+  const auto at = body.find(name);
+  if (at == body.end() || !at->is_string() || !at->get_ref<const std::string&>().starts_with('/'))
+    throw Error(ErrorCode::kInvalid, std::string(name) + ": must be an absolute path");
+  return at->get<std::string>();
+}
+
+}  // namespace runner::daemon

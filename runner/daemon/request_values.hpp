@@ -1,0 +1,24 @@
+// Values out of a request's query and body. Any thread; Error(kInvalid) names what is wrong.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "runner/daemon/http_server.hpp"
+
+namespace runner::daemon {
+
+// "quality=good" → {"quality", "good"}; "quality" → {"quality", nothing}.
+std::pair<std::string, std::optional<std::string>> key_value(const std::string& text);
+
+std::int64_t whole_number(const std::string& text, const std::string& name);  // not negative
+
+nlohmann::json body_of(const http::Request& request);  // an object; an empty body is an empty one
+
+// The body's member `name`, an absolute path.
+std::string absolute_path(const nlohmann::json& body, const char* name);
+
+}  // namespace runner::daemon
