@@ -35,7 +35,9 @@ std::string reader_setup(const DatabaseOptions& options) {
 }  // namespace
 
 Database::Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options)
-    : writer_(create_private(path), Connection::Mode::kReadWrite),
+    : path_(path),
+      schema_(schema),
+      writer_(create_private(path), Connection::Mode::kReadWrite),
       commits_(writer_),
       readers_(path, reader_setup(options), options.readers) {
   const bool crashed = has_wal(path);

@@ -27,9 +27,14 @@ class Database {
   Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options);
 
   void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
+  const std::filesystem::path& path() const { return path_; }
+  const Schema& schema() const { return schema_; }
+  bool checkpoint() { return commits_.checkpoint(); }
   ReaderPool::Lease read() const { return readers_.lease(); }
 
  private:
+  const std::filesystem::path path_;
+  const Schema schema_;
   Connection writer_;
   GroupCommit commits_;
   mutable ReaderPool readers_;  // closed first
