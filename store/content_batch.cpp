@@ -42,7 +42,7 @@ Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses)
       sha256_(sha256),
       uses_(uses),
       use_(uses),
-      generation_(use_.during_collection() ? 0 : read_generation(*database.read())) {}
+      generation_(use_.during_collection() || uses.distrusts_any() ? 0 : read_generation(*database.read())) {}
 
 Batch::~Batch() {
   try {
@@ -142,6 +142,7 @@ void Batch::unclaim(const Hash& hash) {
 
 bool Batch::known(const Hash& hash) {
   uses_.touch(hash);
+  if (uses_.distrusts(hash)) return false;
   const auto reader = database_.read();
   return reader->query("SELECT 1 FROM content WHERE hash = ?", hash).next();
 }
@@ -240,7 +241,8 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
     const auto reader = database_.read();
     const ReadTransaction transaction(*reader);
     for (const std::size_t i : by_hash)  // in the order of the table: each page is visited once
-      is_known[i] = reader->query("SELECT 1 FROM content WHERE hash = ?", lot.items[i].hash).next();
+      is_known[i] = !uses_.distrusts(lot.items[i].hash) &&
+                    reader->query("SELECT 1 FROM content WHERE hash = ?", lot.items[i].hash).next();
   }
   auto compressor = take_compressor();
   for (std::size_t i = 0; i < lot.items.size(); ++i) {
@@ -292,6 +294,12 @@ void Batch::publish(Connection& connection, std::vector<Entry>& entries) {
   for (const Entry& entry : entries) {
     const bool added = connection.run("INSERT INTO content(hash, size, chunk) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                                       entry.hash, entry.size, entry.chunk) == 1;
+    if (!added && uses_.distrusts(entry.hash)) {
+      // What stood there is damaged. Its chunk is left to `gc`: a damaged row may name somebody else's.
+      connection.run("UPDATE content SET size = ?, chunk = ? WHERE hash = ?", entry.size, entry.chunk, entry.hash);
+      connection.run("DELETE FROM part WHERE content = ?", entry.hash);
+      continue;
+    }
     // Another batch has brought the same chunk meanwhile: one copy is enough.
     if (!added && entry.chunk) connection.run("DELETE FROM chunk WHERE id = ?", *entry.chunk);
   }
@@ -312,8 +320,15 @@ void Batch::publish_when_many() {
     chunks_.insert(chunks_.end(), entries.begin(), entries.end());  // for the destructor to remove
     throw;
   }
+  trust(entries);
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries) claimed_.erase(entry.hash);
+}
+
+// What this batch has brought again is as it should be.
+void Batch::trust(const std::vector<Entry>& entries) {
+  if (!uses_.distrusts_any()) return;
+  for (const Entry& entry : entries) uses_.trust(entry.hash);
 }
 
 void Batch::commit() {
@@ -330,8 +345,9 @@ void Batch::commit() {
       return;  // nothing new: nothing to write, and what was found is durable already
     }
     wrote_ = true;
+    std::vector<Entry> entries;
     database_.write(Sync::kDurable, [&](Connection& connection) {
-      std::vector<Entry> entries = chunks_;
+      entries = chunks_;
       insert(connection, prepared, entries);
       publish(connection, entries);
       publish(connection, contents_);
@@ -339,6 +355,8 @@ void Batch::commit() {
         connection.run("INSERT INTO part(content, offset, chunk) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", part.content,
                        part.offset, part.chunk);
     });
+    trust(entries);
+    trust(contents_);
   } catch (const Error& error) {
     remember(error);
     throw;

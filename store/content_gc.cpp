@@ -39,6 +39,7 @@ std::int64_t mark_end_of_chunks(Database& database, bool dry_run) {
 ContentCollection::ContentCollection(Database& database, ContentUses& uses, bool dry_run, milliseconds patience,
                                      Tick tick)
     : database_(database),
+      uses_(uses),
       dry_run_(dry_run),
       tick_(std::move(tick)),
       first_new_chunk_(mark_end_of_chunks(database, dry_run)) {
@@ -235,6 +236,7 @@ void ContentCollection::remove(std::span<const Row> rows, Swept& swept) {
     for (const Row& row : slice) {
       const bool gone = next != doomed.end() && *next == row.hash;
       if (gone) ++next;
+      if (gone) uses_.trust(row.hash);  // if it was damaged: nobody finds it any more
       if (gone && (!row.chunk || !pieces_.contains(row.hash))) ++swept.contents;
       if (!gone) ++swept.spared;
       if (!gone) kept_.insert(row.hash);
@@ -265,10 +267,11 @@ void ContentCollection::sweep_strays(Swept& swept) {
   strays_.emplace();
 }
 
-ContentCollection::Swept ContentCollection::sweep() {
+ContentCollection::Swept ContentCollection::sweep(bool contents) {
   Swept swept;
-  keep_pieces();
   sweep_strays(swept);
+  if (!contents) return swept;
+  keep_pieces();
   // Contents of several pieces first: a batch that found one has not touched its pieces.
   sweep_contents(true, swept);
   if (swept.spared > 0) {

@@ -61,7 +61,8 @@ class ContentCollection {
     std::int64_t spared = 0;    // touched by a batch meanwhile
     std::int64_t stray_chunks = 0;
   };
-  Swept sweep();
+  // With `contents` false only what was never committed: for when it is not known what is named.
+  Swept sweep(bool contents = true);
   // Gives free pages back to the file system.
   void shrink();
 
@@ -81,6 +82,7 @@ class ContentCollection {
   void write_slice(const Work& work);
 
   Database& database_;
+  ContentUses& uses_;
   const bool dry_run_;
   const Tick tick_;
   const std::int64_t first_new_chunk_;  // ids from here on belong to batches that began later

@@ -1,6 +1,7 @@
 #include "store/database.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <string>
 #include <system_error>
@@ -54,6 +55,16 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.
   if (crashed) writer_.checkpoint();
+}
+
+std::int64_t Database::disk_bytes() const {
+  constexpr std::int64_t kBlock = 512;  // of st_blocks
+  std::int64_t bytes = 0;
+  for (const auto& file : {path_, wal_of(path_)}) {
+    struct ::stat info {};
+    if (::stat(file.c_str(), &info) == 0) bytes += kBlock * static_cast<std::int64_t>(info.st_blocks);
+  }
+  return bytes;
 }
 
 }  // namespace runner::store

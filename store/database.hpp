@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 
 #include "store/group_commit.hpp"
@@ -29,6 +30,7 @@ class Database {
   void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
   const std::filesystem::path& path() const { return path_; }
   const Schema& schema() const { return schema_; }
+  std::int64_t disk_bytes() const;  // what the file and its WAL take
   bool checkpoint() { return commits_.checkpoint(); }
   ReaderPool::Lease read() const { return readers_.lease(); }
 

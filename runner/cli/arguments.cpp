@@ -168,6 +168,19 @@ void define(CLI::App& app, SnapshotCreateOptions& o) { add_source(app, o.directo
 
 void define(CLI::App& app, DaemonStopOptions& o) { app.add_flag("--cancel-runs", o.cancel_runs, "end live runs, too"); }
 
+void define(CLI::App& app, GcOptions& o) {
+  app.add_flag("--explain", o.explain, "say what goes and what stays, thing by thing, and why");
+  app.add_flag("--dry-run", o.dry_run, "say it and touch nothing");
+  app.footer("Frees contents, chunks and caches that no run needs. Runs, submits and downloads go on meanwhile.");
+}
+
+void define(CLI::App& app, FsckOptions& o) {
+  app.add_flag("--repair", o.repair, "read again what can be had from checkouts and source directories");
+  app.footer(
+      "Reads and verifies everything that is stored, while runs and submits go on.\n"
+      "Exit status: 0 all is well (or was repaired), 1 problems are left.");
+}
+
 template <class WithoutOptions>
 void define(CLI::App&, WithoutOptions&) {}
 
@@ -354,6 +367,10 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<DaemonLogsOptions>(name, description, arguments, global);
     case CommandId::kDoctor:
       return parse_as<DoctorOptions>(name, description, arguments, global);
+    case CommandId::kGc:
+      return parse_as<GcOptions>(name, description, arguments, global);
+    case CommandId::kFsck:
+      return parse_as<FsckOptions>(name, description, arguments, global);
   }
   throw Error(ErrorCode::kInternal, "unknown command");
 }

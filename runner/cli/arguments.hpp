@@ -30,6 +30,8 @@ enum class CommandId {
   kDaemonStatus,
   kDaemonLogs,
   kDoctor,
+  kGc,
+  kFsck,
 };
 
 // `name` is how the user called it ("run list"); `arguments` everything else that was typed, global options included.

@@ -26,5 +26,7 @@ int run(Session& session, const DaemonStopOptions& options);
 int run(Session& session, const DaemonStatusOptions& options);
 int run(Session& session, const DaemonLogsOptions& options);
 int run(Session& session, const DoctorOptions& options);
+int run(Session& session, const GcOptions& options);
+int run(Session& session, const FsckOptions& options);
 
 }  // namespace runner::cli

@@ -46,6 +46,8 @@ constexpr std::array kCommands{
     CommandRow{"daemon status", CommandId::kDaemonStatus, "Which daemon runs; exits with 3 if none does"},
     CommandRow{"daemon logs", CommandId::kDaemonLogs, "Print the daemon's own log"},
     CommandRow{"doctor", CommandId::kDoctor, "What works on this machine and why not"},
+    CommandRow{"gc", CommandId::kGc, "Free what no run needs"},
+    CommandRow{"fsck", CommandId::kFsck, "Verify everything that is stored; exits with 1 if problems are left"},
 };
 
 std::string usage() {

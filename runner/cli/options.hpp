@@ -94,6 +94,13 @@ struct DaemonStopOptions {
 struct DaemonStatusOptions {};
 struct DaemonLogsOptions {};
 struct DoctorOptions {};
+struct GcOptions {
+  bool explain = false;
+  bool dry_run = false;
+};
+struct FsckOptions {
+  bool repair = false;
+};
 struct VersionOptions {};
 struct HelpOptions {
   std::string text;
@@ -103,6 +110,6 @@ using Command =
     std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
                  ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
                  ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions, DaemonStopOptions,
-                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
+                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions, FsckOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

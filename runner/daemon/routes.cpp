@@ -41,6 +41,8 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
       {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},
+      {"POST", {"v1", "gc"}, &Routes::gc},
+      {"POST", {"v1", "fsck"}, &Routes::fsck},
   };
   return routes;
 }

@@ -48,6 +48,10 @@ class Routes {
   // routes_snapshot.cpp
   void snapshot_create(const http::Request&, Exchange&);
 
+  // routes_store.cpp
+  void gc(const http::Request&, Exchange&);
+  void fsck(const http::Request&, Exchange&);
+
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
   std::string document_of(const std::string& id);
 

@@ -107,6 +107,7 @@ snapshot::Options Pipeline::snapshot_options(const std::string& source_directory
 }
 
 snapshot::Snapshot Pipeline::create_snapshot(const std::string& source_directory) {
+  const auto hold = content_.hold();
   return snapshot::take(snapshot_options(source_directory), content_);
 }
 
@@ -133,6 +134,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   }
   start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
 
+  const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone
   const snapshot::Options options = snapshot_options(run.definition.source_directory);
   auto frozen = snapshot::take(options, content_);
   run.snapshot = frozen.id;
