@@ -68,6 +68,8 @@ class Batch final : public ContentBatch {
     Hash chunk;
   };
 
+  void remove_written();
+  void require_room(std::size_t bytes) const;
   bool claim(const Hash& hash);
   void unclaim(const Hash& hash);
   void store_chunk(const Hash& hash, std::span<const std::byte> bytes);

@@ -24,7 +24,8 @@ std::optional<std::string> ContentCheck::problem_of(const Hash& hash, bool large
       if (whole) whole->update(piece);
       tick_();
     });
-    if (whole && whole->finish() != hash) return "content " + hash.hex() + " is damaged: its pieces are another content's";
+    if (whole && whole->finish() != hash)
+      return "content " + hash.hex() + " is damaged: its pieces are another content's";
     return std::nullopt;
   } catch (const Error& error) {  // the reader's verdict
     if (error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kNotFound) throw;
@@ -48,8 +49,8 @@ ContentCheck::Progress ContentCheck::contents(
       Query query = reader->query("SELECT hash, size, chunk FROM content WHERE hash > ? ORDER BY hash LIMIT ?", *cursor,
                                   static_cast<std::int64_t>(kWindow));
       while (query.next())
-        rows.push_back({query.is_null(2) ? std::nullopt : std::optional(query.integer(2)), query.hash(0),
-                        query.integer(1)});
+        rows.push_back(
+            {query.is_null(2) ? std::nullopt : std::optional(query.integer(2)), query.hash(0), query.integer(1)});
     }
     cursor = rows.empty() ? std::nullopt : std::optional(rows.back().hash);
     // In the order of the data: each of its pages is read once a window.
@@ -64,8 +65,7 @@ ContentCheck::Progress ContentCheck::contents(
   return progress;
 }
 
-std::vector<std::pair<Hash, Hash>> ContentCheck::owners_of(
-    const std::unordered_set<Hash, HashHasher>& pieces) const {
+std::vector<std::pair<Hash, Hash>> ContentCheck::owners_of(const std::unordered_set<Hash, HashHasher>& pieces) const {
   constexpr std::int64_t kRowsAtOnce = 8192;
   std::vector<std::pair<Hash, Hash>> owners;
   Hash content;

@@ -11,10 +11,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSlice{25};           // of the writer's time at once: a submit waits no longer for it
-constexpr std::size_t kMostInSlice = 4096;   // rows
-constexpr std::size_t kWindow = 65'536;      // rows of garbage in memory: 4 MiB
-constexpr std::int64_t kPage = 8192;         // rows read with one query
+constexpr milliseconds kSlice{25};          // of the writer's time at once: a submit waits no longer for it
+constexpr std::size_t kMostInSlice = 4096;  // rows
+constexpr std::size_t kWindow = 65'536;     // rows of garbage in memory: 4 MiB
+constexpr std::int64_t kPage = 8192;        // rows read with one query
 constexpr std::int64_t kMostChunks = std::int64_t{1} << 33;  // a bitmap of 1 GiB; only a damaged file has such an id
 
 std::int64_t number(Connection& connection, std::string_view sql) {
@@ -102,8 +102,8 @@ std::vector<ContentCollection::Row> ContentCollection::unkept_after(std::optiona
   while (cursor && rows.size() < limit) {
     tick_();
     const auto reader = database_.read();
-    Query query = reader->query("SELECT hash, size, chunk FROM content WHERE hash > ? ORDER BY hash LIMIT ?", *cursor,
-                                kPage);
+    Query query =
+        reader->query("SELECT hash, size, chunk FROM content WHERE hash > ? ORDER BY hash LIMIT ?", *cursor, kPage);
     std::optional<Hash> last;
     while (rows.size() < limit && query.next()) {
       last = query.hash(0);
@@ -137,8 +137,9 @@ void ContentCollection::for_each_garbage(const std::function<void(const Garbage&
     }
 }
 
-// Chunks below the mark that no row of `content` names. Batches that were on their way have ended by now, and what later
-// ones store lies behind the mark. Only the gaps between named ids are looked at, for the table's pages hold the data.
+// Chunks below the mark that no row of `content` names. Batches that were on their way have ended by now, and what
+// later ones store lies behind the mark. Only the gaps between named ids are looked at, for the table's pages hold the
+// data.
 const std::vector<std::int64_t>& ContentCollection::strays() {
   if (strays_) return *strays_;
   std::vector<bool> named(static_cast<std::size_t>(std::clamp<std::int64_t>(first_new_chunk_ + 1, 1, kMostChunks)));
@@ -148,7 +149,8 @@ const std::vector<std::int64_t>& ContentCollection::strays() {
   for (std::optional<Hash> cursor = Hash{}; cursor;) {
     tick_();
     const auto reader = database_.read();
-    Query query = reader->query("SELECT hash, chunk FROM content WHERE hash >= ? ORDER BY hash LIMIT ?", *cursor, kPage);
+    Query query =
+        reader->query("SELECT hash, chunk FROM content WHERE hash >= ? ORDER BY hash LIMIT ?", *cursor, kPage);
     std::int64_t count = 0;
     for (; query.next(); ++count) {
       cursor = query.hash(0);

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
+#include <limits>
 #include <string>
 #include <system_error>
 
@@ -65,6 +67,12 @@ std::int64_t Database::disk_bytes() const {
     if (::stat(file.c_str(), &info) == 0) bytes += kBlock * static_cast<std::int64_t>(info.st_blocks);
   }
   return bytes;
+}
+
+std::int64_t Database::free_bytes() const {
+  struct ::statvfs info {};
+  if (::statvfs(path_.c_str(), &info) != 0) return std::numeric_limits<std::int64_t>::max();  // writing will tell
+  return static_cast<std::int64_t>(info.f_bavail) * static_cast<std::int64_t>(info.f_frsize);
 }
 
 }  // namespace runner::store

@@ -31,6 +31,7 @@ class Database {
   const std::filesystem::path& path() const { return path_; }
   const Schema& schema() const { return schema_; }
   std::int64_t disk_bytes() const;  // what the file and its WAL take
+  std::int64_t free_bytes() const;  // that this user may still write beside the file
   bool checkpoint() { return commits_.checkpoint(); }
   ReaderPool::Lease read() const { return readers_.lease(); }
 

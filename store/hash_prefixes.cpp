@@ -39,7 +39,8 @@ bool HashPrefixes::contains(const Hash& hash) const {
 }
 
 void HashPrefixes::grow() {
-  const auto old = std::exchange(places_, std::vector<std::uint64_t>(places_.empty() ? kFirstPlaces : 2 * places_.size()));
+  const auto old =
+      std::exchange(places_, std::vector<std::uint64_t>(places_.empty() ? kFirstPlaces : 2 * places_.size()));
   for (const std::uint64_t prefix : old)
     if (prefix != 0) places_[place_of(prefix)] = prefix;
 }

@@ -9,8 +9,8 @@ namespace runner::api {
 
 // One thing that goes or stays, and why.
 struct GcItem {
-  std::string kind;   // "snapshot", "contents", "chunks", "checkout", "statCache", "temporary", "files"
-  std::string name;   // a snapshot's id, a path; empty for a mere number of things
+  std::string kind;        // "snapshot", "contents", "chunks", "checkout", "statCache", "temporary", "files"
+  std::string name;        // a snapshot's id, a path; empty for a mere number of things
   std::int64_t count = 0;  // files of a snapshot, contents, chunks
   std::int64_t bytes = 0;
   std::string reason;

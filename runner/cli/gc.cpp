@@ -55,13 +55,12 @@ std::string summary(const Json& report) {
   std::string what;
   const auto add = [&what](const std::string& part) { what += (what.empty() ? "" : ", ") + part; };
   if (contents > 0)
-    add(counted(contents, "content", "contents") + " that no run needs (" +
-        format_size(whole(report, "contentBytes")) + ")");
+    add(counted(contents, "content", "contents") + " that no run needs (" + format_size(whole(report, "contentBytes")) +
+        ")");
   if (chunks > 0)
     add(counted(chunks, "chunk", "chunks") + " of interrupted snapshots (" + format_size(whole(report, "chunkBytes")) +
         ")");
-  if (caches > 0)
-    add(counted(caches, "cache", "caches") + " (" + format_size(whole(report, "cacheBytes")) + ")");
+  if (caches > 0) add(counted(caches, "cache", "caches") + " (" + format_size(whole(report, "cacheBytes")) + ")");
   const Json& dry = member(report, "dryRun");
   std::string text;
   if (what.empty())
@@ -80,8 +79,7 @@ std::string summary(const Json& report) {
 }  // namespace
 
 int run(Session& session, const GcOptions& options) {
-  const Json report =
-      post_for_lines(session, "/v1/gc", {{"explain", options.explain}, {"dryRun", options.dry_run}});
+  const Json report = post_for_lines(session, "/v1/gc", {{"explain", options.explain}, {"dryRun", options.dry_run}});
   if (session.json()) {
     print(dump_document(report) + "\n");
     return 0;

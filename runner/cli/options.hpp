@@ -106,10 +106,10 @@ struct HelpOptions {
   std::string text;
 };
 
-using Command =
-    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
-                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
-                 ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions, DaemonStopOptions,
-                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions, FsckOptions, VersionOptions, HelpOptions>;
+using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
+                             PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
+                             ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions,
+                             DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions,
+                             FsckOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -18,8 +18,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLook{100};   // between two looks at whether the client and the daemon are still there
 constexpr milliseconds kTell{1000};  // between two signs of life
 
-// An answer of lines: {"progress": "…"}* and then {"result": {…}} or {"error": {…}}. Starts with the first line: an error
-// before that is an ordinary error response.
+// An answer of lines: {"progress": "…"}* and then {"result": {…}} or {"error": {…}}. Starts with the first line: an
+// error before that is an ordinary error response.
 class LineAnswer {
  public:
   explicit LineAnswer(Exchange& exchange) : exchange_(exchange) {}

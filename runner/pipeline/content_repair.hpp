@@ -1,5 +1,5 @@
-// Reading again what the store has lost. Only the contents that are wanted are stored, and only under the very hash that
-// is wanted: whatever stands on the disk by now, nothing gets worse.
+// Reading again what the store has lost. Only the contents that are wanted are stored, and only under the very hash
+// that is wanted: whatever stands on the disk by now, nothing gets worse.
 #pragma once
 
 #include <filesystem>

@@ -14,7 +14,7 @@
 namespace runner::pipeline {
 namespace {
 
-constexpr std::size_t kMostItems = 1000;  // of a kind, in an explanation
+constexpr std::size_t kMostItems = 1000;                        // of a kind, in an explanation
 constexpr std::string_view kTreeBeginning = "runner tree 1\n";  // snapshot/tree_object.hpp
 
 std::string number_of(std::int64_t count, const char* one, const char* many) {
@@ -57,7 +57,9 @@ class GarbageCollection {
     for (const UnusedCache& cache : find_unused_caches(data_)) {
       ++report_.caches;
       report_.cache_bytes += cache.bytes;
-      explain(report_.freed, {.kind = cache.kind, .name = cache.path.string(), .count = 1, .bytes = cache.bytes, .reason = cache.reason});
+      explain(
+          report_.freed,
+          {.kind = cache.kind, .name = cache.path.string(), .count = 1, .bytes = cache.bytes, .reason = cache.reason});
       if (options_.dry_run) continue;
       os::remove_tree(cache.path);
       report_.disk_bytes += cache.bytes;
@@ -67,7 +69,8 @@ class GarbageCollection {
   // Everything that a run's snapshot or artifacts name.
   void mark(store::ContentCollection& collection) {
     now_doing("looking at what runs need");
-    SnapshotTotals totals(content_, [&](const Hash& hash) { collection.keep(hash); }, tick_);
+    SnapshotTotals totals(
+        content_, [&](const Hash& hash) { collection.keep(hash); }, tick_);
     struct Kept {
       SnapshotTotals::Total total;
       std::int64_t runs = 0;
@@ -91,12 +94,13 @@ class GarbageCollection {
     });
     report_.kept_snapshots = static_cast<std::int64_t>(snapshots.size());
     for (const auto& [id, kept] : snapshots)
-      explain(report_.kept, {.kind = "snapshot",
-                             .name = id.hex(),
-                             .count = kept.total.files,
-                             .bytes = kept.total.bytes,
-                             .reason = kept.runs == 1 ? "run " + kept.newest
-                                                      : std::to_string(kept.runs) + " runs, the newest is " + kept.newest});
+      explain(report_.kept,
+              {.kind = "snapshot",
+               .name = id.hex(),
+               .count = kept.total.files,
+               .bytes = kept.total.bytes,
+               .reason = kept.runs == 1 ? "run " + kept.newest
+                                        : std::to_string(kept.runs) + " runs, the newest is " + kept.newest});
     if (report_.kept_files > 0)
       explain(report_.kept, {.kind = "files",
                              .name = {},
@@ -149,7 +153,8 @@ class GarbageCollection {
   // A tree that no other names is the root of a snapshot: `runner snapshot create` made it, or a run that is gone.
   void explain_contents(store::ContentCollection& collection, const std::vector<Hash>& trees) {
     std::unordered_set<Hash, HashHasher> named;
-    SnapshotTotals totals(content_, [&](const Hash& hash) { named.insert(hash); }, tick_);
+    SnapshotTotals totals(
+        content_, [&](const Hash& hash) { named.insert(hash); }, tick_);
     for (const Hash& tree : trees) totals.of(tree);
     std::unordered_set<Hash, HashHasher> roots;
     for (const Hash& tree : trees)

@@ -14,8 +14,8 @@ namespace runner::pipeline {
 
 struct GcOptions {
   bool explain = false;
-  bool dry_run = false;                          // nothing is touched; the report is the same
-  std::chrono::milliseconds patience{60'000};    // for snapshots that are under way
+  bool dry_run = false;                        // nothing is touched; the report is the same
+  std::chrono::milliseconds patience{60'000};  // for snapshots that are under way
 };
 
 // Called every few milliseconds with what is being done; what it throws ends the work, and nothing is half done then.

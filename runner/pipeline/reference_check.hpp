@@ -38,7 +38,8 @@ class ReferenceCheck {
   std::int64_t trees() const { return static_cast<std::int64_t>(below_.size()); }
 
   // The faults of one snapshot with their paths in it ("" is the root); only what is damaged is descended into.
-  void for_each_place(const Hash& snapshot, const std::function<void(const std::string& path, const Fault&)>& visit) const;
+  void for_each_place(const Hash& snapshot,
+                      const std::function<void(const std::string& path, const Fault&)>& visit) const;
 
  private:
   using Numbers = std::vector<std::uint32_t>;  // of faults, ascending

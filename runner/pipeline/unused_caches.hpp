@@ -11,7 +11,7 @@ namespace runner::pipeline {
 
 struct UnusedCache {
   std::filesystem::path path;
-  std::string kind;  // api::GcItem
+  std::string kind;        // api::GcItem
   std::int64_t bytes = 0;  // on the disk
   std::string reason;
 };

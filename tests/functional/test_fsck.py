@@ -3,8 +3,8 @@ import os
 import shutil
 import sqlite3
 
+from support.store_case import StoreTest
 from support.waiting import wait_until
-from test_gc import StoreTest
 
 
 class FsckTest(StoreTest):

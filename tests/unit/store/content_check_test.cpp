@@ -29,7 +29,8 @@ std::map<Hash, std::string> damaged(const ContentStore& content) {
 
 // Other bytes of the same length in a chunk.
 const char* const kFlip =
-    "UPDATE chunk SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB) WHERE id = (SELECT chunk FROM content WHERE hash = x'";
+    "UPDATE chunk SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB) WHERE id = (SELECT chunk FROM "
+    "content WHERE hash = x'";
 
 }  // namespace
 
@@ -49,7 +50,8 @@ TEST_CASE("A check of a sound store reads everything and finds nothing") {
   CHECK(check->file().empty());
 }
 
-TEST_CASE("Flipped bytes are found, by the check and before a reader gets them, and putting the content again heals it") {
+TEST_CASE(
+    "Flipped bytes are found, by the check and before a reader gets them, and putting the content again heals it") {
   const TemporaryDirectory directory;
   const std::string small = random_bytes(5000, 2);
   const std::string large = random_bytes(5U << 20, 3);
@@ -63,7 +65,8 @@ TEST_CASE("Flipped bytes are found, by the check and before a reader gets them, 
     put_one(content, "sound");
   }
   piece = *Hash::from_hex(sql(directory / "content.db", "SELECT lower(hex(chunk)) FROM part ORDER BY offset LIMIT 1"));
-  for (const Hash& hash : {small_hash, piece}) REQUIRE(sql(directory / "content.db", kFlip + hash.hex() + "')").empty());
+  for (const Hash& hash : {small_hash, piece})
+    REQUIRE(sql(directory / "content.db", kFlip + hash.hex() + "')").empty());
 
   ContentStore content(directory / "content.db");
   const std::uint64_t before = content.begin()->generation();
@@ -102,8 +105,9 @@ TEST_CASE("A piece that is gone damages the content it belongs to") {
   const std::string large = random_bytes(5U << 20, 4);
   const Hash hash = put_one(content, large);
   const bool part_row = GENERATE(true, false);
-  const std::string script = part_row ? "DELETE FROM part WHERE offset > 0"
-                                      : "DELETE FROM content WHERE hash = (SELECT chunk FROM part WHERE offset > 0 LIMIT 1)";
+  const std::string script = part_row
+                                 ? "DELETE FROM part WHERE offset > 0"
+                                 : "DELETE FROM content WHERE hash = (SELECT chunk FROM part WHERE offset > 0 LIMIT 1)";
   REQUIRE(sql(directory / "content.db", "PRAGMA foreign_keys=OFF; " + script).empty());
   const auto found = damaged(content);
   REQUIRE(found.size() == 1);

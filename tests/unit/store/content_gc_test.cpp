@@ -40,7 +40,8 @@ std::int64_t count(const TemporaryDirectory& directory, const std::string& query
 void check_consistent(const TemporaryDirectory& directory) {
   CHECK(sql(directory / "content.db", "PRAGMA integrity_check") == "ok");
   CHECK(count(directory, "SELECT count(*) FROM pragma_foreign_key_check") == 0);
-  CHECK(count(directory, "SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM content WHERE chunk IS NOT NULL)") == 0);
+  CHECK(count(directory,
+              "SELECT count(*) FROM chunk WHERE id NOT IN (SELECT chunk FROM content WHERE chunk IS NOT NULL)") == 0);
 }
 
 }  // namespace
@@ -218,7 +219,7 @@ TEST_CASE("Nothing that is held or named is ever lost while collections run with
   const TemporaryDirectory directory;
   ContentStore content(directory / "content.db");
   constexpr int kWriters = 4;
-  constexpr int kRounds = 60;
+  constexpr int kRounds = 40;
   constexpr std::uint64_t kContents = 40;  // few: writers meet in the same ones, and they are freed again and again
   std::mutex mutex;
   std::map<int, std::vector<std::pair<Hash, std::string>>> named;  // by writer: what its present row names
