@@ -219,6 +219,7 @@ void Pipeline::clear_away(const std::string& id) {
   if (::access(data_.run(id).container().c_str(), F_OK) == 0) return clearer_->enqueue(id);
   try {
     os::remove_tree(data_.run(id).root());
+    checkouts_.release(id);
   } catch (const Error& trouble) {
     spdlog::warn("run {}: its directory stays until the next start: {}", id, trouble.message());
   }
@@ -229,6 +230,7 @@ bool Pipeline::clear_container(const std::string& id) {
   try {
     containers_.remove_remains(id);
     os::remove_tree(data_.run(id).root());
+    checkouts_.release(id);
     return true;
   } catch (const std::exception& trouble) {
     spdlog::warn("run {}: not cleared away yet: {}", id, trouble.what());

@@ -101,6 +101,7 @@ void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
     RunRecord run = history_.get(id);
     if (is_final(run.status)) return;
     engine::Engine engine = containers_.engine(run.definition.engine_socket);
+    ahead_->enqueue(id);  // while the registry is asked
     const auto there = engine.inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
     remember_image(run, there ? *there : pull_image(engine, run, stop), engine.facts());
     if (history_.set_status(id, RunStatus::kQueued, "")) {
@@ -137,21 +138,24 @@ bool Pipeline::prepare_container(RunRecord& run) {
     scheduler_->release(run.id);
     return false;
   }
-  check_out(run);
+  // Podman mounts no overlays: it gets a copy of its own.
+  const bool layered = exec::EngineContainers::mounts_overlays(engine->facts());
+  auto layers = layered ? check_out(run) : std::vector<std::filesystem::path>();
   os::make_directories(data_.run(run.id).root());
-  containers_.prepare(engine_run(run, *engine, *image), engine->facts());
+  containers_.prepare(engine_run(run, *engine, *image, std::move(layers)), engine->facts());
   return true;
 }
 
-exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image) {
+exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image,
+                                     std::vector<std::filesystem::path> layers) {
   const os::RunDirectory directory = data_.run(run.id);
-  const auto checkout = data_.checkout(*run.snapshot);
-  StartCommand command = start_command(run.definition, "", checkout);
+  StartCommand command =
+      start_command(run.definition, "", [&] { return frozen_head(content_, *run.snapshot, run.definition); });
   exec::ImageFacts facts = containers_.look_into(engine, image);
   exec::EngineRun wanted{
       .id = run.id,
       .directory = directory,
-      .layers = {checkout},
+      .layers = std::move(layers),
       .working_directory = working_directory_for(run.definition.source_directory, account_.home),
       .candidates = std::move(command.candidates),
       .arguments = std::move(command.arguments),
@@ -175,7 +179,6 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
     history_.add_notice(run.id, "the container engine mounts no overlays: the working directory is a copy");
     os::remove_tree(directory.copy());
     snapshot::materialize(content_, *run.snapshot, directory.copy());
-    wanted.layers.clear();
   }
   return wanted;
 }

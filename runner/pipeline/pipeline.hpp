@@ -2,6 +2,7 @@
 //
 //   submit   admit → snapshot → git → environment → the run's row (acknowledged: durable)           [connection thread]
 //   prepare  an image that is not here → pulled                                                     [prepare thread]
+//   ahead    a run that waits for its slot or image → checkout                                      [checkout thread]
 //   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
 //   finish   outputs, log → content → the row's end (durable) → the run directory goes              [worker]
@@ -21,6 +22,7 @@
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "runner/exec/engine_containers.hpp"
+#include "runner/exec/run_directories.hpp"
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
@@ -31,6 +33,7 @@
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
+#include "snapshot/checkouts.hpp"
 #include "snapshot/snapshot.hpp"
 #include "store/content_store.hpp"
 #include "store/history.hpp"
@@ -64,6 +67,7 @@ class Pipeline {
 
   store::History& history() { return history_; }
   store::ContentStore& content() { return content_; }
+  snapshot::Checkouts& checkouts() { return checkouts_; }
   RunEvents& events() { return events_; }
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
@@ -87,15 +91,20 @@ class Pipeline {
   engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);
   void remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts);
   bool prepare_container(RunRecord& run);
-  exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image);
+  exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image,
+                             std::vector<std::filesystem::path> layers);
   // start.cpp
   void start(const std::string& id);
   void start_or_throw(const std::string& id);
   void end_unstarted(const std::string& id, OutcomeKind kind, const Error& error);
-  void check_out(const RunRecord& run);
+  std::vector<std::filesystem::path> check_out(const RunRecord& run);
+  bool takes_layers(const RunRecord& run) const;
+  void check_out_ahead(const std::string& id);
+  void look_ahead();
   void prepare_sandbox(const RunRecord& run);
   os::Fd secrets_for(const RunRecord& run);
-  exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter);
+  exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
+                               std::vector<std::filesystem::path> layers);
   void launch(const RunRecord& run, const os::Fd& secrets);
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
@@ -114,12 +123,14 @@ class Pipeline {
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
+  void adopt_checkouts(const std::vector<RunRecord>& unfinished);
   void remove_orphans(const std::vector<RunRecord>& unfinished);
 
   const os::DataDirectory data_;
   const Configuration configuration_;
   const Account account_ = own_account();
   store::ContentStore content_;
+  snapshot::Checkouts checkouts_;
   store::History history_;
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
@@ -134,6 +145,7 @@ class Pipeline {
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Clearer> clearer_;
   std::unique_ptr<Preparer> preparer_;
+  std::unique_ptr<Preparer> ahead_;       // checkouts of runs that wait for something else
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };
 

@@ -168,6 +168,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
     await_image(run);
   else
     scheduler_->enqueue(run.id, run.priority);
+  look_ahead();
   return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};
 }
 
