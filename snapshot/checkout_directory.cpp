@@ -76,9 +76,8 @@ CheckoutDirectory::Scan CheckoutDirectory::scan() const {
     scan.found.push_back(std::move(found));
   }
   // From the bottom up: what a layer lies on has been judged before it is.
-  std::sort(scan.found.begin(), scan.found.end(), [](const Found& a, const Found& b) {
-    return a.record.below.size() < b.record.below.size();
-  });
+  std::sort(scan.found.begin(), scan.found.end(),
+            [](const Found& a, const Found& b) { return a.record.below.size() < b.record.below.size(); });
   std::map<Hash, const Found*> all;
   for (Found& found : scan.found) {
     found.trusted = found.trusted && lies_on(found, all);

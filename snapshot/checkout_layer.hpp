@@ -14,12 +14,12 @@ namespace runner::snapshot {
 // A checkout that a thin layer may lie on.
 struct LayerBase {
   Hash snapshot;
-  std::int64_t weight = 0;        // CheckoutRecord::weight
-  std::vector<Hash> below{};      // the layers under it
+  std::int64_t weight = 0;    // CheckoutRecord::weight
+  std::vector<Hash> below{};  // the layers under it
 };
 
-// What a thin layer over `base` would write, as a weight; nothing if it is more than `limit`, or if the base's trees are
-// not in the store any more.
+// What a thin layer over `base` would write, as a weight; nothing if it is more than `limit`, or if the base's trees
+// are not in the store any more.
 std::optional<std::int64_t> thin_weight(const ContentReader& store, const LayerBase& base, const Hash& snapshot,
                                         std::int64_t limit);
 

@@ -1,6 +1,7 @@
 // What lies beside a checkout's files and says what they are. Text, published by rename:
 //
-//   record = "runner checkout 1" LF "weight " n LF "disk " n LF "boot " id LF "synced " ("0" | "1") LF ("below " hash LF)* "end" LF
+//   record = "runner checkout 1" LF "weight " n LF "disk " n LF "boot " id LF "synced " ("0" | "1") LF ("below " hash
+//   LF)* "end" LF
 //
 // Its modification time is when the checkout was last used.
 #pragma once
@@ -20,9 +21,9 @@ struct CheckoutRecord {
   // What making the whole tree anew would cost (kEntryWeight an entry plus a byte a byte). Of a thin layer an upper
   // bound: what the layer removes is not looked into.
   std::int64_t weight = 0;
-  std::int64_t disk = 0;     // bytes that this layer takes
-  std::string boot;          // the boot (os::boot_id) in which it was made
-  bool synced = false;       // known to be on the disk: good after a reboot
+  std::int64_t disk = 0;      // bytes that this layer takes
+  std::string boot;           // the boot (os::boot_id) in which it was made
+  bool synced = false;        // known to be on the disk: good after a reboot
   std::vector<Hash> below{};  // the layers under it, topmost first
 };
 

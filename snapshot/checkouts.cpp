@@ -243,8 +243,8 @@ class Checkouts::Impl {
     try {
       const fs::path tree = CheckoutDirectory::tree_in(temporary);
       const std::string shown = directory_.tree(snapshot).string();
-      CheckoutRecord record = base ? make_thin_layer(store_, *base, snapshot, tree, shown)
-                                   : make_full_layer(store_, snapshot, tree, shown);
+      CheckoutRecord record =
+          base ? make_thin_layer(store_, *base, snapshot, tree, shown) : make_full_layer(store_, snapshot, tree, shown);
       record.boot = os::boot_id();
       directory_.publish(temporary, snapshot, record);
       return record;

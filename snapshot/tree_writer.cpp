@@ -237,8 +237,8 @@ void TreeWriter::run(const Job& job) {
 
 void TreeWriter::write_file(const Job& job, const TreeEntry& entry) const {
   const mode_t mode = entry.type == EntryType::kExecutable ? 0755 : 0644;
-  const os::Fd fd(::openat(job.directory->get(), entry.name.c_str(),
-                           O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  const os::Fd fd(
+      ::openat(job.directory->get(), entry.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!fd) throw errno_error(errno, "create");
   if (chmod_ && ::fchmod(fd.get(), mode) != 0) throw errno_error(errno, "chmod");
   if (entry.bytes == 0) return;

@@ -1,6 +1,6 @@
-// Layers as the kernel shows them. Oracle: the tree that the snapshot was made from, against a real overlay mount of the
-// layers, in a mount namespace of its own. As root with trusted.* marks as the sandbox of a root daemon mounts it, and
-// (also as an ordinary user) in a user namespace with userxattr.
+// Layers as the kernel shows them. Oracle: the tree that the snapshot was made from, against a real overlay mount of
+// the layers, in a mount namespace of its own. As root with trusted.* marks as the sandbox of a root daemon mounts it,
+// and (also as an ordinary user) in a user namespace with userxattr.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -10,8 +10,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -37,10 +37,11 @@ using test::Node;
 using test::store_tree;
 using test::TempDir;
 
-// --- a history of trees ------------------------------------------------------------------------------------------------
+// --- a history of trees
+// ------------------------------------------------------------------------------------------------
 
-const std::vector<std::string> kNames{"a",     "b",  "c",       "with blank", "a,b:c\\d", ".wh.a", "line\nbreak",
-                                      "\xff\xfe", "\xc3\xbc", "-rf", ".hidden", "a.b"};
+const std::vector<std::string> kNames{"a",           "b",        "c",        "with blank", "a,b:c\\d", ".wh.a",
+                                      "line\nbreak", "\xff\xfe", "\xc3\xbc", "-rf",        ".hidden",  "a.b"};
 
 Node random_leaf(std::mt19937& random) {
   const std::array types{EntryType::kFile, EntryType::kExecutable, EntryType::kSymlink};
@@ -84,7 +85,8 @@ Node ballast() {
   return directory;
 }
 
-// --- what a directory shows --------------------------------------------------------------------------------------------
+// --- what a directory shows
+// --------------------------------------------------------------------------------------------
 
 void list_directory(const fs::path& directory, const std::string& prefix, std::map<std::string, std::string>& into) {
   for (const auto& entry : fs::directory_iterator(directory)) {
@@ -109,10 +111,12 @@ void list_directory(const fs::path& directory, const std::string& prefix, std::m
 
 class Mounted {
  public:
-  Mounted(const fs::path& place, const std::vector<fs::path>& layers, const std::string& options) : place_(place / "m") {
+  Mounted(const fs::path& place, const std::vector<fs::path>& layers, const std::string& options)
+      : place_(place / "m") {
     for (const char* name : {"m", "upper", "work"}) fs::create_directory(place / name);
-    std::string text = "upperdir=" + (place / "upper").string() + ",workdir=" + (place / "work").string() + "," +
-                       options + ",lowerdir=";
+    // Volatile: without it an unmount waits until the whole file system is synced.
+    std::string text = "volatile,upperdir=" + (place / "upper").string() + ",workdir=" + (place / "work").string() +
+                       "," + options + ",lowerdir=";
     for (const fs::path& layer : layers) text += (layer == layers.front() ? "" : ":") + layer.string();
     if (::mount("overlay", place_.c_str(), "overlay", 0, text.c_str()) != 0)
       throw std::runtime_error("mount overlay: " + std::string(std::strerror(errno)));
@@ -124,7 +128,8 @@ class Mounted {
   fs::path place_;
 };
 
-// --- in a process of its own -------------------------------------------------------------------------------------------
+// --- in a process of its own
+// -------------------------------------------------------------------------------------------
 
 void write_map(const char* file, const std::string& text) { std::ofstream(file) << text; }
 
@@ -166,7 +171,8 @@ std::string in_own_mounts(bool user_namespace, const std::function<std::string()
   return status == 0 ? said : said + " (died)";
 }
 
-std::string difference(const std::map<std::string, std::string>& expected, const std::map<std::string, std::string>& got) {
+std::string difference(const std::map<std::string, std::string>& expected,
+                       const std::map<std::string, std::string>& got) {
   for (const auto& [path, what] : expected)
     if (const auto at = got.find(path); at == got.end() || at->second != what)
       return path + ": " + (at == got.end() ? "missing" : at->second) + ", not " + what;
@@ -226,7 +232,8 @@ TEST_CASE("a run's changes stay out of the layers, and it may change everything"
   const TempDir home;
   fs::create_directory(home.path() / "checkouts");
   MemoryStore store;
-  Node tree{.children = {{"d", Node{.children = {{"old", file("old")}, {"gone", file("gone")}}}}, {"ballast", ballast()}}};
+  Node tree{
+      .children = {{"d", Node{.children = {{"old", file("old")}, {"gone", file("gone")}}}}, {"ballast", ballast()}}};
   Checkouts checkouts(store, home.path() / "checkouts", {});
   checkouts.acquire(store_tree(store, tree), "first");
   tree.children["d"].children.erase("gone");

@@ -139,7 +139,8 @@ TEST_CASE("after an edit only what changed is written, and what is gone is one w
   std::map<std::string, bool> made;
   for (const auto& entry : fs::recursive_directory_iterator(layers[0]))
     made[fs::relative(entry.path(), layers[0])] = entry.is_character_file();
-  CHECK(made == std::map<std::string, bool>{{"d1", false}, {"d1/f1", false}, {"d2", false}, {"d2/f2", false}, {"gone", true}});
+  CHECK(made ==
+        std::map<std::string, bool>{{"d1", false}, {"d1/f1", false}, {"d2", false}, {"d2/f2", false}, {"gone", true}});
   struct ::stat info {};
   REQUIRE(::stat((layers[0] / "d2/f2").c_str(), &info) == 0);
   CHECK((info.st_mode & 07777) == 0755);
@@ -185,7 +186,8 @@ TEST_CASE("the base is the cheapest, and the lowest of nearly equal ones") {
   CHECK(choose_base(store, {low, high}, third)->snapshot == second);
   CHECK(choose_base(store, {low, high}, store_tree(store, tree_of(600, 5)))->snapshot == first);
   // Ten files over one more layer, or twelve over one less.
-  const LayerBase nearly{.snapshot = store_tree(store, tree_of(600, 2)), .weight = 700 * kEntryWeight, .below = {first}};
+  const LayerBase nearly{
+      .snapshot = store_tree(store, tree_of(600, 2)), .weight = 700 * kEntryWeight, .below = {first}};
   CHECK(choose_base(store, {nearly, low}, store_tree(store, tree_of(600, 12)))->snapshot == first);
   CHECK_FALSE(choose_base(store, {low, high}, store_tree(store, tree_of(600, 600, "all"))));
   CHECK_FALSE(choose_base(store, {}, third));
@@ -442,10 +444,10 @@ TEST_CASE("fsck: each kind of damage to a checkout is found and named") {
   fs::create_symlink("tarGet", root / "link");
   os::remove_tree(root / "d5");
   test::write_file(root / "d5", "");
-  CHECK(at.checkouts->verify(id) ==
-        std::vector<std::string>{"d0/f0: its content differs", "d1/f1: its mode differs", "d2/f2: is missing",
-                                 "d3/more: is not in the snapshot", "d4/f4: its size differs", "d5: is no directory",
-                                 "link: its content differs"});
+  CHECK(at.checkouts->verify(id) == std::vector<std::string>{"d0/f0: its content differs", "d1/f1: its mode differs",
+                                                             "d2/f2: is missing", "d3/more: is not in the snapshot",
+                                                             "d4/f4: its size differs", "d5: is no directory",
+                                                             "link: its content differs"});
   CHECK_THROWS_AS(at.checkouts->verify(Hash{}), Error);
 }
 
