@@ -19,8 +19,9 @@
 namespace runner::test {
 namespace fs = std::filesystem;
 
-TempDir::TempDir() {
-  std::string pattern = (fs::canonical(fs::temp_directory_path()) / "runner-test-XXXXXX").string();
+TempDir::TempDir() : TempDir(fs::temp_directory_path()) {}
+TempDir::TempDir(const fs::path& in) {
+  std::string pattern = (fs::canonical(in) / "runner-test-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
   path_ = pattern;
 }

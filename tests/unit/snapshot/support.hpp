@@ -20,6 +20,7 @@ namespace runner::test {
 class TempDir {
  public:
   TempDir();
+  explicit TempDir(const std::filesystem::path& in);  // an existing directory
   ~TempDir();
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
