@@ -109,8 +109,7 @@ Comparison compare(const RandomTree& tree, bool explained) {
   comparison.git_untracked = oracle.untracked();
   comparison.our_untracked = runner::snapshot::has_untracked(source);
   // What a nested repository means for "dirty" is for the tests of git states.
-  if (tree.amlignore || tree.ignore_case || !tree.nested.empty())
-    comparison.our_untracked = comparison.git_untracked;
+  if (tree.amlignore || tree.ignore_case || !tree.nested.empty()) comparison.our_untracked = comparison.git_untracked;
   const runner::snapshot::Options options{.source = source, .data_directory = {}, .stat_cache = {}};
   comparison.ours = runner::snapshot::list_files(options);
   // With core.ignorecase on a file system that tells cases apart, git forgets a "B" beside a tracked "b"; we keep it.

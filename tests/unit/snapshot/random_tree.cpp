@@ -249,7 +249,8 @@ RandomTree random_tree(Random& random) {
   add_contents(tree, random);
   const std::set<std::string> set = tree.directories();
   const std::vector<std::string> directories(set.begin(), set.end());
-  if (const std::string& source = pick(random, directories); chance(random, 30) && source.find(".GIT") == std::string::npos)
+  if (const std::string& source = pick(random, directories);
+      chance(random, 30) && source.find(".GIT") == std::string::npos)
     tree.source = source;
   if (chance(random, 15)) {
     const std::string& directory = pick(random, directories);

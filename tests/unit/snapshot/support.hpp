@@ -65,4 +65,10 @@ class MemoryStore : public ContentWriter, public ContentReader {
   std::unordered_map<Hash, std::string, HashHasher> contents_;
 };
 
+// Hashes and forgets: for what would not fit into memory. Knows nothing, so everything is read.
+class ForgetfulStore : public ContentWriter {
+ public:
+  std::unique_ptr<ContentBatch> begin() override;
+};
+
 }  // namespace runner::test
