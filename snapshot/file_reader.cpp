@@ -43,10 +43,10 @@ void wait_for_rest(const FileStamp& stamp) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
-// A write(2) stamps the file when it begins, copies for as long as it takes and leaves no trace at its end: one that was
-// under way at the first stat (its writer lost the processor, or waits for the disk) would tear what is read. Writers
-// hold the file's lock all the while; looking for a hole takes it, too, on ext4, btrfs and tmpfs, and XFS takes it for
-// each read anyway. Writes through a mapping have no such lock: see the README.
+// A write(2) stamps the file when it begins, copies for as long as it takes and leaves no trace at its end: one that
+// was under way at the first stat (its writer lost the processor, or waits for the disk) would tear what is read.
+// Writers hold the file's lock all the while; looking for a hole takes it, too, on ext4, btrfs and tmpfs, and XFS takes
+// it for each read anyway. Writes through a mapping have no such lock: see the README.
 void wait_for_writers(int fd) { static_cast<void>(::lseek(fd, 0, SEEK_HOLE)); }
 
 // Whether a later change is bound to show in the stamp, so that the stat cache may trust it. File systems that store
