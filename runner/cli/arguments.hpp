@@ -19,6 +19,7 @@ enum class CommandId {
   kPause,
   kResume,
   kExec,
+  kRerun,
   kFiles,
   kDownload,
   kMetrics,

@@ -15,6 +15,7 @@ int run(Session& session, const CancelOptions& options);
 int run(Session& session, const PauseOptions& options);
 int run(Session& session, const ResumeOptions& options);
 int run(Session& session, const ExecOptions& options);
+int run(Session& session, const RerunOptions& options);
 int run(Session& session, const FilesOptions& options);
 int run(Session& session, const DownloadOptions& options);
 int run(Session& session, const MetricsOptions& options);

@@ -35,6 +35,7 @@ constexpr std::array kCommands{
     CommandRow{"run pause", CommandId::kPause, "Freeze runs; they keep their memory"},
     CommandRow{"run resume", CommandId::kResume, "Let paused runs go on"},
     CommandRow{"run exec", CommandId::kExec, "Run a command inside a live run"},
+    CommandRow{"run rerun", CommandId::kRerun, "Run an old run's snapshot again, with other options if you like"},
     CommandRow{"run files", CommandId::kFiles, "List the files a run left behind"},
     CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},

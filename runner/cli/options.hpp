@@ -30,6 +30,7 @@ struct SubmitOptions {
   std::vector<std::string> secrets;  // names
   std::optional<int> priority;
   bool detach = false;
+  bool dry_run = false;
   bool command = false;            // `words` is a command instead of SCRIPT ARGS…
   std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
 };
@@ -66,6 +67,11 @@ struct ExecOptions {
   std::string run;
   std::vector<std::string> words;  // the command, untouched
 };
+struct RerunOptions {
+  std::string run;
+  SubmitOptions overrides;                            // without `words`, and what only submit has
+  std::optional<std::vector<std::string>> arguments;  // of the script, instead of the old ones
+};
 struct FilesOptions {
   std::string run;
   std::optional<std::string> prefix;
@@ -101,7 +107,7 @@ struct HelpOptions {
 
 using Command =
     std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
-                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
+                 ResumeOptions, ExecOptions, RerunOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
                  ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions, DaemonStopOptions,
                  DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
 
