@@ -166,7 +166,7 @@ Submission parse_submission(std::string_view text) {
 
 Submission parse_overrides(std::string_view text) {
   // What would make it another run's code or another kind of run.
-  constexpr std::array<const char*, 6> kFixed{"script",  "command", "sourceDirectory", "sourceDirectoryExplicit",
+  constexpr std::array<const char*, 6> kFixed{"script", "command",  "sourceDirectory", "sourceDirectoryExplicit",
                                               "config", "isolation"};
   json document = text.empty() ? json::object() : parse_object(text, "rerun");
   for (const char* field : kFixed)

@@ -162,6 +162,29 @@ void define(CLI::App& app, ExecOptions& o) {
       "  runner run exec @last -- ps aux");
 }
 
+void define(CLI::App& app, RestoreOptions& o) {
+  add_run(app, o.run);
+  app.add_option("directory", o.directory, "where to: a directory that does not exist yet, or is empty")
+      ->type_name("DIR")
+      ->required();
+}
+
+void define(CLI::App& app, DiffOptions& o) {
+  app.add_option("before", o.before, "id, a unique prefix, the 8-hex tail, or @last")->type_name("A")->required();
+  app.add_option("after", o.after, "the run that is compared with it")->type_name("B")->required();
+  auto* parts = app.add_option_group("parts", "one of them; without any a summary of all");
+  const auto add_part = [&o, parts](const char* flag, DiffPart part, const char* help) {
+    parts->add_flag_function(
+        flag, [&o, part](std::int64_t) { o.part = part; }, help);
+  };
+  add_part("--code", DiffPart::kCode, "the unified diff of the snapshots, as git's");
+  add_part("--params", DiffPart::kParameters, "script, arguments, limits, variables, mounts");
+  add_part("--metrics", DiffPart::kMetrics, "last values");
+  add_part("--env", DiffPart::kEnvironment, "interpreter or image");
+  add_part("--git", DiffPart::kGit, "where the code came from");
+  parts->require_option(0, 1);
+}
+
 void define(CLI::App& app, FilesOptions& o) {
   add_run(app, o.run);
   add_text(app, "prefix", o.prefix, "PREFIX", "only names that begin so");
@@ -210,9 +233,8 @@ void refuse_later_options(const std::vector<std::string>& unknown, const std::st
     const std::string name = word.substr(0, word.find('='));
     if (std::find(kLater.begin(), kLater.end(), name) != kLater.end())
       throw Error(ErrorCode::kInvalid, command + ": '" + name + "': not supported yet",
-                  name == "--gpus"
-                      ? "'runner " + command + " --help' lists what there is"
-                      : "--python PATH and --image REF name an environment, -E K=V sets a variable");
+                  name == "--gpus" ? "'runner " + command + " --help' lists what there is"
+                                   : "--python PATH and --image REF name an environment, -E K=V sets a variable");
   }
 }
 
@@ -368,6 +390,10 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<ExecOptions>(name, description, arguments, global);
     case CommandId::kRerun:
       return parse_as<RerunOptions>(name, description, arguments, global);
+    case CommandId::kRestore:
+      return parse_as<RestoreOptions>(name, description, arguments, global);
+    case CommandId::kDiff:
+      return parse_as<DiffOptions>(name, description, arguments, global);
     case CommandId::kFiles:
       return parse_as<FilesOptions>(name, description, arguments, global);
     case CommandId::kDownload:

@@ -20,6 +20,8 @@ enum class CommandId {
   kResume,
   kExec,
   kRerun,
+  kRestore,
+  kDiff,
   kFiles,
   kDownload,
   kMetrics,

@@ -16,6 +16,8 @@ int run(Session& session, const PauseOptions& options);
 int run(Session& session, const ResumeOptions& options);
 int run(Session& session, const ExecOptions& options);
 int run(Session& session, const RerunOptions& options);
+int run(Session& session, const RestoreOptions& options);
+int run(Session& session, const DiffOptions& options);
 int run(Session& session, const FilesOptions& options);
 int run(Session& session, const DownloadOptions& options);
 int run(Session& session, const MetricsOptions& options);

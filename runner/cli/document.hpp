@@ -37,6 +37,6 @@ std::string metric_text(const Json& value);
 // A word as a shell takes it: in quotes where it needs them.
 std::string shell_quoted(const std::string& word);
 std::string shell_quoted(const Json& words);  // a list of them
-std::string tags_text(const Json& run);  // "quality=good fast"
+std::string tags_text(const Json& run);       // "quality=good fast"
 
 }  // namespace runner::cli

@@ -36,6 +36,8 @@ constexpr std::array kCommands{
     CommandRow{"run resume", CommandId::kResume, "Let paused runs go on"},
     CommandRow{"run exec", CommandId::kExec, "Run a command inside a live run"},
     CommandRow{"run rerun", CommandId::kRerun, "Run an old run's snapshot again, with other options if you like"},
+    CommandRow{"run restore", CommandId::kRestore, "Write the snapshot of a run into a new directory"},
+    CommandRow{"run diff", CommandId::kDiff, "What differs between two runs: code, parameters, environment, metrics"},
     CommandRow{"run files", CommandId::kFiles, "List the files a run left behind"},
     CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},

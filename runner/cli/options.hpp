@@ -72,6 +72,15 @@ struct RerunOptions {
   SubmitOptions overrides;                            // without `words`, and what only submit has
   std::optional<std::vector<std::string>> arguments;  // of the script, instead of the old ones
 };
+struct RestoreOptions {
+  std::string run;
+  std::string directory;
+};
+enum class DiffPart { kCode, kParameters, kMetrics, kEnvironment, kGit };
+struct DiffOptions {
+  std::string before, after;     // runs
+  std::optional<DiffPart> part;  // none: a summary of all
+};
 struct FilesOptions {
   std::string run;
   std::optional<std::string> prefix;
@@ -107,8 +116,8 @@ struct HelpOptions {
 
 using Command =
     std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
-                 ResumeOptions, ExecOptions, RerunOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
-                 ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions, DaemonStopOptions,
-                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
+                 ResumeOptions, ExecOptions, RerunOptions, RestoreOptions, DiffOptions, FilesOptions, DownloadOptions,
+                 MetricsOptions, ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions,
+                 DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -38,7 +38,8 @@ std::string environment_text(const Json& plan) {
   if (kind == "image") {
     const std::string id = text_at(member(environment, "image"), "id");
     return "image " + text_at(environment, "name") +
-           (present ? " (" + id.substr(0, id.find(':') + 13) + ", on this machine)" : " (not here: it would be pulled)");
+           (present ? " (" + id.substr(0, id.find(':') + 13) + ", on this machine)"
+                    : " (not here: it would be pulled)");
   }
   if (kind == "interpreter")
     return text_at(environment, "interpreter") + ", Python " + text_at(environment, "pythonVersion") +
@@ -50,8 +51,7 @@ std::string environment_text(const Json& plan) {
 std::string command_text(const Json& plan) {
   std::string text;
   for (const Json& candidate : member(plan, "interpreterCandidates"))
-    if (candidate.is_string())
-      text.append(text.empty() ? "" : "|").append(shell_quoted(candidate.get<std::string>()));
+    if (candidate.is_string()) text.append(text.empty() ? "" : "|").append(shell_quoted(candidate.get<std::string>()));
   return text + (text.empty() ? "" : " ") + shell_quoted(member(plan, "command"));
 }
 
@@ -60,9 +60,11 @@ std::string limits_text(const Json& definition) {
   const auto add = [&text](const std::string& part) { text.append(text.empty() ? "" : ", ").append(part); };
   if (const auto limit = number_at(definition, "maxRunDurationSeconds")) add("at most " + scalar_text(*limit) + " s");
   if (number_at(definition, "cpus")) add(scalar_text(member(definition, "cpus")) + " CPUs");
-  if (const auto bytes = number_at(definition, "memoryBytes")) add(format_size(static_cast<std::int64_t>(*bytes)) + " memory");
+  if (const auto bytes = number_at(definition, "memoryBytes"))
+    add(format_size(static_cast<std::int64_t>(*bytes)) + " memory");
   if (number_at(definition, "pids")) add(scalar_text(member(definition, "pids")) + " processes");
-  if (const auto bytes = number_at(definition, "shmBytes")) add(format_size(static_cast<std::int64_t>(*bytes)) + " /dev/shm");
+  if (const auto bytes = number_at(definition, "shmBytes"))
+    add(format_size(static_cast<std::int64_t>(*bytes)) + " /dev/shm");
   if (text_at(definition, "network") == "off") add("no network");
   return text.empty() ? "none" : text;
 }

@@ -84,7 +84,7 @@ std::string absolute_directory(const std::filesystem::path& base, const std::str
   std::string absolute = (base / directory).lexically_normal().string();
   if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
   if (!is_utf8(absolute))
-    throw Error(ErrorCode::kInvalid, "the source directory's name is not UTF-8", "rename the directory");
+    throw Error(ErrorCode::kInvalid, "directory " + directory + ": its name is not UTF-8", "rename the directory");
   return absolute;
 }
 

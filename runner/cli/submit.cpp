@@ -82,4 +82,3 @@ int run(Session& session, const RerunOptions& options) {
 }
 
 }  // namespace runner::cli
-

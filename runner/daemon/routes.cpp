@@ -40,6 +40,8 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs", "{run}", "exec"}, &Routes::exec},
       {"POST", {"v1", "dry-run"}, &Routes::dry_run},
       {"POST", {"v1", "runs", "{run}", "rerun"}, &Routes::rerun},
+      {"POST", {"v1", "runs", "{run}", "restore"}, &Routes::restore},
+      {"GET", {"v1", "runs", "{run}", "code-diff"}, &Routes::code_diff},
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
       {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},

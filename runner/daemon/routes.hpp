@@ -48,6 +48,8 @@ class Routes {
   // routes_reuse.cpp
   void dry_run(const http::Request&, Exchange&);
   void rerun(const http::Request&, Exchange&);
+  void restore(const http::Request&, Exchange&);
+  void code_diff(const http::Request&, Exchange&);
   // routes_snapshot.cpp
   void snapshot_create(const http::Request&, Exchange&);
 

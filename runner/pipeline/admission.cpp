@@ -234,7 +234,8 @@ void override_environment(const api::Submission& overrides, RunDefinition& defin
 void override_arguments(const RunRecord& original, const api::Submission& overrides, RunDefinition& definition) {
   if (!overrides.arguments) return;
   if (definition.script.empty())
-    throw Error(ErrorCode::kInvalid, "run " + original.id + " ran a command: it has no script whose arguments could be replaced",
+    throw Error(ErrorCode::kInvalid,
+                "run " + original.id + " ran a command: it has no script whose arguments could be replaced",
                 "submit the command anew: runner submit --command …");
   definition.arguments = *overrides.arguments;
 }
@@ -255,8 +256,10 @@ std::map<std::string, std::string> secrets_again(const RunDefinition& definition
       secrets.merge(find_secrets({name}, {}, file));
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInvalid) throw;
-      throw Error(ErrorCode::kInvalid, "secret " + name + " of the original is not in " + file.string() + ", and its value is stored nowhere",
-                  "give it again: set the variable and add --secret " + name);
+      throw Error(
+          ErrorCode::kInvalid,
+          "secret " + name + " of the original is not in " + file.string() + ", and its value is stored nowhere",
+          "give it again: set the variable and add --secret " + name);
     }
   }
   return secrets;

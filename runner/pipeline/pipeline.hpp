@@ -32,6 +32,7 @@
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
+#include "snapshot/code_diff.hpp"
 #include "snapshot/snapshot.hpp"
 #include "snapshot/survey.hpp"
 #include "store/content_store.hpp"
@@ -71,13 +72,17 @@ class Pipeline {
   // A snapshot that belongs to no run: durable on return. Any thread.
   snapshot::Snapshot create_snapshot(const std::string& source_directory);
   // Real files of a snapshot in `directory`, absolute, which must not exist or be empty (a link to such a one will do).
-  // There when this returns, and never half: restore.cpp. Error(kNotFound) without the snapshot or the parent, kConflict
-  // if something is there, kPermission, kNoSpace. Any thread.
+  // There when this returns, and never half: restore.cpp. Error(kNotFound) without the snapshot or the parent,
+  // kConflict if something is there, kPermission, kNoSpace. Any thread.
   struct Restored {
     std::int64_t files = 0;  // regular files and symbolic links
     std::int64_t bytes = 0;
   };
   Restored restore_snapshot(const Hash& snapshot, const std::string& directory) const;
+  // Of a run. Error(kNotFound) if it has none.
+  Hash snapshot_of(const std::string& id) const;
+  // Which files differ between two runs' snapshots; each that has to be read is in the store. Any thread.
+  std::vector<snapshot::FileChange> code_changes(const std::string& before, const std::string& after) const;
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any

@@ -11,8 +11,9 @@ namespace runner::pipeline {
 namespace {
 
 bool holds(const snapshot::Survey& survey, const std::string& path) {
-  const auto at = std::lower_bound(survey.files.begin(), survey.files.end(), path,
-                                   [](const snapshot::SurveyedFile& file, const auto& name) { return file.path < name; });
+  const auto at =
+      std::lower_bound(survey.files.begin(), survey.files.end(), path,
+                       [](const snapshot::SurveyedFile& file, const auto& name) { return file.path < name; });
   return at != survey.files.end() && at->path == path;
 }
 

@@ -73,8 +73,7 @@ class Unfinished {
 
 void rename_to_new(const fs::path& from, const fs::path& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return;
-  if (errno == EEXIST)
-    throw Error(ErrorCode::kConflict, to.string() + ": somebody made it meanwhile", kChoose);
+  if (errno == EEXIST) throw Error(ErrorCode::kConflict, to.string() + ": somebody made it meanwhile", kChoose);
   throw errno_error(errno, "rename to " + to.string());
 }
 
@@ -111,6 +110,12 @@ void restore(const ContentReader& content, const Hash& snapshot, const fs::path&
 }
 
 }  // namespace
+
+Hash Pipeline::snapshot_of(const std::string& id) const {
+  const RunRecord run = history_.get(id);
+  if (!run.snapshot) throw Error(ErrorCode::kNotFound, "run " + id + " has no snapshot");
+  return *run.snapshot;
+}
 
 Pipeline::Restored Pipeline::restore_snapshot(const Hash& snapshot, const std::string& directory) const {
   fs::path target = fs::path(directory).lexically_normal();
