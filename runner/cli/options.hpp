@@ -30,6 +30,7 @@ struct SubmitOptions {
   std::vector<std::string> secrets;  // names
   std::optional<int> priority;
   bool detach = false;
+  bool dry_run = false;
   bool command = false;            // `words` is a command instead of SCRIPT ARGS…
   std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
 };
@@ -65,6 +66,20 @@ struct ResumeOptions {
 struct ExecOptions {
   std::string run;
   std::vector<std::string> words;  // the command, untouched
+};
+struct RerunOptions {
+  std::string run;
+  SubmitOptions overrides;                            // without `words`, and what only submit has
+  std::optional<std::vector<std::string>> arguments;  // of the script, instead of the old ones
+};
+struct RestoreOptions {
+  std::string run;
+  std::string directory;
+};
+enum class DiffPart { kCode, kParameters, kMetrics, kEnvironment, kGit };
+struct DiffOptions {
+  std::string before, after;     // runs
+  std::optional<DiffPart> part;  // none: a summary of all
 };
 struct FilesOptions {
   std::string run;
@@ -110,6 +125,6 @@ using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOption
                              PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
                              ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions,
                              DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions,
-                             FsckOptions, VersionOptions, HelpOptions>;
+                             FsckOptions, RerunOptions, RestoreOptions, DiffOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -114,8 +114,9 @@ class Mounted {
   Mounted(const fs::path& place, const std::vector<fs::path>& layers, const std::string& options)
       : place_(place / "m") {
     for (const char* name : {"m", "upper", "work"}) fs::create_directory(place / name);
-    std::string text = "upperdir=" + (place / "upper").string() + ",workdir=" + (place / "work").string() + "," +
-                       options + ",lowerdir=";
+    // Volatile: without it an unmount waits until the whole file system is synced.
+    std::string text = "volatile,upperdir=" + (place / "upper").string() + ",workdir=" + (place / "work").string() +
+                       "," + options + ",lowerdir=";
     for (const fs::path& layer : layers) text += (layer == layers.front() ? "" : ":") + layer.string();
     if (::mount("overlay", place_.c_str(), "overlay", 0, text.c_str()) != 0)
       throw std::runtime_error("mount overlay: " + std::string(std::strerror(errno)));
