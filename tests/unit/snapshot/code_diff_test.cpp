@@ -125,8 +125,9 @@ class RandomTrees {
       write_file(path, text, below(5) == 0 ? 0755 : 0644);
   }
 
-  const std::vector<std::string> kNames{"a.py",      "b c.txt", "sub/d",     "sub2/deep/e",  "\xff\xfe", "quote\"s",
-                                        "tab\tname", "new\nline", "back\\slash", "-dash", "ünï/x y",  "z\x01", "f", "g/h"};
+  const std::vector<std::string> kNames{"a.py",     "b c.txt",   "sub/d",     "sub2/deep/e", "\xff\xfe",
+                                        "quote\"s", "tab\tname", "new\nline", "back\\slash", "-dash",
+                                        "ünï/x y",  "z\x01",     "f",         "g/h"};
   std::mt19937 random_;
   std::map<std::string, bool> taken_;
 };
@@ -134,8 +135,10 @@ class RandomTrees {
 }  // namespace
 
 TEST_CASE("git apply makes the second tree of the first, whatever changed and whatever it is called") {
-  const unsigned seed = std::getenv("RUNNER_FUZZ_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("RUNNER_FUZZ_SEED"))) : 1;
-  const unsigned trees = std::getenv("RUNNER_FUZZ_TREES") ? static_cast<unsigned>(std::atoi(std::getenv("RUNNER_FUZZ_TREES"))) : 150;
+  const unsigned seed =
+      std::getenv("RUNNER_FUZZ_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("RUNNER_FUZZ_SEED"))) : 1;
+  const unsigned trees =
+      std::getenv("RUNNER_FUZZ_TREES") ? static_cast<unsigned>(std::atoi(std::getenv("RUNNER_FUZZ_TREES"))) : 150;
   for (unsigned i = 0; i < trees; ++i) {
     Pair pair;
     RandomTrees(seed + i).fill(pair);
