@@ -31,13 +31,15 @@ TEST_CASE("a plan has what is known of the run, the command and every file") {
   CHECK(plan["command"] == json{"train.py"});
   CHECK(plan["warnings"] == json{"w"});
   CHECK(plan["runDefinition"]["script"] == "train.py");
-  for (const char* later : {"runId", "status", "createdTimeUtc", "snapshotId", "outcome"}) CHECK_FALSE(plan.contains(later));
+  for (const char* later : {"runId", "status", "createdTimeUtc", "snapshotId", "outcome"})
+    CHECK_FALSE(plan.contains(later));
   CHECK(json::parse(api::plan_document(run, {}, {}))["files"] == json::array());
 }
 
 TEST_CASE("of a binary file no lines are counted, and a side that is not there is null") {
   const std::array<api::ChangedFile, 2> files{
-      api::ChangedFile{.path = "new", .old_path = "", .status = "added", .old_type = "", .type = "file", .bytes = 9, .binary = true},
+      api::ChangedFile{
+          .path = "new", .old_path = "", .status = "added", .old_type = "", .type = "file", .bytes = 9, .binary = true},
       api::ChangedFile{.path = "to",
                        .old_path = "from",
                        .status = "renamed",

@@ -71,9 +71,10 @@ TEST_CASE("a plan's page has every file, the environment, the command as a shell
     "interpreterCandidates": ["python3", "python"], "command": ["train.py", "it's", "a b"],
     "runDefinition": {"memoryBytes": 1073741824, "network": "off", "mounts": [{"source": "/d", "target": "/x", "writable": true}],
                       "environmentVariables": {"A": "1 2"}, "secrets": ["TOKEN"]}})"));
-  for (const char* part : {"       5 B  a\\nb\n", "   2.0 KiB  run.sh*\n", "  l@\n", "3 files, 2.0 KiB\n",
-                           "image python:3.11 (not here: it would be pulled)\n", "python3|python train.py 'it'\\''s' 'a b'\n",
-                           "1.0 GiB memory, no network\n", "/d:/x:rw\n", "A='1 2'\n", "TOKEN\n"}) {
+  for (const char* part :
+       {"       5 B  a\\nb\n", "   2.0 KiB  run.sh*\n", "  l@\n", "3 files, 2.0 KiB\n",
+        "image python:3.11 (not here: it would be pulled)\n", "python3|python train.py 'it'\\''s' 'a b'\n",
+        "1.0 GiB memory, no network\n", "/d:/x:rw\n", "A='1 2'\n", "TOKEN\n"}) {
     INFO(page);
     CHECK(page.find(part) != std::string::npos);
   }
@@ -90,8 +91,7 @@ TEST_CASE("differences of two runs are named by their keys, with null for what i
         Json::parse(R"([{"name": "arguments", "before": ["--lr", "0.1"], "after": ["--lr", "0.2"]},
                         {"name": "cpus", "before": null, "after": 2},
                         {"name": "environmentVariables.A", "before": "1", "after": null}])"));
-  CHECK(environment_differences(a, b) ==
-        Json::parse(R"([{"name": "image.id", "before": null, "after": "sha256:1"},
+  CHECK(environment_differences(a, b) == Json::parse(R"([{"name": "image.id", "before": null, "after": "sha256:1"},
                         {"name": "kind", "before": "interpreter", "after": "image"}])"));
   CHECK(git_differences(a, b) == Json::parse(R"([{"name": "commit", "before": null, "after": "c"},
                                                  {"name": "dirty", "before": null, "after": false}])"));
@@ -104,7 +104,8 @@ TEST_CASE("the summary of changed files is that of git diff --stat") {
     {"path": "a.py", "oldPath": null, "status": "modified", "oldType": "file", "type": "file", "binary": false, "additions": 2, "deletions": 1},
     {"path": "b.bin", "oldPath": null, "status": "modified", "oldType": "file", "type": "file", "oldBytes": 3, "bytes": 4, "binary": true, "additions": null, "deletions": null},
     {"path": "n", "oldPath": null, "status": "added", "oldType": null, "type": "file", "binary": false, "additions": 1, "deletions": 0},
-    {"path": "to", "oldPath": "x\u001b", "status": "renamed", "oldType": "file", "type": "executable", "binary": false, "additions": 0, "deletions": 0}]})"), 0);
+    {"path": "to", "oldPath": "x\u001b", "status": "renamed", "oldType": "file", "type": "executable", "binary": false, "additions": 0, "deletions": 0}]})"),
+                                     0);
   CHECK(text ==
         " a.py        | 3 ++-\n"
         " b.bin       | Bin 3 -> 4 bytes\n"
@@ -115,11 +116,13 @@ TEST_CASE("the summary of changed files is that of git diff --stat") {
 
 TEST_CASE("without colours a painted patch is the patch, whatever pieces it comes in") {
   ::setenv("NO_COLOR", "1", 1);
-  const std::string patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\xff\n\\ No newline at end of file";
+  const std::string patch =
+      "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\xff\n\\ No newline at end of file";
   for (std::size_t size = 1; size < patch.size(); ++size) {
     PatchPainter painter;
     std::string text;
-    for (std::size_t at = 0; at < patch.size(); at += size) text += painter.paint(std::string_view(patch).substr(at, size));
+    for (std::size_t at = 0; at < patch.size(); at += size)
+      text += painter.paint(std::string_view(patch).substr(at, size));
     text += painter.rest();
     CHECK(text == patch);
   }
