@@ -122,6 +122,28 @@ TEST_CASE("each rule means what git means by it") {
   }
 }
 
+TEST_CASE("every class means what git means by it, byte by byte") {
+  const bool ignore_case = GENERATE(false, true);
+  const TempDir dir;
+  make_repository(dir.path(), ignore_case ? "\tignorecase = true\n" : "");
+  for (int byte = 1; byte < 256; ++byte)
+    if (byte != '.' && byte != '/') write_file(dir.path() / ("n" + std::string(1, static_cast<char>(byte))), "");
+  std::vector<std::string> classes{"[a-c]",         "[A-C]",           "[!a-c]",    "[^A-C]", "[Z-a]", "[!-/]",
+                                   "[\\x80-\xff]",  "[\x01-\x1f]",     "[]-a]",     "[--0]",  "[a-]",  "[[-\\]]",
+                                   "[[:alpha:]-z]", "[![:alpha:]0-4]", "[[:alpha]", "[[:]",   "?",     "\\A"};
+  for (const char* name : {"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+                           "upper", "xdigit", "word", "ascii", "ALPHA", ""}) {
+    classes.push_back("[[:" + std::string(name) + ":]]");
+    classes.push_back("[^[:" + std::string(name) + ":]]");
+  }
+  for (const std::string& members : classes)
+    for (const char* start : {"n", "/n"}) {  // matched against the name, and against the path
+      write_file(dir.path() / ".gitignore", start + members + "\n");
+      INFO(start << members << (ignore_case ? " with core.ignorecase" : ""));
+      CHECK(ours(dir.path()) == of_git(dir.path(), false));
+    }
+}
+
 TEST_CASE("a rule for directories does not match a link to one") {
   const TempDir dir;
   make_repository(dir.path());
