@@ -1,6 +1,7 @@
 // What the tests of snapshots share: temporary directories, real git, a store in memory.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
@@ -44,6 +45,22 @@ std::string git(const std::filesystem::path& directory, const std::vector<std::s
 void make_repository(const std::filesystem::path& directory, std::string_view extra_config = "");
 
 std::vector<std::string> split_nul(std::string_view text);
+
+// Which entries of directories are opened, by whomever, while this lives (inotify). Looking at them does not count.
+class OpenWatch {
+ public:
+  explicit OpenWatch(const std::vector<std::filesystem::path>& directories);
+  ~OpenWatch();
+  OpenWatch(const OpenWatch&) = delete;
+  OpenWatch& operator=(const OpenWatch&) = delete;
+  std::vector<std::string> opened();  // sorted names; "." is the directory itself
+
+ private:
+  int fd_;
+};
+
+// The largest resident set of a child that runs `work`, in bytes over what it had when it began.
+std::int64_t peak_memory(const std::function<void()>& work);
 
 class MemoryStore : public ContentWriter, public ContentReader {
  public:
