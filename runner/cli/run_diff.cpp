@@ -9,6 +9,7 @@
 #include "runner/cli/commands.hpp"
 #include "runner/cli/table.hpp"
 #include "runner/cli/terminal.hpp"
+#include "runner/core/error.hpp"
 
 namespace runner::cli {
 namespace {
@@ -192,10 +193,15 @@ std::string code_target(const DiffOptions& options, const char* format) {
 int print_patch(Session& session, const DiffOptions& options) {
   PatchPainter painter;
   const bool painted = coloured("x", Colour::kBold) != "x";
-  session.client().stream("GET", code_target(options, "patch"), [&](std::span<const std::byte> piece) {
-    const std::string_view text(reinterpret_cast<const char*>(piece.data()), piece.size());
-    print(painted ? painter.paint(text) : std::string(text));
-  });
+  try {
+    session.client().stream("GET", code_target(options, "patch"), [&](std::span<const std::byte> piece) {
+      const std::string_view text(reinterpret_cast<const char*>(piece.data()), piece.size());
+      print(painted ? painter.paint(text) : std::string(text));
+    });
+  } catch (const http::ConnectionLost&) {  // an adapter's: behind a part of the answer there is no error document
+    throw Error(ErrorCode::kUnavailable, "run diff: the patch was cut short",
+                "'runner daemon logs' says why; if a file is damaged, 'runner fsck' names it");
+  }
   print(painter.rest());
   return 0;
 }
