@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string_view>
+#include <vector>
 
 #include "runner/core/content.hpp"
 
@@ -20,6 +22,8 @@ class ContentStore final : public ContentWriter, public ContentReader {
   std::unique_ptr<ContentBatch> begin() override;
   bool contains(const Hash& hash) const override;
   std::int64_t size(const Hash& hash) const override;
+  // The contents whose names begin with these hexadecimal digits (2 to 64), ascending, at most `limit`.
+  std::vector<Hash> find(std::string_view digits, std::size_t limit) const;
   void read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const override;
 
  private:

@@ -34,7 +34,7 @@ int stop_following(Session& session, InterruptGuard& guard, const std::string& i
 }  // namespace
 
 int run(Session& session, const SubmitOptions& options) {
-  const std::string answer = session.post("/v1/runs", submission_document(options, this_caller()));
+  const std::string answer = session.post_with_notices("/v1/runs", submission_document(options, this_caller()));
   const Json submitted = parse_document(answer);
   const std::string id = text_at(submitted, "runId");
   print_notices(submitted);

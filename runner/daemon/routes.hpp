@@ -47,6 +47,11 @@ class Routes {
   void experiments(const http::Request&, Exchange&);
   // routes_snapshot.cpp
   void snapshot_create(const http::Request&, Exchange&);
+  void snapshot_show(const http::Request&, Exchange&);
+  void snapshot_entries(const http::Request&, Exchange&);
+  void snapshot_restore(const http::Request&, Exchange&);
+  void source_files(const http::Request&, Exchange&);
+  void source_explanations(const http::Request&, Exchange&);
 
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
   std::string document_of(const std::string& id);

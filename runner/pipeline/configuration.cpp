@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "runner/core/error.hpp"
+#include "runner/core/time.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::pipeline {
@@ -12,6 +13,18 @@ namespace {
 Error wrong(const std::filesystem::path& file, const toml::source_region& where, const std::string& why) {
   return Error(ErrorCode::kInvalid, file.string() + ":" + std::to_string(where.begin.line) + ":" +
                                         std::to_string(where.begin.column) + ": " + why);
+}
+
+// 300000000, "300MB" or "2g".
+std::int64_t bytes_of(const std::filesystem::path& file, const toml::node& value, const std::string& name) {
+  try {
+    if (const auto number = value.value_exact<std::int64_t>(); number && *number > 0) return *number;
+    if (const auto text = value.value_exact<std::string>())
+      if (const std::int64_t size = parse_size(*text, name); size > 0) return size;
+  } catch (const Error& error) {  // an adapter's: says where
+    throw wrong(file, value.source(), error.message());
+  }
+  throw wrong(file, value.source(), name + " must be a size: 300000000 or \"300m\"");
 }
 
 }  // namespace
@@ -48,6 +61,12 @@ Configuration load_configuration(const std::filesystem::path& file) {
         if (!path) throw wrong(file, item.source(), "cache_dirs must be a list of paths");
         configuration.cache_directories.push_back(*path);
       }
+    } else if (key == "snapshot_warn_files") {
+      const auto files = value.value<std::int64_t>();
+      if (!files || *files < 1) throw wrong(file, value.source(), "snapshot_warn_files must be a whole number from 1");
+      configuration.snapshot_warn_files = *files;
+    } else if (key == "snapshot_warn_bytes") {
+      configuration.snapshot_warn_bytes = bytes_of(file, value, "snapshot_warn_bytes");
     } else {
       throw wrong(file, value.source(), "unknown key '" + std::string(key.str()) + "'");
     }

@@ -48,10 +48,22 @@ class Pipeline {
     bool existed;  // the idempotency key named a run that is there already
     std::vector<std::string> warnings;
   };
+  // Told before a large snapshot is copied; may be called on another thread than the caller's, which waits meanwhile.
+  // Empty: what there was to say is among the warnings afterwards.
+  using Notify = std::function<void(const std::string& warning)>;
   // Returns when the run's row and snapshot are durable. Any thread.
-  Submitted submit(const api::Submission& submission);
+  Submitted submit(const api::Submission& submission, const Notify& notify = {});
   // A snapshot that belongs to no run: durable on return. Any thread.
-  snapshot::Snapshot create_snapshot(const std::string& source_directory);
+  snapshot::Snapshot create_snapshot(const std::string& source_directory, const Notify& notify = {});
+  // What a snapshot of the directory would hold now, sorted; and why paths relative to it are in or out.
+  std::vector<std::string> list_source(const std::string& source_directory) const;
+  std::vector<snapshot::Explanation> explain_source(const std::string& source_directory,
+                                                    const std::vector<std::string>& paths) const;
+  // The snapshot behind a whole id, at least four of its leading digits, or the name of a run. Error(kNotFound),
+  // Error(kConflict) naming the candidates.
+  Hash resolve_snapshot(const std::string& name) const;
+  // The snapshot's tree in a directory that is absent or empty; whole or not at all. Error(kConflict), kNotFound.
+  void restore_snapshot(const Hash& snapshot, const std::string& absolute_directory) const;
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
@@ -77,6 +89,8 @@ class Pipeline {
   };
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
+  // snapshots.cpp
+  snapshot::Snapshot take_snapshot(const std::string& source_directory, const Notify& notify);
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
   void require_sandbox(const RunDefinition& definition) const;

@@ -106,11 +106,7 @@ snapshot::Options Pipeline::snapshot_options(const std::string& source_directory
           .stat_cache = data_.cache() / ("stat-" + sha256(source_directory).hex())};
 }
 
-snapshot::Snapshot Pipeline::create_snapshot(const std::string& source_directory) {
-  return snapshot::take(snapshot_options(source_directory), content_);
-}
-
-Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
+Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const Notify& notify) {
   sandbox_.expect_run();
   Admission admission = admit(submission);
   RunRecord& run = admission.run;
@@ -134,7 +130,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
 
   const snapshot::Options options = snapshot_options(run.definition.source_directory);
-  auto frozen = snapshot::take(options, content_);
+  auto frozen = take_snapshot(run.definition.source_directory, notify);
   run.snapshot = frozen.id;
   require_script(content_, frozen.id, run.definition, options);
   run.properties["ContentSnapshotId"] = frozen.id.hex();
