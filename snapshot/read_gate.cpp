@@ -1,6 +1,6 @@
 #include "snapshot/read_gate.hpp"
 
-#include "snapshot/survey.hpp"
+#include "snapshot/large_tree.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -38,7 +38,7 @@ void ReadGate::open_locked(int worker, bool walked) {
     return files >= options_.large_files || bytes >= options_.large_bytes;
   };
   if (!walked || is_large(files_, bytes_)) {
-    const Survey all = survey(options_, cache_);
+    const LargeTree all = measure_new(options_, cache_);
     if (is_large(all.files, all.bytes)) options_.before_large_copy(large_warning(all));
   }
   for (auto& [task, weight] : held_) pool_.add(worker, std::move(task), weight);

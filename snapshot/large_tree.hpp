@@ -10,7 +10,7 @@
 
 namespace runner::snapshot {
 
-struct Survey {
+struct LargeTree {
   struct Directory {
     std::string path;  // "a/b/"
     std::int64_t files = 0;
@@ -23,13 +23,13 @@ struct Survey {
 };
 
 // A walk of its own, which reads nothing. Throws what `take` throws for a tree that cannot be walked.
-Survey survey(const Options& options, const StatCache& cache);
+LargeTree measure_new(const Options& options, const StatCache& cache);
 
 // One line for people, with the line that would leave the biggest directory out.
-std::string large_warning(const Survey& survey);
+std::string large_warning(const LargeTree& tree);
 
 // From the files of each directory (without those below it) to the few directories worth naming: as deep as most of it
 // goes. `whole.path` is "".
-std::vector<Survey::Directory> biggest_directories(std::vector<Survey::Directory> own, const Survey::Directory& limits);
+std::vector<LargeTree::Directory> biggest_directories(std::vector<LargeTree::Directory> own, const LargeTree::Directory& limits);
 
 }  // namespace runner::snapshot

@@ -1,4 +1,4 @@
-#include "snapshot/survey.hpp"
+#include "snapshot/large_tree.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -27,7 +27,7 @@ class Counter : public WalkVisitor {
 
   std::shared_ptr<WalkNode> directory(const WalkedDirectory& at, std::shared_ptr<WalkNode>,
                                       std::vector<std::string> files, std::size_t) override {
-    Survey::Directory counted{.path = at.path};
+    LargeTree::Directory counted{.path = at.path};
     auto record = cache_.peek(at.path);
     std::size_t left = record ? record->files : 0;
     StatCache::File known;
@@ -48,12 +48,12 @@ class Counter : public WalkVisitor {
   }
   void left_out(const std::shared_ptr<WalkNode>&) override {}
 
-  std::vector<Survey::Directory> take() { return std::move(own_); }
+  std::vector<LargeTree::Directory> take() { return std::move(own_); }
 
  private:
   const StatCache& cache_;
   std::mutex mutex_;
-  std::vector<Survey::Directory> own_;
+  std::vector<LargeTree::Directory> own_;
 };
 
 struct Node {
@@ -63,7 +63,7 @@ struct Node {
 };
 
 // How much of the warning's cause it is: both limits count alike.
-double weight(std::int64_t files, std::int64_t bytes, const Survey::Directory& limits) {
+double weight(std::int64_t files, std::int64_t bytes, const LargeTree::Directory& limits) {
   const auto share = [](std::int64_t part, std::int64_t limit) {
     return limit > 0 ? static_cast<double>(part) / static_cast<double>(limit) : 0.0;
   };
@@ -76,10 +76,10 @@ std::string amount(std::int64_t files, std::int64_t bytes) {
 
 }  // namespace
 
-std::vector<Survey::Directory> biggest_directories(std::vector<Survey::Directory> own,
-                                                   const Survey::Directory& limits) {
+std::vector<LargeTree::Directory> biggest_directories(std::vector<LargeTree::Directory> own,
+                                                   const LargeTree::Directory& limits) {
   Node root;
-  for (const Survey::Directory& directory : own) {
+  for (const LargeTree::Directory& directory : own) {
     Node* at = &root;
     std::string_view rest = directory.path;
     for (;;) {
@@ -102,7 +102,7 @@ std::vector<Survey::Directory> biggest_directories(std::vector<Survey::Directory
   };
   std::vector<Candidate> candidates;
   for (const auto& [name, node] : root.below) candidates.push_back({.path = name + "/", .node = &node});
-  std::vector<Survey::Directory> biggest;
+  std::vector<LargeTree::Directory> biggest;
   while (!candidates.empty() && biggest.size() < kNamed) {
     const auto heaviest =
         std::max_element(candidates.begin(), candidates.end(),
@@ -119,15 +119,15 @@ std::vector<Survey::Directory> biggest_directories(std::vector<Survey::Directory
   return biggest;
 }
 
-Survey survey(const Options& options, const StatCache& cache) {
+LargeTree measure_new(const Options& options, const StatCache& cache) {
   Scope scope(options);
   Counter counter(cache);
   WorkPool pool;
   walk(scope, counter, pool);
-  Survey result;
+  LargeTree result;
   result.ignore_name = scope.ignore_name();
-  std::vector<Survey::Directory> own = counter.take();
-  for (const Survey::Directory& directory : own) {
+  std::vector<LargeTree::Directory> own = counter.take();
+  for (const LargeTree::Directory& directory : own) {
     result.files += directory.files;
     result.bytes += directory.bytes;
   }
@@ -136,15 +136,15 @@ Survey survey(const Options& options, const StatCache& cache) {
   return result;
 }
 
-std::string large_warning(const Survey& survey) {
-  std::string text = "large snapshot: " + amount(survey.files, survey.bytes) + " will be copied";
-  if (survey.biggest.empty()) return text;
+std::string large_warning(const LargeTree& tree) {
+  std::string text = "large snapshot: " + amount(tree.files, tree.bytes) + " will be copied";
+  if (tree.biggest.empty()) return text;
   text += "; most of it is in ";
-  for (std::size_t i = 0; i < survey.biggest.size(); ++i) {
-    const Survey::Directory& directory = survey.biggest[i];
+  for (std::size_t i = 0; i < tree.biggest.size(); ++i) {
+    const LargeTree::Directory& directory = tree.biggest[i];
     text += (i == 0 ? "" : ", ") + directory.path + " (" + amount(directory.files, directory.bytes) + ")";
   }
-  return text + "; the line /" + survey.biggest.front().path + " in " + survey.ignore_name + " leaves the first out";
+  return text + "; the line /" + tree.biggest.front().path + " in " + tree.ignore_name + " leaves the first out";
 }
 
 }  // namespace runner::snapshot

@@ -1,4 +1,4 @@
-#include "snapshot/survey.hpp"
+#include "snapshot/large_tree.hpp"
 
 #include <catch2/catch.hpp>
 #include <string>
@@ -14,7 +14,7 @@ using namespace runner::snapshot;
 
 namespace {
 
-std::vector<std::string> named(std::vector<Survey::Directory> own, std::int64_t files, std::int64_t bytes) {
+std::vector<std::string> named(std::vector<LargeTree::Directory> own, std::int64_t files, std::int64_t bytes) {
   std::vector<std::string> paths;
   for (const auto& directory : biggest_directories(std::move(own), {.path = "", .files = files, .bytes = bytes}))
     paths.push_back(directory.path + " " + std::to_string(directory.files) + " " + std::to_string(directory.bytes));
