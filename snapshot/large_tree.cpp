@@ -77,7 +77,7 @@ std::string amount(std::int64_t files, std::int64_t bytes) {
 }  // namespace
 
 std::vector<LargeTree::Directory> biggest_directories(std::vector<LargeTree::Directory> own,
-                                                   const LargeTree::Directory& limits) {
+                                                      const LargeTree::Directory& limits) {
   Node root;
   for (const LargeTree::Directory& directory : own) {
     Node* at = &root;

@@ -30,6 +30,7 @@ std::string large_warning(const LargeTree& tree);
 
 // From the files of each directory (without those below it) to the few directories worth naming: as deep as most of it
 // goes. `whole.path` is "".
-std::vector<LargeTree::Directory> biggest_directories(std::vector<LargeTree::Directory> own, const LargeTree::Directory& limits);
+std::vector<LargeTree::Directory> biggest_directories(std::vector<LargeTree::Directory> own,
+                                                      const LargeTree::Directory& limits);
 
 }  // namespace runner::snapshot

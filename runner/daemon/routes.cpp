@@ -38,6 +38,10 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
       {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
       {"POST", {"v1", "runs", "{run}", "exec"}, &Routes::exec},
+      {"POST", {"v1", "dry-run"}, &Routes::dry_run},
+      {"POST", {"v1", "runs", "{run}", "rerun"}, &Routes::rerun},
+      {"POST", {"v1", "runs", "{run}", "restore"}, &Routes::restore},
+      {"GET", {"v1", "runs", "{run}", "code-diff"}, &Routes::code_diff},
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
       {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},
@@ -46,6 +50,8 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "snapshots", "{snapshot}", "restore"}, &Routes::snapshot_restore},
       {"GET", {"v1", "source", "files"}, &Routes::source_files},
       {"GET", {"v1", "source", "explanations"}, &Routes::source_explanations},
+      {"POST", {"v1", "gc"}, &Routes::gc},
+      {"POST", {"v1", "fsck"}, &Routes::fsck},
   };
   return routes;
 }
@@ -171,7 +177,10 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::submit(const http::Request& request, Exchange& exchange) {
-  const auto submitted = pipeline_.submit(api::parse_submission(request.body), notices_to(request, exchange));
+  respond_submitted(pipeline_.submit(api::parse_submission(request.body), notices_to(request, exchange)), exchange);
+}
+
+void Routes::respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange) {
   api::RunDetails details;
   details.notices = submitted.warnings;
   exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});

@@ -15,16 +15,14 @@ Error wrong(const std::filesystem::path& file, const toml::source_region& where,
                                         std::to_string(where.begin.column) + ": " + why);
 }
 
-// 300000000, "300MB" or "2g".
-std::int64_t bytes_of(const std::filesystem::path& file, const toml::node& value, const std::string& name) {
+std::int64_t size_of(const std::filesystem::path& file, const toml::node& value, const std::string& key) {
+  const auto text = value.value<std::string>();
+  if (!text) throw wrong(file, value.source(), key + " must be a size such as \"10g\"");
   try {
-    if (const auto number = value.value_exact<std::int64_t>(); number && *number > 0) return *number;
-    if (const auto text = value.value_exact<std::string>())
-      if (const std::int64_t size = parse_size(*text, name); size > 0) return size;
-  } catch (const Error& error) {  // an adapter's: says where
+    return parse_size(*text, key);
+  } catch (const Error& error) {
     throw wrong(file, value.source(), error.message());
   }
-  throw wrong(file, value.source(), name + " must be a size: 300000000 or \"300m\"");
 }
 
 }  // namespace
@@ -52,6 +50,13 @@ Configuration load_configuration(const std::filesystem::path& file) {
       if (!parallel || *parallel < 1 || *parallel > 1024)
         throw wrong(file, value.source(), "parallel must be a whole number from 1 to 1024");
       configuration.parallel = static_cast<int>(*parallel);
+    } else if (key == "checkout_cache") {
+      configuration.checkout_bytes = size_of(file, value, "checkout_cache");
+    } else if (key == "checkout_count") {
+      const auto count = value.value<std::int64_t>();
+      if (!count || *count < 0 || *count > 100'000)
+        throw wrong(file, value.source(), "checkout_count must be a whole number from 0 to 100000");
+      configuration.checkout_count = static_cast<int>(*count);
     } else if (key == "cache_dirs") {
       const toml::array* list = value.as_array();
       if (!list) throw wrong(file, value.source(), "cache_dirs must be a list of paths");
@@ -66,7 +71,7 @@ Configuration load_configuration(const std::filesystem::path& file) {
       if (!files || *files < 1) throw wrong(file, value.source(), "snapshot_warn_files must be a whole number from 1");
       configuration.snapshot_warn_files = *files;
     } else if (key == "snapshot_warn_bytes") {
-      configuration.snapshot_warn_bytes = bytes_of(file, value, "snapshot_warn_bytes");
+      configuration.snapshot_warn_bytes = size_of(file, value, "snapshot_warn_bytes");
     } else {
       throw wrong(file, value.source(), "unknown key '" + std::string(key.str()) + "'");
     }

@@ -22,6 +22,7 @@ bool is_hexadecimal(std::string_view text) {
 }  // namespace
 
 snapshot::Snapshot Pipeline::create_snapshot(const std::string& source_directory, const Notify& notify) {
+  const auto hold = content_.hold();
   return take_snapshot(source_directory, notify);
 }
 
@@ -75,10 +76,6 @@ Hash Pipeline::resolve_snapshot(const std::string& name) const {
   const auto snapshot = history_.get(run).snapshot;
   if (!snapshot) throw Error(ErrorCode::kNotFound, "run " + run + " has no snapshot");
   return *snapshot;
-}
-
-void Pipeline::restore_snapshot(const Hash& snapshot, const std::string& absolute_directory) const {
-  snapshot::restore(content_, snapshot, absolute_directory);
 }
 
 }  // namespace runner::pipeline

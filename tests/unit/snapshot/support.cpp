@@ -1,6 +1,7 @@
 #include "support.hpp"
 
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,8 +20,9 @@
 namespace runner::test {
 namespace fs = std::filesystem;
 
-TempDir::TempDir() {
-  std::string pattern = (fs::canonical(fs::temp_directory_path()) / "runner-test-XXXXXX").string();
+TempDir::TempDir() : TempDir(fs::temp_directory_path()) {}
+TempDir::TempDir(const fs::path& in) {
+  std::string pattern = (fs::canonical(in) / "runner-test-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
   path_ = pattern;
 }
@@ -132,6 +134,33 @@ class MemoryBatch : public ContentBatch {
 }  // namespace
 
 std::unique_ptr<ContentBatch> MemoryStore::begin() { return std::make_unique<MemoryBatch>(*this); }
+
+namespace {
+
+class ForgetfulBatch : public ContentBatch {
+ public:
+  Hash put(std::span<const std::byte> content) override {
+    return snapshot::sha256(std::string_view(reinterpret_cast<const char*>(content.data()), content.size()));
+  }
+  Stored put_stream(const ReadSome& read) override {
+    const std::unique_ptr<::EVP_MD_CTX, decltype(&::EVP_MD_CTX_free)> digest(::EVP_MD_CTX_new(), &::EVP_MD_CTX_free);
+    ::EVP_DigestInit_ex(digest.get(), ::EVP_sha256(), nullptr);
+    std::vector<std::byte> buffer(1 << 20);
+    Stored stored{.hash = {}, .bytes = 0};
+    while (const std::size_t got = read(buffer)) {
+      ::EVP_DigestUpdate(digest.get(), buffer.data(), got);
+      stored.bytes += static_cast<std::int64_t>(got);
+    }
+    ::EVP_DigestFinal_ex(digest.get(), stored.hash.bytes.data(), nullptr);
+    return stored;
+  }
+  void commit() override {}
+  bool known(const Hash&) override { return false; }
+};
+
+}  // namespace
+
+std::unique_ptr<ContentBatch> ForgetfulStore::begin() { return std::make_unique<ForgetfulBatch>(); }
 
 Hash MemoryStore::put(std::string content) {
   const Hash hash = snapshot::sha256(content);

@@ -22,6 +22,7 @@ namespace runner::test {
 class TempDir {
  public:
   TempDir();
+  explicit TempDir(const std::filesystem::path& in);  // an existing directory
   ~TempDir();
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
@@ -66,6 +67,12 @@ class MemoryStore : public ContentWriter, public ContentReader {
  private:
   mutable std::mutex mutex_;
   std::unordered_map<Hash, std::string, HashHasher> contents_;
+};
+
+// Hashes and forgets: for what would not fit into memory. Knows nothing, so everything is read.
+class ForgetfulStore : public ContentWriter {
+ public:
+  std::unique_ptr<ContentBatch> begin() override;
 };
 
 }  // namespace runner::test

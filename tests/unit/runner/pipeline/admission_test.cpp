@@ -169,7 +169,12 @@ TEST_CASE("the configuration file is optional, and wrong keys are named with the
   const auto configuration = pipeline::load_configuration(directory.path / "config.toml");
   CHECK(configuration.parallel == 3);
   CHECK(configuration.cache_directories == std::vector<std::string>{".cache/x"});
-  for (const char* text : {"\nparalel = 3\n", "\nparallel = 0\n", "\nparallel = 'x'\n", "\nparallel = = 1\n"}) {
+  CHECK(configuration.checkout_bytes == std::int64_t{10} << 30);
+  directory.write("config.toml", "checkout_cache = '1.5g'\ncheckout_count = 7\n");
+  CHECK(pipeline::load_configuration(directory.path / "config.toml").checkout_bytes == std::int64_t{3} << 29);
+  CHECK(pipeline::load_configuration(directory.path / "config.toml").checkout_count == 7);
+  for (const char* text : {"\nparalel = 3\n", "\nparallel = 0\n", "\nparallel = 'x'\n", "\nparallel = = 1\n",
+                           "\ncheckout_cache = 10\n", "\ncheckout_cache = 'much'\n", "\ncheckout_count = -1\n"}) {
     directory.write("config.toml", text);
     try {
       pipeline::load_configuration(directory.path / "config.toml");
