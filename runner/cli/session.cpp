@@ -48,6 +48,11 @@ std::string Session::post(std::string_view target, std::string_view body) {
   return client().call("POST", target, body).body;
 }
 
+std::string Session::post_with_notices(const std::string& target, std::string_view body) {
+  client().tell_notices([](const std::string& notice) { print_error("runner: warning: " + printable(notice) + "\n"); });
+  return post(target + "?notices=1", body);
+}
+
 std::string Session::get_patiently(std::string_view target) {
   for (;;) {
     try {

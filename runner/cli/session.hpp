@@ -30,6 +30,8 @@ class Session {
   // After ConnectionLost: connects again. Starts a new daemon if the old one died; if it was stopped on purpose, waits
   // for another one for half a minute, then Error(kUnavailable).
   void reconnect();
+  // A POST during which the daemon may have to say something first: printed as a warning at once.
+  std::string post_with_notices(const std::string& target, std::string_view body);
   // Passed on to every connection (http::Client::interrupt_on).
   void interrupt_on(int fd);
 
