@@ -182,7 +182,7 @@ void Scope::read_ignore_file(Place& place, int directory_fd, const std::string& 
 Decision Scope::decide(const Place& place, std::string_view name, bool is_directory) {
   Decision decision;
   decision.tracked = place.index->find(place.tracked, name);
-  if (!is_directory && decision.tracked == TrackedPaths::Kind::kFile) {
+  if (!is_directory && decision.tracked != TrackedPaths::Kind::kNone) {  // a file in a submodule's place, too
     decision.included = true;
     return decision;
   }
