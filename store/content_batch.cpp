@@ -372,6 +372,7 @@ void Batch::commit() {
       return;  // nothing new: nothing to write, and what was found is durable already
     }
     wrote_ = true;
+    require_room(prepared.plain.size());
     std::vector<Entry> entries;
     database_.write(Sync::kDurable, [&](Connection& connection) {
       entries = chunks_;

@@ -44,7 +44,7 @@ ContentCollection::ContentCollection(Database& database, ContentUses& uses, bool
       tick_(std::move(tick)),
       first_new_chunk_(mark_end_of_chunks(database, dry_run)) {
   try {
-    collection_.emplace(uses, patience);
+    collection_.emplace(uses, patience, tick_);
   } catch (...) {
     const std::int64_t mark = first_new_chunk_;
     if (!dry_run)

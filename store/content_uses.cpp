@@ -22,14 +22,29 @@ ContentUses::Use::~Use() {
   uses_.changed_.notify_all();
 }
 
-ContentUses::Collection::Collection(ContentUses& uses, std::chrono::milliseconds patience) : uses_(uses) {
+ContentUses::Collection::Collection(ContentUses& uses, std::chrono::milliseconds patience,
+                                    const std::function<void()>& tick)
+    : uses_(uses) {
+  constexpr std::chrono::milliseconds kLook{100};  // between two ticks
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   std::unique_lock lock(uses_.mutex_);
   if (uses_.collecting_)
     throw Error(ErrorCode::kConflict, "gc: another gc is under way", "wait for it, then try again if need be");
   uses_.collecting_ = true;  // from here on new uses ask and touch
   const std::uint64_t mine = ++uses_.epoch_;
   const auto earlier_ended = [&] { return uses_.count_.empty() || uses_.count_.begin()->first >= mine; };
-  if (uses_.changed_.wait_for(lock, patience, earlier_ended)) return;
+  try {
+    do {
+      if (uses_.changed_.wait_for(lock, std::min(patience, kLook), earlier_ended)) return;
+      lock.unlock();  // nothing of ours is held over the callback
+      tick();
+      lock.lock();
+    } while (std::chrono::steady_clock::now() < deadline);
+  } catch (...) {
+    lock.lock();
+    uses_.end_collection_locked();
+    throw;
+  }
   uses_.end_collection_locked();
   throw Error(ErrorCode::kConflict,
               "gc: a snapshot or upload has been under way for " +

@@ -18,6 +18,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <span>
@@ -48,9 +49,11 @@ class ContentUses {
 
   class Collection {
    public:
-    // Returns when every earlier use has ended. Error(kConflict) if one has not within `patience` (nothing stays of the
-    // attempt), and at once if another collection is under way.
-    explicit Collection(ContentUses& uses, std::chrono::milliseconds patience = kPatience);
+    // Returns when every earlier use has ended. Error(kConflict) if one has not within `patience`, and at once if another
+    // collection is under way. `tick` is called now and then; what it throws ends the waiting. Nothing stays of an
+    // attempt that failed.
+    explicit Collection(
+        ContentUses& uses, std::chrono::milliseconds patience = kPatience, const std::function<void()>& tick = [] {});
     ~Collection();
     Collection(const Collection&) = delete;
     Collection& operator=(const Collection&) = delete;

@@ -130,7 +130,7 @@ std::string code_stat(const Json& code, std::size_t width) {
       text.append(" bytes");
     } else {
       const std::string number = std::to_string(lines(item));
-      text.append(number_width - number.size(), ' ').append(number).append(" ");
+      text.append(number_width - number.size(), ' ').append(number).append(lines(item) == 0 ? "" : " ");
       text.append(coloured(std::string(signs(item, "additions"), '+'), Colour::kGreen));
       text.append(coloured(std::string(signs(item, "deletions"), '-'), Colour::kRed));
     }

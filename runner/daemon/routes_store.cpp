@@ -77,8 +77,8 @@ void Routes::gc(const http::Request& request, Exchange& exchange) {
   const auto body = body_of(request);
   const pipeline::GcOptions options{.explain = body.value("explain", false), .dry_run = body.value("dryRun", false)};
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
-    return api::gc_document(
-        pipeline::collect_garbage(pipeline_.content(), pipeline_.history(), pipeline_.data(), options, doing));
+    return api::gc_document(pipeline::collect_garbage(pipeline_.content(), pipeline_.history(), pipeline_.checkouts(),
+                                                      pipeline_.data(), options, doing));
   });
 }
 
@@ -86,8 +86,8 @@ void Routes::fsck(const http::Request& request, Exchange& exchange) {
   const auto body = body_of(request);
   const pipeline::FsckOptions options{.repair = body.value("repair", false)};
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
-    return api::fsck_document(
-        pipeline::check_everything(pipeline_.content(), pipeline_.history(), pipeline_.data(), options, doing));
+    return api::fsck_document(pipeline::check_everything(pipeline_.content(), pipeline_.history(),
+                                                         pipeline_.checkouts(), pipeline_.data(), options, doing));
   });
 }
 

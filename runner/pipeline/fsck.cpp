@@ -11,6 +11,7 @@
 #include "runner/os/file.hpp"
 #include "runner/pipeline/content_repair.hpp"
 #include "runner/pipeline/reference_check.hpp"
+#include "snapshot/checkout_directory.hpp"
 #include "snapshot/stat_cache_source.hpp"
 #include "store/content_check.hpp"
 
@@ -21,9 +22,9 @@ constexpr int kRounds = 8;  // of repair: a tree that is back shows what is miss
 
 class EverythingCheck {
  public:
-  EverythingCheck(store::ContentStore& content, const store::History& history, const os::DataDirectory& data,
-                  const FsckOptions& options, const Doing& doing)
-      : content_(content), history_(history), data_(data), options_(options), doing_(doing) {}
+  EverythingCheck(store::ContentStore& content, const store::History& history, snapshot::Checkouts& checkouts,
+                  const os::DataDirectory& data, const FsckOptions& options, const Doing& doing)
+      : content_(content), history_(history), checkouts_(checkouts), data_(data), options_(options), doing_(doing) {}
 
   api::FsckReport run() {
     report_.repair = options_.repair;
@@ -35,6 +36,7 @@ class EverythingCheck {
     if (options_.repair) repair();
     report_references();
     report_unreferenced();
+    check_checkouts();
     check_stat_caches();
     return std::move(report_);
   }
@@ -152,7 +154,6 @@ class EverythingCheck {
     }
     ContentRepair repair(content_, wanted);
     std::set<Hash> done;
-    std::set<Hash> snapshots;
     std::set<std::string> sources_of_trees;
     history_.for_each_run_contents([&](const store::History::RunContents& run) {
       tick_();
@@ -160,14 +161,15 @@ class EverythingCheck {
       std::optional<std::string> source;
       references_->for_each_place(*run.snapshot, [&](const std::string& path, const ReferenceCheck::Fault& fault) {
         if (!source) source = history_.get(run.id).definition.source_directory;
-        const std::filesystem::path checkout = data_.checkout(*run.snapshot);
+        std::vector<std::filesystem::path> roots = layers_of(*run.snapshot);
         if (fault.type == snapshot::EntryType::kDirectory) {
-          if (snapshots.insert(*run.snapshot).second) repair.offer_directory(checkout / path);
+          for (const auto& layer : roots) repair.offer_directory(layer / path);
           sources_of_trees.insert(*source);
           return;
         }
         if (done.contains(fault.content)) return;
-        for (const auto& root : {checkout, std::filesystem::path(*source)})
+        roots.emplace_back(*source);
+        for (const auto& root : roots)
           if (repair.offer(root / path, fault.content, fault.bytes, fault.type)) {
             done.insert(fault.content);
             break;
@@ -177,12 +179,49 @@ class EverythingCheck {
     for (const std::string& source : sources_of_trees) take_again(source, repair);
   }
 
+  // Where a checkout's real files are: its own layer and those below. Whatever is read there counts only under its
+  // hash.
+  std::vector<std::filesystem::path> layers_of(const Hash& snapshot) const {
+    const snapshot::CheckoutDirectory directory(data_.checkouts());
+    std::vector<std::filesystem::path> layers;
+    for (const auto& checkout : checkouts_.list()) {
+      if (checkout.snapshot != snapshot) continue;
+      layers.push_back(directory.tree(snapshot));
+      for (const Hash& below : checkout.below) layers.push_back(directory.tree(below));
+    }
+    return layers;
+  }
+
   // Trees that the source directory still gives. That it gives others, too, is no problem of ours.
   void take_again(const std::string& source, ContentRepair& repair) {
     try {
       snapshot::take({.source = source, .data_directory = data_.home(), .stat_cache = {}}, repair);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kNoSpace) throw;
+    }
+  }
+
+  // A damaged one is thrown away: it comes back from the store.
+  void check_checkouts() {
+    now_doing("comparing checkouts with their snapshots");
+    for (const auto& checkout : checkouts_.list()) {
+      tick_();
+      std::vector<std::string> differences;
+      try {
+        differences = checkouts_.verify(checkout.snapshot);
+      } catch (const Error& error) {
+        if (error.code() == ErrorCode::kNotFound)
+          continue;                                       // evicted meanwhile, or its snapshot is in no store any more
+        if (error.code() != ErrorCode::kInternal) throw;  // a damaged snapshot is told above
+        continue;
+      }
+      ++report_.checkouts;
+      if (differences.empty()) continue;
+      std::string text = "checkout " + checkout.snapshot.hex() + ": " + differences.front();
+      if (differences.size() > 1) text += " (and " + std::to_string(differences.size() - 1) + " more)";
+      if (options_.repair && checkout.in_use) text += "; a live run uses it: try again when it has ended";
+      const bool gone = options_.repair && checkouts_.evict(checkout.snapshot);
+      report_.problems.push_back({.text = text, .runs = {}, .repaired = gone});
     }
   }
 
@@ -202,6 +241,7 @@ class EverythingCheck {
 
   store::ContentStore& content_;
   const store::History& history_;
+  snapshot::Checkouts& checkouts_;
   const os::DataDirectory& data_;
   const FsckOptions options_;
   const Doing& doing_;
@@ -216,8 +256,9 @@ class EverythingCheck {
 }  // namespace
 
 api::FsckReport check_everything(store::ContentStore& content, const store::History& history,
-                                 const os::DataDirectory& data, const FsckOptions& options, const Doing& doing) {
-  return EverythingCheck(content, history, data, options, doing).run();
+                                 snapshot::Checkouts& checkouts, const os::DataDirectory& data,
+                                 const FsckOptions& options, const Doing& doing) {
+  return EverythingCheck(content, history, checkouts, data, options, doing).run();
 }
 
 }  // namespace runner::pipeline

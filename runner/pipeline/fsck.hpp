@@ -4,6 +4,7 @@
 #include "runner/api/store_document.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/pipeline/gc.hpp"
+#include "snapshot/checkouts.hpp"
 #include "store/content_store.hpp"
 #include "store/history.hpp"
 
@@ -17,6 +18,7 @@ struct FsckOptions {
 // others submit, end runs and collect garbage; what appears or vanishes meanwhile is no problem. With `repair` the
 // report says of each problem whether it is one still.
 api::FsckReport check_everything(store::ContentStore& content, const store::History& history,
-                                 const os::DataDirectory& data, const FsckOptions& options, const Doing& doing);
+                                 snapshot::Checkouts& checkouts, const os::DataDirectory& data,
+                                 const FsckOptions& options, const Doing& doing);
 
 }  // namespace runner::pipeline

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -23,15 +24,17 @@ std::string number_of(std::int64_t count, const char* one, const char* many) {
 
 class GarbageCollection {
  public:
-  GarbageCollection(store::ContentStore& content, const store::History& history, const os::DataDirectory& data,
-                    const GcOptions& options, const Doing& doing)
-      : content_(content), history_(history), data_(data), options_(options), doing_(doing) {}
+  GarbageCollection(store::ContentStore& content, const store::History& history, snapshot::Checkouts& checkouts,
+                    const os::DataDirectory& data, const GcOptions& options, const Doing& doing)
+      : content_(content), history_(history), checkouts_(checkouts), data_(data), options_(options), doing_(doing) {}
 
   api::GcReport run() {
     report_.dry_run = options_.dry_run;
     report_.explained = options_.explain;
     const std::int64_t before = content_.disk_bytes();
-    free_caches();  // first: on a full disk their room is what the rest needs
+    // First: on a full disk their room is what the rest needs.
+    free_checkouts();
+    free_caches();
     now_doing("waiting for snapshots that are under way");
     const auto collection = content_.collect(options_.dry_run, options_.patience, tick_);
     mark(*collection);
@@ -64,6 +67,28 @@ class GarbageCollection {
       os::remove_tree(cache.path);
       report_.disk_bytes += cache.bytes;
     }
+  }
+
+  // Those that no live run uses. One that is a layer of another goes after it.
+  void free_checkouts() {
+    now_doing("looking at checkouts");
+    for (bool more = true; std::exchange(more, false);)
+      for (const auto& checkout : checkouts_.list()) {
+        tick_();
+        if (checkout.in_use || (!options_.dry_run && !checkouts_.evict(checkout.snapshot))) continue;
+        ++report_.caches;
+        report_.cache_bytes += checkout.bytes;
+        if (!options_.dry_run) report_.disk_bytes += checkout.bytes;
+        more = !options_.dry_run;
+        explain(report_.freed, {.kind = "checkout",
+                                .name = checkout.snapshot.hex(),
+                                .count = 1,
+                                .bytes = checkout.bytes,
+                                .reason = "no live run uses it; it comes back when one needs it"});
+      }
+    std::sort(report_.freed.begin(), report_.freed.end(), [](const api::GcItem& a, const api::GcItem& b) {
+      return std::tie(a.kind, a.name) < std::tie(b.kind, b.name);
+    });
   }
 
   // Everything that a run's snapshot or artifacts name.
@@ -193,6 +218,7 @@ class GarbageCollection {
 
   store::ContentStore& content_;
   const store::History& history_;
+  snapshot::Checkouts& checkouts_;
   const os::DataDirectory& data_;
   const GcOptions options_;
   const Doing& doing_;
@@ -205,8 +231,9 @@ class GarbageCollection {
 }  // namespace
 
 api::GcReport collect_garbage(store::ContentStore& content, const store::History& history,
-                              const os::DataDirectory& data, const GcOptions& options, const Doing& doing) {
-  return GarbageCollection(content, history, data, options, doing).run();
+                              snapshot::Checkouts& checkouts, const os::DataDirectory& data, const GcOptions& options,
+                              const Doing& doing) {
+  return GarbageCollection(content, history, checkouts, data, options, doing).run();
 }
 
 }  // namespace runner::pipeline

@@ -7,6 +7,7 @@
 
 #include "runner/api/store_document.hpp"
 #include "runner/os/data_directory.hpp"
+#include "snapshot/checkouts.hpp"
 #include "store/content_store.hpp"
 #include "store/history.hpp"
 
@@ -24,6 +25,7 @@ using Doing = std::function<void(const std::string&)>;
 // Roots are the snapshot and the artifacts of every run. Works on the calling thread while others submit and end runs.
 // Error(kConflict) if another gc is at work or a snapshot does not end in time.
 api::GcReport collect_garbage(store::ContentStore& content, const store::History& history,
-                              const os::DataDirectory& data, const GcOptions& options, const Doing& doing);
+                              snapshot::Checkouts& checkouts, const os::DataDirectory& data, const GcOptions& options,
+                              const Doing& doing);
 
 }  // namespace runner::pipeline

@@ -53,6 +53,11 @@ class FsckTest(StoreTest):
         os.mkdir(self.home.data + "/checkouts", 0o700)
         self.account.own(self.home.data + "/checkouts")
 
+    def forget_checkouts_of_a_stopped_daemon(self):
+        self.ok("daemon", "stop")
+        wait_until(lambda: self.home.daemon_pid() is None, "the daemon ends")
+        self.forget_checkouts()
+
     def fsck(self, *options, code):
         result = self.runner("fsck", "--json", *options, timeout=120)
         self.assertEqual(result.code, code, result.describe())
@@ -151,6 +156,35 @@ class Repairs(FsckTest):
         self.assert_repaired(4)
         self.submit_python("print(len(open('large.bin', 'rb').read()), len(open('sub/deep/b.bin', 'rb').read()))\n")
         self.assertEqual(self.log(), self.expected)
+
+    def test_from_a_checkout_when_the_source_has_changed(self):
+        self.prepare()
+        if not os.listdir(self.home.data + "/checkouts"):
+            self.skipTest("this isolation makes no checkouts")
+        self.damage(self.flipped(self.hash_of("sub/deep/b.bin")), self.flipped(self.hash_of("keep.txt")),
+                    ("DELETE FROM content WHERE hash = ?", (self.hash_of("sub/deep"),)))
+        shutil.rmtree(self.project + "/sub")
+        self.write("keep.txt", "another text")
+        self.assert_repaired(3)
+        self.forget_checkouts_of_a_stopped_daemon()
+        self.fsck(code=0)
+
+    def test_a_damaged_checkout_is_thrown_away_and_comes_back(self):
+        self.prepare()
+        checkouts = self.home.data + "/checkouts"
+        found = [os.path.join(directory, "keep.txt") for directory, _, names in os.walk(checkouts) if "keep.txt" in names]
+        if not found:
+            self.skipTest("this isolation makes no checkouts")
+        with open(found[0], "r+b") as file:
+            file.write(b"X")
+        problems = self.fsck(code=1)["problems"]
+        self.assertEqual(len(problems), 1, problems)
+        self.assertIn("keep.txt", problems[0]["problem"])
+        self.assertIn("checkout " + self.show()["snapshotId"], problems[0]["problem"])
+        self.assert_repaired(1)
+        self.assertFalse(os.path.exists(found[0]))
+        self.assertEqual(self.submit("main.py").text.encode(), self.expected)
+        self.fsck(code=0)
 
     def test_missing_rows_and_trees_from_the_source_directory(self):
         self.prepare()

@@ -15,18 +15,20 @@ class Frees(StoreTest):
         before = self.content("SELECT count(*) FROM content")[0][0]
         lonely = self.tree(120, size=40000)
         lost = self.create(lonely)
-        size = os.path.getsize(self.home.data + "/content.db")
+        size = self.store_size()
         report = self.gc("--explain")
         self.assertEqual((report["contents"], report["runs"], report["keptSnapshots"]), (128, 1, 1))  # and 8 directories
-        self.assertEqual([(i["kind"], i["name"], i["count"], i["bytes"]) for i in report["freed"]],
-                         [("snapshot", lost, 120, 120 * 40000)])
-        self.assertIn("no run", report["freed"][0]["reason"])
+        freed = {item["kind"]: item for item in report["freed"]}
+        self.assertEqual(sorted(freed), ["checkout", "snapshot"])
+        self.assertEqual(freed["checkout"]["name"], self.show()["snapshotId"])
+        self.assertEqual([freed["snapshot"][key] for key in ("name", "count", "bytes")], [lost, 120, 120 * 40000])
+        self.assertIn("no run", freed["snapshot"]["reason"])
         kept = {item["kind"]: item for item in report["kept"]}
         self.assertEqual(kept["snapshot"]["name"], self.show()["snapshotId"])
         self.assertIn(self.show()["runId"], kept["snapshot"]["reason"])
         self.assertEqual(kept["files"]["count"], 2)
         self.assertGreater(report["diskBytes"], 4_000_000)
-        self.assertLess(os.path.getsize(self.home.data + "/content.db"), size - 4_000_000)
+        self.assertLess(self.store_size(), size - 4_000_000)
         self.assertEqual(self.content("SELECT count(*) FROM content")[0][0], before)
         self.assertEqual(self.log(), b"kept\n")
         self.ok("run", "download", "@last", "-d", self.project + "/out")
@@ -67,7 +69,7 @@ class Frees(StoreTest):
         dry = self.gc("--explain", "--dry-run")
         self.assertEqual(self.logical_contents(), before)
         self.assertEqual(dry["diskBytes"], 0)
-        self.assertEqual(sorted(item["kind"] for item in dry["freed"]), ["snapshot", "snapshot", "statCache", "temporary"])
+        self.assertEqual(sorted(item["kind"] for item in dry["freed"]), ["checkout", "snapshot", "snapshot", "statCache", "temporary"])
         real = self.gc("--explain")
         for difference in ("dryRun", "diskBytes"):
             self.assertNotEqual(dry.pop(difference), real.pop(difference))

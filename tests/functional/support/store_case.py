@@ -38,6 +38,9 @@ class StoreTest(RunnerTest):
                     files[path] = None
         return rows, files
 
+    def store_size(self):
+        return sum(os.path.getsize(self.home.data + "/content.db" + suffix) for suffix in ("", "-wal"))
+
     def gc(self, *options):
         return self.ok("gc", "--json", *options, timeout=120).json
 
