@@ -191,6 +191,7 @@ TEST_CASE("the base is the cheapest, and the lowest of nearly equal ones") {
   CHECK(choose_base(store, {nearly, low}, store_tree(store, tree_of(600, 12)))->snapshot == first);
   CHECK_FALSE(choose_base(store, {low, high}, store_tree(store, tree_of(600, 600, "all"))));
   CHECK_FALSE(choose_base(store, {}, third));
+  CHECK_FALSE(choose_base(store, {low}, store_tree(store, Node{.children = {{"small", file("tree")}}})));
   store.forget(first);
   CHECK(choose_base(store, {low, high}, third)->snapshot == second);
 }
