@@ -160,6 +160,7 @@ class Checkouts::Impl {
 
   // True: it is there, and the owner's. False: the caller is to make it.
   bool claim(const Hash& snapshot, const std::string& owner) {
+    const auto deadline = Clock::now() + limits_.patience;
     std::unique_lock lock(mutex_);
     for (;;) {
       auto* checkout = table_.find(snapshot);
@@ -175,10 +176,14 @@ class Checkouts::Impl {
         changed_.wait(lock);
         continue;
       }
-      // Its own layers may be in the way of nobody: what lies on it is not trusted either.
-      if (checkout->uses > 0)
+      if (checkout->uses > 0) {
+        if (Clock::now() < deadline) {
+          changed_.wait_until(lock, deadline);
+          continue;
+        }
         throw Error(ErrorCode::kConflict, "checkout " + snapshot.hex() + " is not intact, and a live run uses it",
                     "wait for that run to end");
+      }
       checkout->state = State::kLeaving;
       lock.unlock();
       fs::path place = retire(snapshot);

@@ -340,7 +340,15 @@ TEST_CASE("records that nobody wrote, and checkouts of another version, are not 
     at.checkouts->settle();
     CHECK(eventually([&] { return at.names().empty(); }));
   }
+  SECTION("one that is just being given up is waited for") {
+    at.checkouts->adopt(id, "ending");
+    const std::jthread ending([&] { at.checkouts->release("ending"); });
+    CHECK(at.checkouts->acquire(id, "another").size() == 1);
+    CHECK(at.checkouts->verify(id).empty());
+  }
   SECTION("a live run keeps it, and others are told") {
+    at.limits.patience = std::chrono::milliseconds(0);
+    at.start();
     at.checkouts->adopt(id, "live");
     at.checkouts->settle();
     try {
