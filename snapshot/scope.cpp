@@ -204,7 +204,7 @@ Scope::Ruling Scope::ruling(const Place& place, std::string_view name, bool is_d
 Decision Scope::decide(const Place& place, std::string_view name, bool is_directory) const {
   Decision decision;
   decision.tracked = place.index->find(place.tracked, name);
-  if (!is_directory && decision.tracked == TrackedPaths::Kind::kFile) {
+  if (!is_directory && decision.tracked != TrackedPaths::Kind::kNone) {  // a file in a submodule's place, too
     decision.included = true;
     return decision;
   }

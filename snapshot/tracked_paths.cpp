@@ -52,7 +52,10 @@ TrackedPaths::Kind TrackedPaths::find(const Range& directory, std::string_view n
 
 TrackedPaths::Kind TrackedPaths::kind_at(std::size_t at, const Range& directory, std::string_view wanted) const {
   if (at == directory.last || rest(paths_[at], directory) != wanted) return Kind::kNone;
-  return paths_[at].repository ? Kind::kRepository : Kind::kFile;
+  // With core.ignorecase several paths may be the same name; as a directory it is the repository.
+  for (; at < directory.last && rest(paths_[at], directory) == wanted; ++at)
+    if (paths_[at].repository) return Kind::kRepository;
+  return Kind::kFile;
 }
 
 TrackedPaths::Range TrackedPaths::below(const Range& directory, std::string_view name) const {
