@@ -31,12 +31,6 @@ std::string snapshot_summary_document(const SnapshotSummary& summary) {
   return dump(document);
 }
 
-std::string snapshot_name_document(const Hash& id) {
-  Json document;
-  document["snapshotId"] = id.hex();
-  return dump(document);
-}
-
 std::string explanation_list_document(const std::vector<ExplainedPath>& paths) {
   Json items = Json::array();
   for (const ExplainedPath& path : paths) {

@@ -24,7 +24,6 @@ struct SnapshotSummary {
   std::int64_t bytes = 0;
 };
 std::string snapshot_summary_document(const SnapshotSummary& summary);
-std::string snapshot_name_document(const Hash& id);
 
 // Why a path of a source directory is in or out.
 struct ExplainedPath {

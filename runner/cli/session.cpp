@@ -94,4 +94,8 @@ std::string run_target(std::string_view run, std::string_view rest) {
   return "/v1/runs/" + http::percent_encode(run) + std::string(rest);
 }
 
+std::string snapshot_target(std::string_view snapshot, std::string_view rest) {
+  return "/v1/snapshots/" + http::percent_encode(snapshot) + std::string(rest);
+}
+
 }  // namespace runner::cli

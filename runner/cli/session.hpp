@@ -46,5 +46,6 @@ class Session {
 
 // "/v1/runs/NAME" with the name encoded, and what follows it.
 std::string run_target(std::string_view run, std::string_view rest = {});
+std::string snapshot_target(std::string_view snapshot, std::string_view rest = {});
 
 }  // namespace runner::cli

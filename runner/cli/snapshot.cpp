@@ -1,32 +1,23 @@
-// Snapshots without a run: made, shown, restored.
-#include <unistd.h>
-
+// Snapshots without a run: made, shown.
 #include <algorithm>
 #include <charconv>
-#include <chrono>
-#include <condition_variable>
 #include <filesystem>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "runner/cli/commands.hpp"
 #include "runner/cli/document.hpp"
 #include "runner/cli/nul_items.hpp"
 #include "runner/cli/quoted_path.hpp"
+#include "runner/cli/sign_of_life.hpp"
 #include "runner/cli/submission.hpp"
 #include "runner/cli/terminal.hpp"
 #include "runner/core/error.hpp"
 
 namespace runner::cli {
 namespace {
-
-std::string snapshot_target(const std::string& snapshot, const std::string& rest = {}) {
-  return "/v1/snapshots/" + http::percent_encode(snapshot) + rest;
-}
 
 // "f 12 HASH PATH", as the daemon streams it.
 struct ListedEntry {
@@ -60,24 +51,6 @@ std::string_view type_word(char type) {
       return "directory";
   }
 }
-
-// Says on a terminal that something goes on, when it has taken a second.
-class SignOfLife {
- public:
-  explicit SignOfLife(std::string text) {
-    if (::isatty(STDERR_FILENO) != 1) return;
-    thread_ = std::jthread([text = std::move(text)](const std::stop_token& stop) {
-      std::mutex mutex;
-      std::condition_variable_any stopped;
-      std::unique_lock lock(mutex);
-      if (!stopped.wait_for(lock, stop, std::chrono::seconds(1), [&stop] { return stop.stop_requested(); }))
-        print_error(text);
-    });
-  }
-
- private:
-  std::jthread thread_;
-};
 
 std::string whole_text(const Json& object, const char* key) {
   return std::to_string(static_cast<std::int64_t>(number_at(object, key).value_or(0)));
@@ -142,21 +115,6 @@ int run(Session& session, const SnapshotShowOptions& options) {
   items.finish();
   if (session.json()) out << "]}\n";
   out.flush();
-  return 0;
-}
-
-int run(Session& session, const SnapshotRestoreOptions& options) {
-  const std::string directory = absolute_directory(std::filesystem::current_path(), options.directory);
-  Json body = Json::object();
-  body["directory"] = directory;
-  const std::string answer = [&] {
-    const SignOfLife sign("runner: writing " + printable(options.directory) + " …\n");
-    return session.post(snapshot_target(options.snapshot, "/restore"), dump_document(body));
-  }();
-  if (session.json())
-    print(answer + "\n");
-  else
-    print(printable(directory) + "\n");
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "runner/api/restored_document.hpp"
 #include "runner/api/snapshot_document.hpp"
 #include "runner/core/error.hpp"
 #include "runner/daemon/request_values.hpp"
@@ -82,8 +83,12 @@ void Routes::snapshot_entries(const http::Request& request, Exchange& exchange) 
 
 void Routes::snapshot_restore(const http::Request& request, Exchange& exchange) {
   const Hash id = pipeline_.resolve_snapshot(request.path[2]);
-  pipeline_.restore_snapshot(id, absolute_path(body_of(request), "directory"));
-  exchange.respond({.status = 200, .body = api::snapshot_name_document(id)});
+  const std::string directory = absolute_path(body_of(request), "directory");
+  const auto restored = pipeline_.restore_snapshot(id, directory);
+  exchange.respond(
+      {.status = 200,
+       .body = api::restored_document(
+           {.run = {}, .snapshot = id, .directory = directory, .files = restored.files, .bytes = restored.bytes})});
 }
 
 void Routes::source_files(const http::Request& request, Exchange& exchange) {
