@@ -109,11 +109,6 @@ snapshot::Options Pipeline::snapshot_options(const std::string& source_directory
           .stat_cache = data_.cache() / ("stat-" + sha256(source_directory).hex())};
 }
 
-snapshot::Snapshot Pipeline::create_snapshot(const std::string& source_directory) {
-  const auto hold = content_.hold();
-  return snapshot::take(snapshot_options(source_directory), content_);
-}
-
 std::optional<Pipeline::Submitted> Pipeline::find_repeated(const RunRecord& run) const {
   if (!run.idempotency_key) return std::nullopt;
   const auto existing = history_.find_by_key(*run.idempotency_key);
@@ -138,7 +133,7 @@ void Pipeline::resolve(Admission& admission) const {
   start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
 }
 
-Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
+Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const Notify& notify) {
   sandbox_.expect_run();
   Admission admission = admit(submission);
   RunRecord& run = admission.run;
@@ -148,7 +143,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
 
   const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone
   const snapshot::Options options = snapshot_options(run.definition.source_directory);
-  auto frozen = snapshot::take(options, content_);
+  auto frozen = take_snapshot(run.definition.source_directory, notify);
   run.snapshot = frozen.id;
   require_script(content_, frozen.id, run.definition, options);
   run.properties["ContentSnapshotId"] = frozen.id.hex();

@@ -281,6 +281,16 @@ TEST_CASE("submodules and nested repositories: their files are in, their .git is
                                   "sub/a.o", "sub/code.py"});  // tracked in its own repository: in
 }
 
+TEST_CASE("a file that stands where a submodule is tracked is tracked") {
+  const TempDir dir;
+  make_repository(dir.path());
+  git(dir.path(), {"update-index", "--add", "--cacheinfo", "160000," + std::string(40, '1') + ",sub"});
+  write_file(dir.path() / "sub", "a file now");
+  write_file(dir.path() / ".gitignore", "*\n");
+  CHECK(ours(dir.path()) == Names{"sub"});
+  CHECK(of_git(dir.path(), false) == Names{"sub"});
+}
+
 TEST_CASE("what is ignored is never opened") {
   const TempDir dir;
   make_repository(dir.path());

@@ -164,7 +164,7 @@ namespace {
 
 class MemoryBatch : public ContentBatch {
  public:
-  explicit MemoryBatch(MemoryStore& store) : store_(store) {}
+  explicit MemoryBatch(MemoryStore& store) : store_(store), generation_(store.generation) {}
   Hash put(std::span<const std::byte> content) override {
     return store_.put(std::string(reinterpret_cast<const char*>(content.data()), content.size()));
   }
@@ -179,10 +179,15 @@ class MemoryBatch : public ContentBatch {
     return {.hash = store_.put(std::move(all)), .bytes = bytes};
   }
   void commit() override { ++store_.commits; }
-  bool known(const Hash& hash) override { return store_.knows && store_.contains(hash); }
+  bool known(const Hash& hash) override {
+    ++store_.asked;
+    return store_.knows && store_.contains(hash);
+  }
+  std::uint64_t generation() const override { return generation_; }
 
  private:
   MemoryStore& store_;
+  const std::uint64_t generation_;
 };
 
 }  // namespace

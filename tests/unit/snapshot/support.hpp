@@ -1,6 +1,7 @@
 // What the tests of snapshots share: temporary directories, real git, a store in memory.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -72,7 +73,9 @@ class MemoryStore : public ContentWriter, public ContentReader {
   Hash put(std::string content);
   void forget(const Hash& hash) { contents_.erase(hash); }
   std::size_t count() const { return contents_.size(); }
-  int puts = 0;  // since the test set it to 0
+  std::atomic<int> puts = 0;   // since the test set it to 0
+  std::atomic<int> asked = 0;  // the same for `known`
+  std::atomic<std::uint64_t> generation = 0;
   int commits = 0;
   std::function<void()> during_stream;  // called once a stream, behind its first piece
   bool knows = true;                    // whether batches answer `known`
