@@ -12,8 +12,8 @@
 namespace runner::snapshot {
 namespace {
 
-constexpr int kLeastSimilarity = 50;             // percent, git's default
-constexpr std::size_t kMostCandidates = 400;     // on either side: 160 000 comparisons take a tenth of a second
+constexpr int kLeastSimilarity = 50;              // percent, git's default
+constexpr std::size_t kMostCandidates = 400;      // on either side: 160 000 comparisons take a tenth of a second
 constexpr std::int64_t kMostBytes = 1024 * 1024;  // of a file that is compared by its lines
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }

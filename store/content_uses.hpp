@@ -49,9 +49,9 @@ class ContentUses {
 
   class Collection {
    public:
-    // Returns when every earlier use has ended. Error(kConflict) if one has not within `patience`, and at once if another
-    // collection is under way. `tick` is called now and then; what it throws ends the waiting. Nothing stays of an
-    // attempt that failed.
+    // Returns when every earlier use has ended. Error(kConflict) if one has not within `patience`, and at once if
+    // another collection is under way. `tick` is called now and then; what it throws ends the waiting. Nothing stays of
+    // an attempt that failed.
     explicit Collection(
         ContentUses& uses, std::chrono::milliseconds patience = kPatience, const std::function<void()>& tick = [] {});
     ~Collection();

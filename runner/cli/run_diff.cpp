@@ -104,7 +104,8 @@ std::string code_stat(const Json& code, std::size_t width) {
   std::size_t name_width = 0;
   std::int64_t most = 0;
   const auto lines = [](const Json& item) {
-    return static_cast<std::int64_t>(number_at(item, "additions").value_or(0) + number_at(item, "deletions").value_or(0));
+    return static_cast<std::int64_t>(number_at(item, "additions").value_or(0) +
+                                     number_at(item, "deletions").value_or(0));
   };
   for (const Json& item : items) {
     name_width = std::max(name_width, display_width(file_name(item)));
@@ -177,7 +178,8 @@ std::string table_of(const Json& differences, const Json& before, const Json& af
                {.title = short_id(text_at(before, "runId")), .least = 12},
                {.title = short_id(text_at(after, "runId")), .least = 12}});
   for (const Json& difference : differences)
-    table.add({{text_at(difference, "name")}, {shown(member(difference, "before"))}, {shown(member(difference, "after"))}});
+    table.add(
+        {{text_at(difference, "name")}, {shown(member(difference, "before"))}, {shown(member(difference, "after"))}});
   return table.text(terminal_width());
 }
 
@@ -199,7 +201,7 @@ int print_patch(Session& session, const DiffOptions& options) {
 }
 
 struct Section {
-  const char* key;      // of the JSON
+  const char* key;  // of the JSON
   const char* heading;
   Json (*compare)(const Json&, const Json&);
   DiffPart part;
