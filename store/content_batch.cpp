@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "store/chunker.hpp"
@@ -38,6 +39,31 @@ struct Buffer {
   }
 };
 
+// While it lives, a transaction may change 64 MiB of pages before any is written.
+class LargeCache {
+ public:
+  explicit LargeCache(Connection& connection) : connection_(connection) {
+    Query query = connection.query_once("PRAGMA cache_size");
+    usual_ = query.next() ? query.integer(0) : 0;
+    set(-65'536);
+  }
+  ~LargeCache() {
+    try {
+      set(usual_);
+    } catch (const Error&) {
+      // It stays large until the file is opened again.
+    }
+  }
+  LargeCache(const LargeCache&) = delete;
+  LargeCache& operator=(const LargeCache&) = delete;
+
+ private:
+  void set(std::int64_t size) { connection_.execute("PRAGMA cache_size=" + std::to_string(size)); }
+
+  Connection& connection_;
+  std::int64_t usual_ = 0;
+};
+
 }  // namespace
 
 Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses)
@@ -67,9 +93,10 @@ void Batch::remove_written() {
     auto last = first;
     for (std::int64_t bytes = 0; last != chunks_.end() && bytes < kRemovedAtOnce; ++last) bytes += last->size;
     database_.write(Sync::kRelaxed, [&](Connection& connection) {
-      if (full) connection.execute("PRAGMA cache_spill=OFF");  // pages that will not be needed are not to be written
+      // Pages that are about to be cut off must not be written to make room in the cache.
+      const auto cache = full ? std::make_unique<LargeCache>(connection) : nullptr;
       for (auto entry = first; entry != last; ++entry) connection.run("DELETE FROM chunk WHERE id = ?", *entry->chunk);
-      if (full) connection.execute("PRAGMA incremental_vacuum(600); PRAGMA cache_spill=ON");
+      if (full) connection.execute("PRAGMA incremental_vacuum(600)");  // as many pages as may have been freed
     });
     if (full) database_.checkpoint();
     first = last;

@@ -11,10 +11,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kSlice{25};          // of the writer's time at once: a submit waits no longer for it
-constexpr std::size_t kMostInSlice = 4096;  // rows
-constexpr std::size_t kWindow = 65'536;     // rows of garbage in memory: 4 MiB
-constexpr std::int64_t kPage = 8192;        // rows read with one query
+constexpr milliseconds kSlice{25};              // of the writer's time at once: a submit waits no longer for it
+constexpr std::int64_t kLittleRoom = 64 << 20;  // bytes free on the disk; the WAL alone may grow to half of it
+constexpr std::size_t kLittleSlice = 4;         // rows or pages: well under 1 MiB of WAL
+constexpr std::size_t kMostInSlice = 4096;      // rows
+constexpr std::size_t kWindow = 65'536;         // rows of garbage in memory: 4 MiB
+constexpr std::int64_t kPage = 8192;            // rows read with one query
 constexpr std::int64_t kMostChunks = std::int64_t{1} << 33;  // a bitmap of 1 GiB; only a damaged file has such an id
 
 std::int64_t number(Connection& connection, std::string_view sql) {
@@ -205,11 +207,18 @@ void ContentCollection::write_slice(const Work& work) {
     work(connection);
     took = os::monotonic_now() - begun;
   });
+  if (database_.free_bytes() < kLittleRoom) {
+    // On a full disk: the WAL must not need more room than the little there is.
+    slice_ = kLittleSlice;
+    database_.checkpoint();
+    return;
+  }
   if (took > kSlice) slice_ = std::max<std::size_t>(1, slice_ / 2);
   if (took < kSlice / 2) slice_ = std::min(kMostInSlice, 2 * slice_);
 }
 
 void ContentCollection::remove(std::span<const Row> rows, Swept& swept) {
+  if (database_.free_bytes() < kLittleRoom) slice_ = kLittleSlice;
   while (!rows.empty()) {
     tick_();  // not between `doom` and `deleted`: somebody may wait for that
     const auto slice = rows.first(std::min(rows.size(), slice_));
@@ -256,6 +265,7 @@ void ContentCollection::sweep_contents(bool large, Swept& swept) {
 }
 
 void ContentCollection::sweep_strays(Swept& swept) {
+  if (database_.free_bytes() < kLittleRoom) slice_ = kLittleSlice;
   std::span<const std::int64_t> ids = strays();
   while (!ids.empty()) {
     tick_();
@@ -285,7 +295,7 @@ ContentCollection::Swept ContentCollection::sweep(bool contents) {
 }
 
 void ContentCollection::shrink() {
-  slice_ = 64;  // pages now
+  slice_ = database_.free_bytes() < kLittleRoom ? kLittleSlice : 64;  // pages now
   for (std::int64_t free = number(*database_.read(), "PRAGMA freelist_count"); free > 0;) {
     tick_();
     write_slice([this](Connection& connection) {
