@@ -5,11 +5,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "runner/core/error.hpp"
+#include "runner/os/git_files.hpp"
+#include "runner/os/git_index.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -24,7 +30,6 @@ struct Releaser {
   }
 };
 using Repository = std::unique_ptr<git_repository, Releaser<git_repository_free>>;
-using Index = std::unique_ptr<git_index, Releaser<git_index_free>>;
 using Config = std::unique_ptr<git_config, Releaser<git_config_free>>;
 
 // git refuses a repository of another owner because its configuration could name programs to run. Nothing is run here,
@@ -33,6 +38,15 @@ void ensure_libgit2() {
   static const int initialised = [] {
     const int count = git_libgit2_init();
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    // Partial clones and sparse checkouts are read like any other. The options are global and not made for several
+    // threads: where git/ has been at it (the daemon's start), they are set already.
+    git_strarray known{};
+    git_libgit2_opts(GIT_OPT_GET_EXTENSIONS, &known);
+    const bool set = std::any_of(known.strings, known.strings + known.count,
+                                 [](const char* name) { return std::string_view(name) == "partialclone"; });
+    git_strarray_dispose(&known);
+    std::array<const char*, 4> extensions{"partialclone", "worktreeconfig", "preciousobjects", "relativeworktrees"};
+    if (!set) git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions.data(), extensions.size());
     return count;
   }();
   static_cast<void>(initialised);
@@ -98,23 +112,24 @@ void read_configuration(git_repository* repository, WorkTree& tree) {
     tree.excludes_file = expand_path(value, tree.root);
 }
 
-void read_index(git_repository* repository, WorkTree& tree) {
-  git_index* raw = nullptr;
-  if (git_repository_index(&raw, repository) != 0) {
+// What a sparse index tells by a directory alone is in no work tree; what stands there all the same is untracked.
+void read_index(const fs::path& git_directory, WorkTree& tree) {
+  try {
+    const os::GitIndex index = os::GitIndex::read(git_directory / "index");
+    const auto range = index.below(tree.prefix);
+    std::vector<TrackedPaths::Path> paths;
+    paths.reserve(range.last - range.first);
+    for (std::size_t at = range.first; at < range.last; ++at) {
+      const os::GitIndexEntry& entry = index.entries()[at];
+      if (entry.type() != os::kGitTree)
+        paths.push_back(
+            {.path = std::string(entry.path), .repository = entry.type() == os::kGitSubmodule, .folded = {}});
+    }
+    tree.tracked = TrackedPaths(std::move(paths), tree.ignore_case);
+  } catch (const Error& error) {
     tree.warning =
-        "the git index cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
-    return;
+        "the git index cannot be read (" + error.message() + "): tracked files that an ignore rule names are out";
   }
-  const Index index(raw);
-  std::vector<TrackedPaths::Path> paths;
-  const std::size_t count = git_index_entrycount(index.get());
-  if (tree.prefix.empty()) paths.reserve(count);
-  for (std::size_t at = 0; at < count; ++at) {
-    const git_index_entry* entry = git_index_get_byindex(index.get(), at);
-    if (!std::string_view(entry->path).starts_with(tree.prefix)) continue;
-    paths.push_back({.path = entry->path, .repository = entry->mode == GIT_FILEMODE_COMMIT, .folded = {}});
-  }
-  tree.tracked = TrackedPaths(std::move(paths), tree.ignore_case);
 }
 
 // The work tree whose ".git" stands in `candidate`, if it is one and `directory` lies in it.
@@ -122,12 +137,14 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
   ensure_libgit2();
   WorkTree tree;
   tree.root = candidate;
+  const fs::path dot_git = candidate / ".git";
+  const os::GitFiles files = os::inspect_git_files(dot_git);  // libgit2 would wait for a FIFO for ever
   git_repository* raw = nullptr;
-  if (git_repository_open_ext(&raw, candidate.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0) {
-    const fs::path dot_git = candidate / ".git";
+  if (!files.trouble.empty() ||
+      git_repository_open_ext(&raw, candidate.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0) {
     if (!looks_like_repository(dot_git)) return std::nullopt;
-    tree.warning =
-        "the git repository cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
+    tree.warning = "the git repository cannot be read (" + (files.trouble.empty() ? last_error() : files.trouble) +
+                   "): tracked files that an ignore rule names are out";
     tree.info_exclude = dot_git / "info" / "exclude";
     tree.excludes_file = default_excludes_file();
   }
@@ -151,7 +168,7 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
     tree.info_exclude = fs::path(path.ptr) / "exclude";
   git_buf_dispose(&path);
   read_configuration(repository.get(), tree);
-  read_index(repository.get(), tree);
+  read_index(files.directory, tree);
   return tree;
 }
 
