@@ -37,6 +37,13 @@ struct Buffer {
 
 }  // namespace
 
+Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses)
+    : database_(database),
+      sha256_(sha256),
+      uses_(uses),
+      use_(uses),
+      generation_(use_.during_collection() ? 0 : read_generation(*database.read())) {}
+
 Batch::~Batch() {
   try {
     if (!chunks_.empty())
@@ -122,6 +129,7 @@ ContentBatch::Stored Batch::put_stream(const ReadSome& read) {
 // ----------------------------------------------------------------------------------------------------------------
 
 bool Batch::claim(const Hash& hash) {
+  uses_.touch(hash);
   const std::lock_guard lock(mutex_);
   check_failure_locked();
   return claimed_.insert(hash).second;
@@ -132,7 +140,8 @@ void Batch::unclaim(const Hash& hash) {
   claimed_.erase(hash);
 }
 
-bool Batch::known(const Hash& hash) const {
+bool Batch::known(const Hash& hash) {
+  uses_.touch(hash);
   const auto reader = database_.read();
   return reader->query("SELECT 1 FROM content WHERE hash = ?", hash).next();
 }

@@ -14,6 +14,7 @@
 #include "runner/core/content.hpp"
 #include "runner/core/error.hpp"
 #include "store/chunk_codec.hpp"
+#include "store/content_uses.hpp"
 #include "store/database.hpp"
 #include "store/digest.hpp"
 
@@ -21,11 +22,13 @@ namespace runner::store {
 
 class Batch final : public ContentBatch {
  public:
-  Batch(Database& database, const Sha256& sha256) : database_(database), sha256_(sha256) {}
+  Batch(Database& database, const Sha256& sha256, ContentUses& uses);
   ~Batch() override;  // removes what was written and not committed
 
   Hash put(std::span<const std::byte> content) override;
   Stored put_stream(const ReadSome& read) override;
+  bool known(const Hash& hash) override;
+  std::uint64_t generation() const override { return generation_; }
   void commit() override;  // after every put has returned; the batch may then be used again
 
  private:
@@ -67,7 +70,6 @@ class Batch final : public ContentBatch {
 
   bool claim(const Hash& hash);
   void unclaim(const Hash& hash);
-  bool known(const Hash& hash) const;
   void store_chunk(const Hash& hash, std::span<const std::byte> bytes);
   void store_at_once(const Hash& hash, std::span<const std::byte> bytes);
   void gather(const Hash& hash, std::span<const std::byte> bytes);
@@ -84,6 +86,9 @@ class Batch final : public ContentBatch {
 
   Database& database_;
   const Sha256& sha256_;
+  ContentUses& uses_;
+  const ContentUses::Use use_;  // before `generation_`: no collection begins between the two
+  const std::uint64_t generation_;
 
   std::mutex mutex_;  // for all below; not held over I/O
   std::condition_variable lot_written_;

@@ -1,4 +1,4 @@
--- content.db: contents by SHA-256. Schema version 1 (PRAGMA user_version); page_size 65536, auto_vacuum INCREMENTAL.
+-- content.db: contents by SHA-256. Schema version 2 (PRAGMA user_version); page_size 65536, auto_vacuum INCREMENTAL.
 -- Chunks are appended in the order they are stored and never move; only the small rows of `content` are ordered by hash.
 -- (Data in hash order would rewrite a random 64 KiB page for every small file.)
 -- A row of `content` is written only in a synced transaction, after its chunk: what can be found is durable. A chunk row that no
@@ -26,3 +26,11 @@ CREATE TABLE part (
   chunk   BLOB NOT NULL REFERENCES content(hash),
   PRIMARY KEY (content, offset)
 ) STRICT, WITHOUT ROWID;
+
+-- One row: changed in every transaction that deletes rows of `content`, drawn at random (content_uses.hpp). While it is the same,
+-- whatever could be found can be found, and the snapshots' stat caches need not ask.
+CREATE TABLE generation (
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  value INTEGER NOT NULL
+) STRICT;
+INSERT INTO generation VALUES (1, (random() & 9223372036854775807) | 1);

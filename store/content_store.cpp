@@ -1,6 +1,7 @@
 #include "store/content_store.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "runner/core/error.hpp"
 #include "store/chunk_codec.hpp"
 #include "store/content_batch.hpp"
+#include "store/content_uses.hpp"
 #include "store/database.hpp"
 #include "store/digest.hpp"
 
@@ -17,7 +19,12 @@ namespace {
 constexpr std::size_t kPiece = 1U << 20;          // bytes handed to a reader at once
 constexpr std::int64_t kLargestChunk = 64 << 20;  // bytes; a damaged size must not become an allocation
 
-constexpr Schema kSchema{"content.db", 0x52756e43 /* "RunC" */, 1, embedded::content_schema, {}};
+constexpr std::array kMigrations{
+    Migration{2, "the generation",
+              "CREATE TABLE generation (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL) STRICT;"
+              "INSERT INTO generation VALUES (1, (random() & 9223372036854775807) | 1);"}};
+
+constexpr Schema kSchema{"content.db", 0x52756e43 /* "RunC" */, 2, embedded::content_schema, kMigrations};
 
 constexpr DatabaseOptions kOptions{
     .page_bytes = 65'536,
@@ -88,12 +95,15 @@ class ContentStore::Impl {
 
   mutable Database database;
   Sha256 sha256;
+  ContentUses uses;
 };
 
 ContentStore::ContentStore(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
 ContentStore::~ContentStore() = default;
 
-std::unique_ptr<ContentBatch> ContentStore::begin() { return std::make_unique<Batch>(impl_->database, impl_->sha256); }
+std::unique_ptr<ContentBatch> ContentStore::begin() {
+  return std::make_unique<Batch>(impl_->database, impl_->sha256, impl_->uses);
+}
 
 bool ContentStore::contains(const Hash& hash) const { return impl_->find(hash).has_value(); }
 

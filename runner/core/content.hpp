@@ -50,6 +50,11 @@ class ContentBatch {
     static_cast<void>(hash);
     return false;
   }
+  // What spares a cache of hashes the asking. As long as this number is the one of an earlier batch, whatever that
+  // batch found or committed is in the store still, and stays until this batch ends. 0: nothing can be said (a
+  // collection is under way, or the store keeps no count); then every hash is to be asked for with `known`. The same
+  // for the whole life of a batch. Who writes hashes down beside a number takes it from the batch that stored them.
+  virtual std::uint64_t generation() const { return 0; }
   virtual void commit() = 0;
 };
 

@@ -315,7 +315,7 @@ TEST_CASE("The content database has the page size and vacuum mode that it needs 
   { const ContentStore content(file); }
   CHECK(sql(file, "PRAGMA page_size") == "65536");
   CHECK(sql(file, "PRAGMA auto_vacuum") == "2");
-  CHECK(sql(file, "PRAGMA user_version") == "1");
-  sql(file, "PRAGMA user_version = 2");
+  CHECK(sql(file, "PRAGMA user_version") == "2");
+  sql(file, "PRAGMA user_version = 3");
   CHECK(error_of([&] { const ContentStore content(file); }).code() == ErrorCode::kConflict);
 }
