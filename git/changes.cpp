@@ -1,9 +1,12 @@
-// HEAD → index → work tree in one pass over the sorted index, as `git status` does it: an entry whose recorded stat still
-// fits is unchanged; else its size decides, else its content.
+// HEAD → index → work tree in one pass over the sorted index, as `git status` does it: an entry whose recorded stat
+// still fits is unchanged; else its size decides, else its content.
 #include "git/changes.hpp"
+
+#include <git2/sys/repository.h>
 
 #include <algorithm>
 #include <array>
+#include <memory>
 
 #include "git/submodule.hpp"
 
@@ -32,10 +35,7 @@ class Search {
  public:
   Search(const OpenRepository& repository, const Objects& objects, WorkFiles& files, const os::GitIndex& index,
          const HasUntracked& untracked, int depth)
-      : objects_(objects),
-        files_(files),
-        index_(index),
-        submodules_(repository, untracked, depth) {}
+      : objects_(objects), files_(files), index_(index), submodules_(repository, untracked, depth) {}
 
   Changes run(const std::optional<os::GitId>& head_tree, const std::string& scope) {
     head_ = compare_with_head(objects_, head_tree, index_, scope);
@@ -190,12 +190,31 @@ class Search {
   Changes found_;
 };
 
+// libgit2 1.5 refuses a sparse index, and reads it where attributes are asked for: it is given one without the
+// directories.
+void give_index(git_repository* repository, const os::GitIndex& index) {
+  git_index* raw = nullptr;
+  check(git_index_new(&raw), "an index");
+  const std::unique_ptr<git_index, Releaser<git_index_free>> plain(raw);
+  for (const os::GitIndexEntry& entry : index.entries()) {
+    if (entry.type() == os::kGitTree || entry.stage != 0) continue;
+    const std::string path(entry.path);
+    git_index_entry copy{};
+    copy.mode = entry.mode;
+    copy.id = oid_of(entry.id);
+    copy.path = path.c_str();
+    git_index_add(raw, &copy);  // one that it refuses is one whose line ends are not known
+  }
+  check(git_repository_set_index(repository, raw), "an index");
+}
+
 }  // namespace
 
 Changes find_changes(const OpenRepository& repository, const Objects& objects, WorkFiles& files,
-                     const std::optional<os::GitId>& head_tree, const std::string& scope,
-                     const HasUntracked& untracked, int depth) {
+                     const std::optional<os::GitId>& head_tree, const std::string& scope, const HasUntracked& untracked,
+                     int depth) {
   const os::GitIndex index = os::GitIndex::read(repository.files.directory / "index");
+  if (index.sparse()) give_index(repository.handle.get(), index);
   return Search(repository, objects, files, index, untracked, depth).run(head_tree, scope);
 }
 

@@ -14,11 +14,12 @@ namespace runner::git {
 
 // One path, HEAD against the work tree.
 struct Change {
-  std::string path;  // from the work tree's root
+  std::string path;            // from the work tree's root
   std::uint32_t old_mode = 0;  // 0: not in HEAD
   os::GitId old_id{};
-  std::uint32_t new_mode = 0;         // 0: removed
-  std::optional<os::GitId> new_id{};  // of the index, where the work tree has the same; else it is for who reads the file
+  std::uint32_t new_mode = 0;  // 0: removed
+  std::optional<os::GitId>
+      new_id{};  // of the index, where the work tree has the same; else it is for who reads the file
   bool conflict = false;
   bool submodule_dirty = false;  // a submodule with changes of its own
 };
@@ -31,7 +32,7 @@ struct Changes {
 // Below `scope`. `untracked` answers for submodules. Reads only; the index is not refreshed on disk. Throws Unreadable,
 // Error(kInvalid) for a damaged index.
 Changes find_changes(const OpenRepository& repository, const Objects& objects, WorkFiles& files,
-                     const std::optional<os::GitId>& head_tree, const std::string& scope,
-                     const HasUntracked& untracked, int depth = 0);
+                     const std::optional<os::GitId>& head_tree, const std::string& scope, const HasUntracked& untracked,
+                     int depth = 0);
 
 }  // namespace runner::git

@@ -6,7 +6,7 @@ namespace runner::git {
 namespace {
 
 // A tree may name itself's like over and over: ten objects that describe ten thousand million files.
-constexpr std::size_t kMaxFiles = 10'000'000;
+constexpr std::size_t kMaxFiles = 2'000'000;  // that differ, a path of some hundred bytes each
 constexpr std::size_t kMaxPath = 16384;
 
 class Comparison {
@@ -33,7 +33,7 @@ class Comparison {
         directory(id, path + name + "/", child_of(cached, name));
         continue;
       }
-      if (files_.size() >= kMaxFiles) throw Unreadable{"HEAD's tree has more than ten million files"};
+      if (files_.size() >= kMaxFiles) throw Unreadable{"HEAD has more than two million files that the index has not"};
       files_.push_back({.path = path + name, .mode = git_tree_entry_filemode(entry), .id = id});
     }
   }

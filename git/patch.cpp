@@ -109,7 +109,7 @@ class Rendering {
       try {
         const auto renamed = renamed_from_.find(i);
         append(renamed == renamed_from_.end() ? text_of(changes[i])
-                                                          : text_of_rename(changes[renamed->second], changes[i]));
+                                              : text_of_rename(changes[renamed->second], changes[i]));
       } catch (const LeaveOut& trouble) {
         leave_out(changes[i], trouble.why);
       }
@@ -150,8 +150,8 @@ class Rendering {
     const Version none;
     const Version before = old_version(change);
     const Version after = new_version(change);
-    const bool type_changed = before.mode != 0 && after.mode != 0 &&
-                              (before.mode & os::kGitTypeMask) != (after.mode & os::kGitTypeMask);
+    const bool type_changed =
+        before.mode != 0 && after.mode != 0 && (before.mode & os::kGitTypeMask) != (after.mode & os::kGitTypeMask);
     if (type_changed) return mark + piece(change.path, before, none) + piece(change.path, none, after);
     if (before.mode == after.mode && before.id == after.id) return mark;
     return mark + piece(change.path, before, after);
@@ -159,13 +159,18 @@ class Rendering {
 
   static std::string submodule_content(const os::GitId& id) { return "Subproject commit " + hex_of(id) + "\n"; }
 
+  // Only the executable bit differs.
+  static bool is_same_content(const Change& change) {
+    return is_file(change.old_mode) && is_file(change.new_mode) && change.new_id == change.old_id;
+  }
+
   Version old_version(const Change& change) {
     Version version{.mode = change.old_mode, .id = kNoId, .content = {}};
     if (change.old_mode == 0) return version;
     version.id = hex_of(change.old_id);
     if (is_submodule(change.old_mode)) {
       version.content = submodule_content(change.old_id);
-    } else if (change.new_mode != 0 && change.new_id == change.old_id) {
+    } else if (is_same_content(change)) {
       return version;  // only the mode: nobody reads the content
     } else {
       bool too_large = false;
@@ -185,7 +190,7 @@ class Rendering {
       version.content = submodule_content(*change.new_id);
       return version;
     }
-    if (change.new_id == change.old_id && change.old_mode != 0) {
+    if (is_same_content(change)) {
       version.id = hex_of(change.old_id);
       return version;
     }
@@ -219,7 +224,8 @@ class Rendering {
 
   void append(const std::string& text) {
     if (text.empty()) return;
-    if (rendered_.text.size() + text.size() > limit_) throw LeaveOut{size_text(text.size()) + " of changes, the patch has at most " + size_text(limit_)};
+    if (rendered_.text.size() + text.size() > limit_)
+      throw LeaveOut{size_text(text.size()) + " of changes, the patch has at most " + size_text(limit_)};
     rendered_.text += text;
     ++rendered_.files;
   }

@@ -21,8 +21,8 @@ struct RenderedPatch {
   std::vector<LeftOut> left_out;  // each is marked in the text, too
 };
 
-// Files are left out whole: those that exceed `limit` (bytes of text, all together; small ones behind them still go in),
-// and those whose content cannot be had. Throws Unreadable.
+// Files are left out whole: those that exceed `limit` (bytes of text, all together; small ones behind them still go
+// in), and those whose content cannot be had. Throws Unreadable.
 RenderedPatch render_patch(const Objects& objects, WorkFiles& files, const std::vector<Change>& changes,
                            std::size_t limit);
 

@@ -10,7 +10,7 @@
 namespace runner::git {
 namespace {
 
-constexpr int kMaxDepth = 16;                              // of submodules in submodules
+constexpr int kMaxDepth = 16;                                // of submodules in submodules
 constexpr std::size_t kModulesLimit = std::size_t{4} << 20;  // bytes of .gitmodules
 
 template <typename Take>
@@ -90,9 +90,9 @@ void Submodules::read_ignores() {
   if (::lstat(file.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;  // git refuses a link, too
   for_each_module_key(os::read_file(file, kModulesLimit),
                       [&](const std::string& name, std::string_view key, const std::string& value) {
-    if (key == "path") path_of[name] = value;
-    if (key == "ignore") by_name[name] = parsed(value);
-  });
+                        if (key == "path") path_of[name] = value;
+                        if (key == "ignore") by_name[name] = parsed(value);
+                      });
   git_config* raw = nullptr;
   check(git_repository_config_snapshot(&raw, repository_.handle.get()), "its configuration");
   const Config config(raw);
@@ -122,8 +122,8 @@ bool Submodules::has_changes(const OpenRepository& submodule, Ignore ignore) {
   return ignore != Ignore::kUntracked && untracked_ && untracked_(submodule.root);
 }
 
-bool Submodules::compare(const os::GitIndexEntry& entry, std::string_view path, const std::optional<struct ::stat>& info,
-                         Change& change) {
+bool Submodules::compare(const os::GitIndexEntry& entry, std::string_view path,
+                         const std::optional<struct ::stat>& info, Change& change) {
   const Ignore ignore = ignore_of(path);
   if (ignore == Ignore::kAll || entry.assume_valid) return false;
   if (!info && entry.skip_worktree) return false;

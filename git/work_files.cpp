@@ -139,8 +139,9 @@ std::uint32_t WorkFiles::mode_of(const struct ::stat& info, std::uint32_t known)
 os::Fd WorkFiles::open(std::string_view path) {
   const int directory = directory_of(path);
   const std::string name(path.substr(path.rfind('/') + 1));
-  os::Fd fd(directory < 0 ? -1
-                          : ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  os::Fd fd(directory < 0
+                ? -1
+                : ::openat(directory, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   struct ::stat info {};
   if (fd && (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))) fd.reset();
   return fd;

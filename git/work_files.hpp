@@ -1,6 +1,6 @@
 // The files of a work tree as git would commit them: found one component at a time (never through a link, as git), read
-// without waiting, converted as .gitattributes and core.autocrlf say, without running anything. Private to git/. Not for
-// several threads at once.
+// without waiting, converted as .gitattributes and core.autocrlf say, without running anything. Private to git/. Not
+// for several threads at once.
 #pragma once
 
 #include <sys/stat.h>
@@ -53,7 +53,7 @@ class WorkFiles {
   };
   int directory_of(std::string_view path);  // -1: there is none
   int deeper_directory(int fd, std::string_view name, std::string_view path);
-  os::Fd open(std::string_view path);       // a regular file, without waiting
+  os::Fd open(std::string_view path);  // a regular file, without waiting
   bool is_under_external_filter(const std::string& path, bool& lfs);
   void expect_readable_attributes(std::string_view path);
   FilterList filters_of(const std::string& path);
@@ -64,8 +64,9 @@ class WorkFiles {
   os::Fd root_;
   std::vector<Level> levels_;
   os::Fd deep_;
-  std::map<std::string, bool, std::less<>> attributes_seen_;  // directories whose .gitattributes is known to be readable
-  std::map<std::string, bool> external_;                      // filter's name → it names a program
+  std::map<std::string, bool, std::less<>>
+      attributes_seen_;                   // directories whose .gitattributes is known to be readable
+  std::map<std::string, bool> external_;  // filter's name → it names a program
   Config config_;
 };
 

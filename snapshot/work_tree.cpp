@@ -112,18 +112,45 @@ void read_configuration(git_repository* repository, WorkTree& tree) {
     tree.excludes_file = expand_path(value, tree.root);
 }
 
-// What a sparse index tells by a directory alone is in no work tree; what stands there all the same is untracked.
-void read_index(const fs::path& git_directory, WorkTree& tree) {
+// The files of a directory that a sparse index has as one entry, from its tree. What cannot be read is left out: its
+// files count as untracked then.
+void add_tree(git_repository* repository, const os::GitFiles& files, const git_oid& id, const std::string& directory,
+              std::vector<TrackedPaths::Path>& paths) {
+  std::array<char, GIT_OID_HEXSZ + 1> hex{};
+  git_oid_tostr(hex.data(), hex.size(), &id);
+  std::string trouble;
+  for (const fs::path& objects : files.object_directories)  // a FIFO in place of the object
+    if (!os::is_readable_to_its_end(objects / std::string(hex.data(), 2) / (hex.data() + 2), trouble)) return;
+  git_tree* raw = nullptr;
+  if (directory.size() > 4096 || git_tree_lookup(&raw, repository, &id) != 0) return;
+  const std::unique_ptr<git_tree, Releaser<git_tree_free>> tree(raw);
+  for (std::size_t at = 0; at < git_tree_entrycount(raw); ++at) {
+    const git_tree_entry* entry = git_tree_entry_byindex(raw, at);
+    const std::string path = directory + git_tree_entry_name(entry);
+    const git_filemode_t mode = git_tree_entry_filemode(entry);
+    if (mode == GIT_FILEMODE_TREE)
+      add_tree(repository, files, *git_tree_entry_id(entry), path + "/", paths);
+    else
+      paths.push_back({.path = path, .repository = mode == GIT_FILEMODE_COMMIT, .folded = {}});
+  }
+}
+
+// What a sparse index has as a directory is in no work tree as a rule: its tree is read where it is.
+void read_index(git_repository* repository, const os::GitFiles& files, WorkTree& tree) {
   try {
-    const os::GitIndex index = os::GitIndex::read(git_directory / "index");
+    const os::GitIndex index = os::GitIndex::read(files.directory / "index");
     const auto range = index.below(tree.prefix);
     std::vector<TrackedPaths::Path> paths;
     paths.reserve(range.last - range.first);
     for (std::size_t at = range.first; at < range.last; ++at) {
       const os::GitIndexEntry& entry = index.entries()[at];
-      if (entry.type() != os::kGitTree)
-        paths.push_back(
-            {.path = std::string(entry.path), .repository = entry.type() == os::kGitSubmodule, .folded = {}});
+      if (entry.type() == os::kGitTree) {
+        git_oid id{};
+        std::copy(entry.id.begin(), entry.id.end(), id.id);
+        if (is_there(tree.root / entry.path)) add_tree(repository, files, id, std::string(entry.path), paths);
+        continue;
+      }
+      paths.push_back({.path = std::string(entry.path), .repository = entry.type() == os::kGitSubmodule, .folded = {}});
     }
     tree.tracked = TrackedPaths(std::move(paths), tree.ignore_case);
   } catch (const Error& error) {
@@ -168,7 +195,7 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
     tree.info_exclude = fs::path(path.ptr) / "exclude";
   git_buf_dispose(&path);
   read_configuration(repository.get(), tree);
-  read_index(files.directory, tree);
+  read_index(repository.get(), files, tree);
   return tree;
 }
 

@@ -22,10 +22,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kPackLimit = std::int64_t{1} << 50;   // packs are mapped, not read
+constexpr std::int64_t kPackLimit = std::int64_t{1} << 50;  // packs are mapped, not read
 constexpr std::int64_t kIndexLimit = std::int64_t{512} << 20;
-constexpr std::int64_t kSmallFile = 1 << 20;                 // bytes of a file that is looked into here
-constexpr int kMaxFiles = 64;                // configuration files, alternates
+constexpr std::int64_t kSmallFile = 1 << 20;  // bytes of a file that is looked into here
+constexpr int kMaxFiles = 64;                 // configuration files, alternates
 
 // The beginning of a regular file; nothing if it is none.
 std::optional<std::string> beginning_of(const fs::path& file) {
@@ -177,7 +177,8 @@ class Inspection {
   void objects(const fs::path& directory, int depth) {
     if (files_.object_directories.size() >= kMaxFiles || depth > 5) return;  // as git
     files_.object_directories.push_back(directory);
-    for (const char* name : {"info/alternates", "info/commit-graph", "info/packs"}) require(directory / name, kPackLimit);
+    for (const char* name : {"info/alternates", "info/commit-graph", "info/packs"})
+      require(directory / name, kPackLimit);
     if (DIR* const packs = ::opendir((directory / "pack").c_str())) {
       while (const ::dirent* const entry = ::readdir(packs))  // NOLINT(concurrency-mt-unsafe): a stream of our own
         if (entry->d_type != DT_REG && entry->d_name[0] != '.') require(directory / "pack" / entry->d_name, kPackLimit);

@@ -1,6 +1,6 @@
 // Looking at a git repository's own files before anybody opens them. git and libgit2 open HEAD, config, packed-refs and
-// whatever an include names with a blocking open: a FIFO there holds up its reader for ever, a device feeds it for ever.
-// Any thread; nothing is opened but regular files.
+// whatever an include names with a blocking open: a FIFO there holds up its reader for ever, a device feeds it for
+// ever. Any thread; nothing is opened but regular files.
 #pragma once
 
 #include <filesystem>
@@ -10,9 +10,9 @@
 namespace runner::os {
 
 struct GitFiles {
-  std::filesystem::path directory;                       // the git directory; empty: there is none
-  std::filesystem::path common;                          // where objects and branches are; = directory but for a linked work tree
-  std::vector<std::filesystem::path> object_directories; // the repository's own first, then its alternates
+  std::filesystem::path directory;  // the git directory; empty: there is none
+  std::filesystem::path common;     // where objects and branches are; = directory but for a linked work tree
+  std::vector<std::filesystem::path> object_directories;  // the repository's own first, then its alternates
   std::string trouble;  // not empty: what stands in the way of reading the repository ("config is a FIFO")
 };
 

@@ -21,7 +21,9 @@ constexpr std::size_t kIdSize = 20;
 constexpr std::size_t kFixedSize = 62;  // of an entry in front of its name, versions 2 and 4
 constexpr int kDepthLimit = 2048;       // of cached trees: PATH_MAX / 2
 
-[[noreturn]] void damaged(const std::string& what) { throw Error(ErrorCode::kInvalid, "the index is damaged: " + what); }
+[[noreturn]] void damaged(const std::string& what) {
+  throw Error(ErrorCode::kInvalid, "the index is damaged: " + what);
+}
 
 std::uint32_t number(const char* at, int bytes) {
   std::uint32_t value = 0;
@@ -219,8 +221,8 @@ void GitIndex::read_trees(std::string_view extension) {
 GitIndex::Range GitIndex::below(std::string_view prefix) const {
   const auto first = std::lower_bound(entries_.begin(), entries_.end(), prefix,
                                       [](const GitIndexEntry& entry, std::string_view p) { return entry.path < p; });
-  const auto last = std::partition_point(
-      first, entries_.end(), [&](const GitIndexEntry& entry) { return entry.path.starts_with(prefix); });
+  const auto last = std::partition_point(first, entries_.end(),
+                                         [&](const GitIndexEntry& entry) { return entry.path.starts_with(prefix); });
   return {static_cast<std::size_t>(first - entries_.begin()), static_cast<std::size_t>(last - entries_.begin())};
 }
 

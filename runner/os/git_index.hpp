@@ -1,6 +1,6 @@
-// A git index file ("DIRC" versions 2 to 4, SHA-1), read by hand: libgit2 knows no sparse index, hides git's cached tree,
-// and takes ten times as long (it checks a hash over the whole file, which git does not). Foreign input: every length is
-// checked, paths that lead out of the work tree are refused. Immutable after construction: any thread.
+// A git index file ("DIRC" versions 2 to 4, SHA-1), read by hand: libgit2 knows no sparse index, hides git's cached
+// tree, and takes ten times as long (it checks a hash over the whole file, which git does not). Foreign input: every
+// length is checked, paths that lead out of the work tree are refused. Immutable after construction: any thread.
 #pragma once
 
 #include <array>
@@ -54,7 +54,7 @@ class GitIndex {
   static GitIndex read(const std::filesystem::path& file);
   static GitIndex parse(std::string content);  // for tests: the same without a file
 
-  const std::vector<GitIndexEntry>& entries() const { return entries_; }  // sorted by path, then stage; bytewise
+  const std::vector<GitIndexEntry>& entries() const { return entries_; }     // sorted by path, then stage; bytewise
   const std::vector<GitCachedTree>& cached_trees() const { return trees_; }  // the root first; may be empty
   bool sparse() const { return sparse_; }                                    // holds sparse directories
   std::int64_t written_seconds() const { return written_seconds_; }          // the file's mtime; 0 without a file
@@ -70,7 +70,7 @@ class GitIndex {
   void read_extensions(std::size_t at, std::size_t end);
   void read_trees(std::string_view extension);
 
-  std::vector<char> content_;  // paths point into it: a vector's bytes stay where they are when it is moved
+  std::vector<char> content_;         // paths point into it: a vector's bytes stay where they are when it is moved
   std::deque<std::string> expanded_;  // version 4's paths
   std::vector<GitIndexEntry> entries_;
   std::vector<GitCachedTree> trees_;

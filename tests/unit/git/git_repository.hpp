@@ -21,7 +21,6 @@ namespace runner::git::test {
 
 namespace fs = std::filesystem;
 
-
 struct TempDir {
   TempDir() {
     std::string pattern = (fs::canonical(fs::temp_directory_path()) / "runner-test-XXXXXX").string();
@@ -86,7 +85,6 @@ inline void commit_all(const fs::path& directory) {
   git(directory, {"commit", "-q", "--allow-empty", "-m", "x"});
 }
 
-
 inline std::optional<Source> source_of(const fs::path& directory, std::vector<std::string>& notes,
                                        std::size_t patch_limit = kPatchLimit) {
   return read_source(directory, notes,
@@ -125,8 +123,7 @@ inline void check_against_git(const fs::path& directory) {
   CHECK((state.branch ? *state.branch + "\n" : "") == branch.out);
   const auto commit = run_git(directory, {"rev-parse", "-q", "--verify", "HEAD"});
   CHECK((state.commit ? *state.commit + "\n" : "") == commit.out);
-  const std::string untracked =
-      git(directory, {"-c", "core.quotePath=false", "ls-files", "-o", "--exclude-standard"});
+  const std::string untracked = git(directory, {"-c", "core.quotePath=false", "ls-files", "-o", "--exclude-standard"});
   CHECK(source->untracked == (untracked.empty() ? "" : untracked + "\n"));
   // Last, and not before: it refreshes the index.
   const std::string status = git(directory, {"--no-optional-locks", "status", "--porcelain", "-unormal", "--", "."});

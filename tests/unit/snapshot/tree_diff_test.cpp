@@ -71,8 +71,8 @@ Node random_tree(std::mt19937& random, int depth) {
     if (depth < 3 && below(3) == 0)
       directory.children[name] = random_tree(random, depth + 1);
     else
-      directory.children[name] =
-          file(std::to_string(below(2)), std::array{EntryType::kFile, EntryType::kExecutable, EntryType::kSymlink}[below(3)]);
+      directory.children[name] = file(std::to_string(below(2)), std::array{EntryType::kFile, EntryType::kExecutable,
+                                                                           EntryType::kSymlink}[below(3)]);
   }
   return directory;
 }
@@ -104,12 +104,13 @@ TEST_CASE("only directories that differ are opened") {
 
 TEST_CASE("changes of type, mode and content, and directories with all that is in them") {
   MemoryStore store;
-  const Node before{.children = {{"added-later", Node{}},
-                                 {"dir", Node{.children = {{"x", file("1")}, {"sub", Node{.children = {{"y", file("2")}}}}}}},
-                                 {"gone", Node{.children = {{"z", file("3")}}}},
-                                 {"link", file("target", EntryType::kSymlink)},
-                                 {"mode", file("m")},
-                                 {"same", file("s")}}};
+  const Node before{
+      .children = {{"added-later", Node{}},
+                   {"dir", Node{.children = {{"x", file("1")}, {"sub", Node{.children = {{"y", file("2")}}}}}}},
+                   {"gone", Node{.children = {{"z", file("3")}}}},
+                   {"link", file("target", EntryType::kSymlink)},
+                   {"mode", file("m")},
+                   {"same", file("s")}}};
   const Node after{.children = {{"added-later", Node{.children = {{"n", file("n")}}}},
                                 {"dir", file("now a file")},
                                 {"link", Node{.children = {{"inside", file("i")}}}},
