@@ -55,13 +55,23 @@ Remotes read_remotes(git_repository* repository, const std::optional<std::string
   return remotes;
 }
 
+// Whether the first `length` bytes end within "user:password@": what is left of them would look like a path then, where
+// nobody looks for a password.
+bool cuts_credentials(std::string_view url, std::size_t length) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t from = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const std::size_t at = url.find('@', from);
+  return at != std::string_view::npos && length > from && length <= at;
+}
+
 // The longest prefix wins.
 std::string rewrite(const Remotes& remotes, const std::string& url) {
   const std::pair<std::string, std::string>* best = nullptr;
   for (const auto& candidate : remotes.rewrites)
     if (url.starts_with(candidate.first) && (best == nullptr || candidate.first.size() > best->first.size()))
       best = &candidate;
-  return best == nullptr ? url : best->second + url.substr(best->first.size());
+  if (best == nullptr || cuts_credentials(url, best->first.size())) return url;
+  return best->second + url.substr(best->first.size());
 }
 
 std::optional<std::string> choose(const Remotes& remotes) {

@@ -105,8 +105,8 @@ bool same_text(const Json& a, const Json& b, const char* key) {
 }  // namespace
 
 std::string git_comparison(const GitSide& a, const GitSide& b) {
-  std::string text = side_line("A", parse_document(a.run), Colour::kRed) +
-                     side_line("B", parse_document(b.run), Colour::kGreen);
+  std::string text =
+      side_line("A", parse_document(a.run), Colour::kRed) + side_line("B", parse_document(b.run), Colour::kGreen);
   if (a.patch == b.patch) {
     if (!a.patch.empty()) {
       text += heading("both with the same uncommitted change");

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -82,23 +81,11 @@ std::string value_of(std::string_view raw) {
   return std::string(trimmed(value));
 }
 
-fs::path home_of(const std::string& user) {
-  if (user.empty()) {
-    const char* home = std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe): not changed after start
-    return home != nullptr ? home : "";
-  }
-  std::vector<char> buffer(16384);
-  ::passwd entry{};
-  ::passwd* found = nullptr;
-  if (::getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
-  return found->pw_dir;
-}
-
+// As libgit2 does it: "~user/" is no home there.
 fs::path expanded(const std::string& value, const fs::path& base) {
-  if (!value.starts_with('~')) return base / value;
-  const std::size_t slash = std::min(value.find('/'), value.size());
-  const fs::path home = home_of(value.substr(1, slash - 1));
-  return home.empty() ? fs::path{} : fs::path(home.string() + value.substr(slash));
+  if (!value.starts_with("~/")) return base / value;
+  const char* home = std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe): not changed after start
+  return home == nullptr ? fs::path{} : fs::path(home) / value.substr(2);
 }
 
 // What a configuration makes git or libgit2 open: `path` of an include, core.attributesFile. The section is not looked

@@ -1,4 +1,5 @@
-// The git state of a source directory, read beside its snapshot: the two do not know each other, and there are two cores.
+// The git state of a source directory, read beside its snapshot: the two do not know each other, and there are two
+// cores.
 #pragma once
 
 #include <filesystem>

@@ -220,6 +220,23 @@ TEST_CASE("the remote is the upstream's, else origin, else the first") {
   CHECK(state_of(dir.path)->repository_uri == git(dir.path, {"remote", "get-url", "origin"}));
 }
 
+TEST_CASE("a rewriting of the URL brings no password to light") {
+  const TempDir dir;
+  make_repository(dir.path);
+  git(dir.path, {"remote", "add", "origin", "https://user:secret@example.org/x.git"});
+  git(dir.path, {"config", "remote.origin.pushurl", "https://user:secret@example.org/push.git"});
+  const std::string base = GENERATE(as<std::string>{}, "https://user:", "https://us", "https://user:sec",
+                                    "https://user:secret@", "https://", "h", "https://user:secret@example.org/");
+  for (const char* kind : {"insteadOf", "pushInsteadOf"})
+    git(dir.path, {"config", std::string("url.https://u:secret@mirror.example.org/.") + kind, base});
+  INFO(base);
+  const auto state = state_of(dir.path);
+  REQUIRE(state->repository_uri);
+  INFO(*state->repository_uri);
+  CHECK(state->repository_uri->find("sec") == std::string::npos);
+  CHECK(state->repository_uri->find("ret") == std::string::npos);
+}
+
 TEST_CASE("what cannot be read becomes a note") {
   const TempDir dir;
   make_repository(dir.path);

@@ -60,13 +60,33 @@ TEST_CASE("no program that a repository names is started") {
   write(repository / ".gitattributes", "* filter=evil diff=evil merge=evil text=auto working-tree-encoding=UTF-8\n");
   commit_all(repository);
   const auto poison = [&](const fs::path& git_directory) {
-    for (const char* key :
-         {"core.fsmonitor", "core.sshCommand", "core.gitProxy", "core.askPass", "core.editor", "core.pager",
-          "core.alternateRefsCommand", "core.hooksPath", "filter.evil.clean", "filter.evil.smudge",
-          "filter.evil.process", "diff.evil.textconv", "diff.evil.command", "diff.external", "merge.evil.driver",
-          "credential.helper", "gpg.program", "uploadpack.packObjectsHook", "remote.origin.uploadpack",
-          "remote.origin.vcs", "remote.origin.promisor", "submodule.sub.update", "alias.status", "sequence.editor",
-          "trailer.x.command", "interactive.diffFilter", "pager.status"})
+    for (const char* key : {"core.fsmonitor",
+                            "core.sshCommand",
+                            "core.gitProxy",
+                            "core.askPass",
+                            "core.editor",
+                            "core.pager",
+                            "core.alternateRefsCommand",
+                            "core.hooksPath",
+                            "filter.evil.clean",
+                            "filter.evil.smudge",
+                            "filter.evil.process",
+                            "diff.evil.textconv",
+                            "diff.evil.command",
+                            "diff.external",
+                            "merge.evil.driver",
+                            "credential.helper",
+                            "gpg.program",
+                            "uploadpack.packObjectsHook",
+                            "remote.origin.uploadpack",
+                            "remote.origin.vcs",
+                            "remote.origin.promisor",
+                            "submodule.sub.update",
+                            "alias.status",
+                            "sequence.editor",
+                            "trailer.x.command",
+                            "interactive.diffFilter",
+                            "pager.status"})
       git(dir.path, {"config", "-f", (git_directory / "config").string(), key,
                      std::string(key) == "core.hooksPath" ? outside.path.string() : program.string()});
     for (const char* hook :
@@ -201,7 +221,10 @@ TEST_CASE("a repository that points elsewhere") {
     fs::create_symlink(".git", dot_git);
   }
   SECTION("core.worktree") { git(repository, {"config", "core.worktree", other.path.string()}); }
-  SECTION("core.worktree to the system") { git(repository, {"config", "core.worktree", "/"}); readable = true; }
+  SECTION("core.worktree to the system") {
+    git(repository, {"config", "core.worktree", "/"});
+    readable = true;
+  }
   SECTION("commondir") {
     write(dot_git / "commondir", (other.path / ".git").string() + "\n");
     readable = true;
@@ -218,7 +241,8 @@ TEST_CASE("a repository that points elsewhere") {
   }
   SECTION("an include in a circle") { git(repository, {"config", "include.path", "config"}); }
   SECTION("a submodule that is the repository itself") {
-    git(repository, {"update-index", "--add", "--cacheinfo", "160000," + git(repository, {"rev-parse", "HEAD"}) + ",sub"});
+    git(repository,
+        {"update-index", "--add", "--cacheinfo", "160000," + git(repository, {"rev-parse", "HEAD"}) + ",sub"});
     write(repository / "sub/.git", "gitdir: ../.git\n");
     readable = true;
   }

@@ -41,7 +41,8 @@ void check_patch(const fs::path& repository) {
   git(repository, {"clone", "-q", "-n", "--no-hardlinks", ".", clean.string()});
   const auto settings = run_git(repository, {"config", "--local", "--get-regexp", "^core\\.(autocrlf|eol)$"});
   if (const std::size_t blank = settings.out.find(' '); blank != std::string::npos)
-    git(clean, {"config", settings.out.substr(0, blank), settings.out.substr(blank + 1, settings.out.find('\n') - blank - 1)});
+    git(clean,
+        {"config", settings.out.substr(0, blank), settings.out.substr(blank + 1, settings.out.find('\n') - blank - 1)});
   if (source->state.commit) git(clean, {"checkout", "-q", "--detach", *source->state.commit});
   if (!source->patch.empty()) {
     write(other.path / "patch", source->patch);
@@ -138,7 +139,9 @@ TEST_CASE("the patch makes the work tree's tracked files of the commit") {
   SECTION("renamed, and edited too") {
     git(dir.path, {"mv", "text", "moved"});
     git(dir.path, {"mv", "deep", "sunk"});
-    git(dir.path, {"mv", "binary", "d\xc3\xa9" "binary"});
+    git(dir.path, {"mv", "binary",
+                   "d\xc3\xa9"
+                   "binary"});
     write(dir.path / "sunk/er/file", "deeper\n");
     make_executable(dir.path / "moved");
   }
@@ -264,7 +267,8 @@ TEST_CASE("a patch has at most its limit, and says what is not in it") {
     const auto huge = source_of(dir.path, notes);
     REQUIRE(notes.size() == 1);
     CHECK(notes[0] ==
-          "git: git/diff.patch leaves out big (1048576.0 MiB, a file in the patch has at most 16.0 MiB); the snapshot has it");
+          "git: git/diff.patch leaves out big (1048576.0 MiB, a file in the patch has at most 16.0 MiB); the snapshot "
+          "has it");
   }
 }
 
@@ -274,10 +278,9 @@ TEST_CASE("untracked files beyond the limit are counted") {
   for (int i = 0; i < 10; ++i) write(dir.path / ("f" + std::to_string(i)), "");
   std::vector<std::string> notes;
   const auto source = runner::git::read_source(
-      dir.path, notes,
-      {.has = {}, .list = [](const fs::path&) {
-         return runner::git::UntrackedFiles{.paths = {"a\nb", "f0"}, .more = 8};
-       }});
+      dir.path, notes, {.has = {}, .list = [](const fs::path&) {
+                          return runner::git::UntrackedFiles{.paths = {"a\nb", "f0"}, .more = 8};
+                        }});
   REQUIRE(source);
   CHECK(source->untracked == "\"a\\nb\"\nf0\n\nand 8 more\n");
   CHECK(notes == std::vector<std::string>{"git: 10 untracked files; git/untracked.txt lists the first 2"});

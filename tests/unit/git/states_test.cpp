@@ -145,8 +145,7 @@ TEST_CASE("submodules are what git status makes of them") {
     write(sub, "x");
   }
   for (const char* ignore : {"none", "untracked", "dirty", "all"})
-    for (const char* where : {".gitmodules", ".git/config"})
-      DYNAMIC_SECTION("ignore = " << ignore << " in " << where) {
+    for (const char* where : {".gitmodules", ".git/config"}) DYNAMIC_SECTION("ignore = " << ignore << " in " << where) {
         git(outer, {"config", "-f", where, "submodule.src/sub.ignore", ignore});
         git(outer, {"commit", "-q", "--allow-empty", "-a", "-m", "x"});
         check_against_git(outer);
@@ -310,7 +309,8 @@ TEST_CASE("git's large files are compared by their pointers") {
   const auto source = source_of(dir.path);
   CHECK(source->state.dirty);
   // `printf 'large content\n' | sha256sum`
-  CHECK(source->patch.find("\n+oid sha256:ca27f3a1fa46b52b9b770c0f09ec44d48b0f6a1e6b0c8955b8ac1976b6d6c3cb\n size 14\n") !=
+  CHECK(source->patch.find(
+            "\n+oid sha256:ca27f3a1fa46b52b9b770c0f09ec44d48b0f6a1e6b0c8955b8ac1976b6d6c3cb\n size 14\n") !=
         std::string::npos);
 }
 
