@@ -6,7 +6,8 @@ namespace runner::git {
 namespace {
 
 // A tree may name itself's like over and over: ten objects that describe ten thousand million files.
-constexpr std::size_t kMaxFiles = 2'000'000;  // that differ, a path of some hundred bytes each
+constexpr std::size_t kMaxFiles = 2'000'000;      // that differ, a path of some hundred bytes each
+constexpr std::size_t kMaxDirectories = 200'000;  // that differ
 constexpr std::size_t kMaxPath = 16384;
 
 class Comparison {
@@ -23,6 +24,8 @@ class Comparison {
       const auto range = index_->below(path);
       if (is_same(tree, path, cached, range)) return same_.push_back(range);
     }
+    if (++directories_ > kMaxDirectories)
+      throw Unreadable{"HEAD has more than 200 000 directories that the index has not"};
     if (path.size() > kMaxPath) throw Unreadable{"HEAD's tree is too deep"};
     const Tree handle = objects_.tree(tree);
     for (std::size_t i = 0; i < git_tree_entrycount(handle.get()); ++i) {
@@ -54,6 +57,7 @@ class Comparison {
     return only.type() == os::kGitTree && only.path == path && only.id == tree;
   }
 
+  std::size_t directories_ = 0;
   const Objects& objects_;
   const os::GitIndex* index_;
   std::vector<HeadFile>& files_;

@@ -55,13 +55,14 @@ Remotes read_remotes(git_repository* repository, const std::optional<std::string
   return remotes;
 }
 
-// Whether the first `length` bytes end within "user:password@": what is left of them would look like a path then, where
-// nobody looks for a password.
-bool cuts_credentials(std::string_view url, std::size_t length) {
+// Whether "user:password@" would stand in the path once the first `length` bytes are replaced by `base`: nobody looks
+// for a password there.
+bool hides_credentials(std::string_view url, std::size_t length, std::string_view base) {
   const std::size_t scheme = url.find("://");
   const std::size_t from = scheme == std::string_view::npos ? 0 : scheme + 3;
   const std::size_t at = url.find('@', from);
-  return at != std::string_view::npos && length > from && length <= at;
+  if (at == std::string_view::npos || length > at) return false;
+  return length != from || !base.ends_with("://");
 }
 
 // The longest prefix wins.
@@ -70,7 +71,7 @@ std::string rewrite(const Remotes& remotes, const std::string& url) {
   for (const auto& candidate : remotes.rewrites)
     if (url.starts_with(candidate.first) && (best == nullptr || candidate.first.size() > best->first.size()))
       best = &candidate;
-  if (best == nullptr || cuts_credentials(url, best->first.size())) return url;
+  if (best == nullptr || hides_credentials(url, best->first.size(), best->second)) return url;
   return best->second + url.substr(best->first.size());
 }
 

@@ -25,8 +25,9 @@ TEST_CASE("two clean runs are two lines") {
 }
 
 TEST_CASE("a change that both have is shown once, what differs of each") {
-  const std::string head = "A a_1  main 0123456789ab (with uncommitted changes)\nB b_2  main 0123456789ab "
-                           "(with uncommitted changes)\n";
+  const std::string head =
+      "A a_1  main 0123456789ab (with uncommitted changes)\nB b_2  main 0123456789ab "
+      "(with uncommitted changes)\n";
   CHECK(git_comparison(side("a_1", "0123456789ab", true, "+x\ty\n", "n\nboth\n"),
                        side("b_2", "0123456789ab", true, "+x\ty\n", "both\n")) ==
         head + "\nboth with the same uncommitted change\n+x\ty\n\nuntracked files of one of them\nA n\n");
