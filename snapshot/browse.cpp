@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <utility>
 
@@ -53,6 +54,41 @@ std::optional<Entry> find_entry(const ContentReader& store, const Hash& id, std:
           .type = found->type,
           .content = found->content,
           .bytes = found->bytes};
+  }
+  return at;
+}
+
+std::optional<Entry> follow_entry(const ContentReader& store, const Hash& id, const std::filesystem::path& place,
+                                  std::string_view path) {
+  constexpr int kMaxLinks = 40;  // as the kernel
+  int links = 0;
+  const std::filesystem::path given = path;
+  std::deque<std::string> ahead(given.begin(), given.end());
+  std::filesystem::path walked;
+  std::optional<Entry> at = find_entry(store, id, "");
+  while (!ahead.empty()) {
+    const std::string name = std::move(ahead.front());
+    ahead.pop_front();
+    if (name.empty() || name == ".") continue;
+    if (at->type != EntryType::kDirectory || (name == ".." && walked.empty())) return std::nullopt;
+    std::filesystem::path next = name == ".." ? walked.parent_path() : walked / name;
+    at = find_entry(store, id, next.native());
+    if (!at) return std::nullopt;
+    if (at->type == EntryType::kSymlink) {
+      if (++links > kMaxLinks) return std::nullopt;
+      std::filesystem::path target = store.read_all(at->content);
+      if (target.is_absolute()) {
+        const auto [rest, below] = std::mismatch(target.begin(), target.end(), place.begin(), place.end());
+        if (below != place.end()) return std::nullopt;
+        ahead.insert(ahead.begin(), rest, target.end());
+        walked.clear();
+      } else {
+        ahead.insert(ahead.begin(), target.begin(), target.end());
+      }
+      at = find_entry(store, id, walked.native());
+    } else {
+      walked = std::move(next);
+    }
   }
   return at;
 }

@@ -14,6 +14,7 @@
 // syncs what was made a while ago. The destructor waits for what that one is doing.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -31,6 +32,9 @@ class Checkouts {
     std::int64_t bytes = std::int64_t{10} << 30;  // on disk, of all checkouts together
     std::size_t count = 64;
     std::size_t layers = 4;  // in one stack; the options of a mount must fit into a page
+    // The kernel writes back what is older than 30 s (vm.dirty_expire_centisecs): a sync after that has little to do,
+    // and no start of a run pays for one.
+    std::chrono::milliseconds sync_after{60'000};
   };
 
   // `directory` exists. What an earlier process left there counts, except what is not trusted: that is removed when it

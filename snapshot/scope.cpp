@@ -11,6 +11,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
+#include "snapshot/file_reader.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -38,13 +39,40 @@ bool exists_at(int directory_fd, const char* name) {
   return ::fstatat(directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-// A file outside the walk: .git/info/exclude, core.excludesFile. Links are followed, as git does; what cannot be read
+// A directory of that name is no ignore file: it does not silence the others.
+bool has_ignore_file(int directory_fd, const char* name) {
+  struct ::stat info {};
+  return ::fstatat(directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(info.st_mode);
+}
+
+// Whether open(2) failed because of the file. Anything else (no descriptor left, a disk that fails) must not pass for
+// "no rules": that would let in what is to stay out.
+bool is_absent(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENXIO || error == ENAMETOOLONG;
+}
+
+// The whole of it, not some lines of one version and some of another.
+std::string read_rules(int fd, const std::string& shown) {
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    struct ::stat before {};
+    struct ::stat after {};
+    if (::fstat(fd, &before) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) throw errno_error(errno, "read " + shown);
+    std::string content = read_all(fd, shown);
+    if (::fstat(fd, &after) != 0) throw errno_error(errno, "read " + shown);
+    if (stamp_of(before) == stamp_of(after)) return content;
+  }
+  throw Error(ErrorCode::kInvalid, shown + ": kept changing while it was read", "wait until nothing writes to it");
+}
+
+// A file outside the walk: .git/info/exclude, core.excludesFile. Links are followed, as git does; what may not be read
 // counts as absent.
 RuleFile read_fallback(const fs::path& path, std::string shown, bool ignore_case) {
   std::string content;
   const os::Fd fd(path.empty() ? -1 : ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  if (!fd && !path.empty() && !is_absent(errno) && errno != EACCES && errno != EPERM)
+    throw errno_error(errno, "open " + shown);
   struct ::stat info {};
-  if (fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode)) content = read_all(fd.get(), shown);
+  if (fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode)) content = read_rules(fd.get(), shown);
   return RuleFile(std::move(shown), content, ignore_case);
 }
 
@@ -52,7 +80,7 @@ RuleFile read_fallback(const fs::path& path, std::string shown, bool ignore_case
 
 Scope::Scope(const Options& options, std::string ignore_name) : ignore_name_(std::move(ignore_name)) {
   open_source(options);
-  if (ignore_name_.empty()) ignore_name_ = exists_at(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
+  if (ignore_name_.empty()) ignore_name_ = has_ignore_file(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
   auto tree = find_work_tree(source_);
   root_place_.index = std::make_shared<TrackedPaths>();
   in_work_tree_ = tree.has_value();
@@ -135,13 +163,17 @@ void Scope::read_ignore_file(Place& place, int directory_fd, const std::string& 
   const std::string& name = place.domain->ignore_name;
   const os::Fd fd(::openat(directory_fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!fd) {
-    if (errno == EACCES) unreadable.push_back(shown + name);
-    if (errno == ELOOP) warnings.push_back(shown + name + " is a symbolic link: not followed, as git does not");
+    const int error = errno;
+    if (error == EACCES || error == EPERM)
+      unreadable.push_back(shown + name);
+    else if (!is_absent(error))
+      throw errno_error(error, "open " + shown + name);
+    if (error == ELOOP) warnings.push_back(shown + name + " is a symbolic link: not followed, as git does not");
     return;
   }
   struct ::stat info {};
   if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return;
-  RuleFile file(shown + name, read_all(fd.get(), shown + name), place.domain->ignore_case);
+  RuleFile file(shown + name, read_rules(fd.get(), shown + name), place.domain->ignore_case);
   if (file.empty()) return;
   place.rules = std::make_shared<RuleFrame>(
       RuleFrame{.outer = std::move(place.rules), .file = std::move(file), .base = place.path.size()});

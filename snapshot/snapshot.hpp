@@ -68,6 +68,10 @@ struct Entry {
 // Depth first, bytewise order. Error(kNotFound) if the snapshot is not in the store.
 void for_each_entry(const ContentReader& store, const Hash& id, const std::function<void(const Entry&)>& visit);
 std::optional<Entry> find_entry(const ContentReader& store, const Hash& id, std::string_view path);
+// The same, and symbolic links are followed as if the snapshot lay at `place` (absolute). Nothing for one that leads
+// out of it, to nothing, or in a circle.
+std::optional<Entry> follow_entry(const ContentReader& store, const Hash& id, const std::filesystem::path& place,
+                                  std::string_view path);
 
 // Real files of a snapshot in `target`, which must not exist: made in a temporary sibling and renamed, so it is there
 // whole or not at all (a tree already there, made by somebody at the same time, is fine). Files 0644/0755, directories

@@ -19,6 +19,9 @@ enum class CommandId {
   kPause,
   kResume,
   kExec,
+  kRerun,
+  kRestore,
+  kDiff,
   kFiles,
   kDownload,
   kMetrics,
@@ -30,6 +33,8 @@ enum class CommandId {
   kDaemonStatus,
   kDaemonLogs,
   kDoctor,
+  kGc,
+  kFsck,
 };
 
 // `name` is how the user called it ("run list"); `arguments` everything else that was typed, global options included.

@@ -35,6 +35,9 @@ constexpr std::array kCommands{
     CommandRow{"run pause", CommandId::kPause, "Freeze runs; they keep their memory"},
     CommandRow{"run resume", CommandId::kResume, "Let paused runs go on"},
     CommandRow{"run exec", CommandId::kExec, "Run a command inside a live run"},
+    CommandRow{"run rerun", CommandId::kRerun, "Run an old run's snapshot again, with other options if you like"},
+    CommandRow{"run restore", CommandId::kRestore, "Write the snapshot of a run into a new directory"},
+    CommandRow{"run diff", CommandId::kDiff, "What differs between two runs: code, parameters, environment, metrics"},
     CommandRow{"run files", CommandId::kFiles, "List the files a run left behind"},
     CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},
@@ -46,6 +49,8 @@ constexpr std::array kCommands{
     CommandRow{"daemon status", CommandId::kDaemonStatus, "Which daemon runs; exits with 3 if none does"},
     CommandRow{"daemon logs", CommandId::kDaemonLogs, "Print the daemon's own log"},
     CommandRow{"doctor", CommandId::kDoctor, "What works on this machine and why not"},
+    CommandRow{"gc", CommandId::kGc, "Free what no run needs"},
+    CommandRow{"fsck", CommandId::kFsck, "Verify everything that is stored; exits with 1 if problems are left"},
 };
 
 std::string usage() {

@@ -38,9 +38,15 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
       {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
       {"POST", {"v1", "runs", "{run}", "exec"}, &Routes::exec},
+      {"POST", {"v1", "dry-run"}, &Routes::dry_run},
+      {"POST", {"v1", "runs", "{run}", "rerun"}, &Routes::rerun},
+      {"POST", {"v1", "runs", "{run}", "restore"}, &Routes::restore},
+      {"GET", {"v1", "runs", "{run}", "code-diff"}, &Routes::code_diff},
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
       {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},
+      {"POST", {"v1", "gc"}, &Routes::gc},
+      {"POST", {"v1", "fsck"}, &Routes::fsck},
   };
   return routes;
 }
@@ -166,7 +172,10 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::submit(const http::Request& request, Exchange& exchange) {
-  const auto submitted = pipeline_.submit(api::parse_submission(request.body));
+  respond_submitted(pipeline_.submit(api::parse_submission(request.body)), exchange);
+}
+
+void Routes::respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange) {
   api::RunDetails details;
   details.notices = submitted.warnings;
   exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});

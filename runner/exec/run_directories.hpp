@@ -8,4 +8,8 @@ namespace runner::exec {
 // upper, work, home, tmp, io, bundle, state and the metric journal. Existing ones are left alone.
 void make_run_directories(const os::RunDirectory& directory);
 
+// How many checkouts may lie in one stack so that an overlay's options fit into a page, whatever the run is called: at
+// least one, at most four.
+std::size_t layers_that_fit(const os::DataDirectory& data);
+
 }  // namespace runner::exec

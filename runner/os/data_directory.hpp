@@ -55,8 +55,9 @@ class DataDirectory {
   std::filesystem::path control_socket() const { return home_ / "control.sock"; }
   std::filesystem::path history_database() const { return home_ / "runner.db"; }
   std::filesystem::path content_database() const { return home_ / "content.db"; }
-  std::filesystem::path checkouts() const { return home_ / "checkouts"; }  // evictable real files, one tree a snapshot
-  std::filesystem::path checkout(const Hash& snapshot) const { return checkouts() / snapshot.hex(); }
+  std::filesystem::path checkouts() const {
+    return home_ / "checkouts";
+  }                                                                // evictable real files (snapshot/checkouts.hpp)
   std::filesystem::path roots() const { return home_ / "roots"; }  // evictable mount point skeletons
   std::filesystem::path cache() const { return home_ / "cache"; }  // stat caches, interpreter probes
   std::filesystem::path runs() const { return home_ / "runs"; }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "runner/core/error.hpp"
+#include "runner/core/time.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::pipeline {
@@ -12,6 +13,16 @@ namespace {
 Error wrong(const std::filesystem::path& file, const toml::source_region& where, const std::string& why) {
   return Error(ErrorCode::kInvalid, file.string() + ":" + std::to_string(where.begin.line) + ":" +
                                         std::to_string(where.begin.column) + ": " + why);
+}
+
+std::int64_t size_of(const std::filesystem::path& file, const toml::node& value, const std::string& key) {
+  const auto text = value.value<std::string>();
+  if (!text) throw wrong(file, value.source(), key + " must be a size such as \"10g\"");
+  try {
+    return parse_size(*text, key);
+  } catch (const Error& error) {
+    throw wrong(file, value.source(), error.message());
+  }
 }
 
 }  // namespace
@@ -39,6 +50,13 @@ Configuration load_configuration(const std::filesystem::path& file) {
       if (!parallel || *parallel < 1 || *parallel > 1024)
         throw wrong(file, value.source(), "parallel must be a whole number from 1 to 1024");
       configuration.parallel = static_cast<int>(*parallel);
+    } else if (key == "checkout_cache") {
+      configuration.checkout_bytes = size_of(file, value, "checkout_cache");
+    } else if (key == "checkout_count") {
+      const auto count = value.value<std::int64_t>();
+      if (!count || *count < 0 || *count > 100'000)
+        throw wrong(file, value.source(), "checkout_count must be a whole number from 0 to 100000");
+      configuration.checkout_count = static_cast<int>(*count);
     } else if (key == "cache_dirs") {
       const toml::array* list = value.as_array();
       if (!list) throw wrong(file, value.source(), "cache_dirs must be a list of paths");

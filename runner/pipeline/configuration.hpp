@@ -1,6 +1,7 @@
 // $XDG_CONFIG_HOME/runner/config.toml.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -8,7 +9,9 @@
 namespace runner::pipeline {
 
 struct Configuration {
-  int parallel = 1;  // runs at once; 1: a run takes the whole machine
+  int parallel = 1;                                      // runs at once; 1: a run takes the whole machine
+  std::int64_t checkout_bytes = std::int64_t{10} << 30;  // of real files of snapshots that nobody uses just now
+  int checkout_count = 64;
   // Model caches below the user's home, bound read-only into runs when they exist.
   std::vector<std::string> cache_directories{".cache/torch", ".cache/huggingface", ".keras", "scikit_learn_data"};
 };

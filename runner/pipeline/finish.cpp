@@ -171,6 +171,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
       history_.set_status(id, RunStatus::kFinalizing, "", started->time);
   history_.set_status(id, RunStatus::kFinalizing, "");
   ingest_metrics(id, true);
+  const auto hold = content_.hold();  // until the row names the artifacts
   auto artifacts = collect_artifacts(run);
 
   auto error = error_of(ended->outcome);
@@ -218,6 +219,7 @@ void Pipeline::clear_away(const std::string& id) {
   if (::access(data_.run(id).container().c_str(), F_OK) == 0) return clearer_->enqueue(id);
   try {
     os::remove_tree(data_.run(id).root());
+    checkouts_.release(id);
   } catch (const Error& trouble) {
     spdlog::warn("run {}: its directory stays until the next start: {}", id, trouble.message());
   }
@@ -228,6 +230,7 @@ bool Pipeline::clear_container(const std::string& id) {
   try {
     containers_.remove_remains(id);
     os::remove_tree(data_.run(id).root());
+    checkouts_.release(id);
     return true;
   } catch (const std::exception& trouble) {
     spdlog::warn("run {}: not cleared away yet: {}", id, trouble.what());

@@ -48,6 +48,26 @@ EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Ca
   return environment;
 }
 
+// The image of an earlier run, whatever its name means by now. One that is not here is pulled by its digest.
+EnvironmentRef Pipeline::image_again(const RunRecord& original, RunDefinition& definition,
+                                     const envs::Caller& caller) const {
+  refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
+  definition.engine_socket = engine::find_engine(caller.variables).string();
+  engine::Engine engine = containers_.engine(definition.engine_socket);
+  containers_.refuse_impossible(engine, definition);
+  EnvironmentRef environment = original.environment;
+  environment.interpreter.clear();  // found anew when it starts
+  const ImageRef& recorded = environment.image.value();
+  if (const auto image = engine.inspect_image(recorded.id))
+    envs::require_platform(*image, definition.image, engine.facts());
+  else if (recorded.digest.empty())
+    throw Error(ErrorCode::kUnavailable,
+                "the image of run " + original.id + ", " + definition.image + " (" + recorded.id.substr(0, 19) +
+                    "), is no longer here, and no registry is known to have it",
+                "build or import it again, or name another one: --image REF");
+  return environment;
+}
+
 // From a registry. By digest it is the same image again; a tag may mean another by now.
 engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop) {
   const auto& recorded = run.environment.image;
@@ -101,6 +121,7 @@ void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
     RunRecord run = history_.get(id);
     if (is_final(run.status)) return;
     engine::Engine engine = containers_.engine(run.definition.engine_socket);
+    ahead_->enqueue(id);  // while the registry is asked
     const auto there = engine.inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
     remember_image(run, there ? *there : pull_image(engine, run, stop), engine.facts());
     if (history_.set_status(id, RunStatus::kQueued, "")) {
@@ -137,21 +158,24 @@ bool Pipeline::prepare_container(RunRecord& run) {
     scheduler_->release(run.id);
     return false;
   }
-  check_out(run);
+  // Podman mounts no overlays: it gets a copy of its own.
+  const bool layered = exec::EngineContainers::mounts_overlays(engine->facts());
+  auto layers = layered ? check_out(run) : std::vector<std::filesystem::path>();
   os::make_directories(data_.run(run.id).root());
-  containers_.prepare(engine_run(run, *engine, *image), engine->facts());
+  containers_.prepare(engine_run(run, *engine, *image, std::move(layers)), engine->facts());
   return true;
 }
 
-exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image) {
+exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image,
+                                     std::vector<std::filesystem::path> layers) {
   const os::RunDirectory directory = data_.run(run.id);
-  const auto checkout = data_.checkout(*run.snapshot);
-  StartCommand command = start_command(run.definition, "", checkout);
+  StartCommand command =
+      start_command(run.definition, "", [&] { return frozen_head(content_, *run.snapshot, run.definition); });
   exec::ImageFacts facts = containers_.look_into(engine, image);
   exec::EngineRun wanted{
       .id = run.id,
       .directory = directory,
-      .layers = {checkout},
+      .layers = std::move(layers),
       .working_directory = working_directory_for(run.definition.source_directory, account_.home),
       .candidates = std::move(command.candidates),
       .arguments = std::move(command.arguments),
@@ -175,7 +199,6 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
     history_.add_notice(run.id, "the container engine mounts no overlays: the working directory is a copy");
     os::remove_tree(directory.copy());
     snapshot::materialize(content_, *run.snapshot, directory.copy());
-    wanted.layers.clear();
   }
   return wanted;
 }

@@ -28,6 +28,10 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
     : data_(with_directories(data)),
       configuration_(configuration),
       content_(data.content_database()),
+      checkouts_(content_, data.checkouts(),
+                 {.bytes = configuration.checkout_bytes,
+                  .count = static_cast<std::size_t>(configuration.checkout_count),
+                  .layers = exec::layers_that_fit(data)}),
       history_(data.history_database()),
       probe_(data.cache()),
       sandbox_(data, os::program_directory() / "runner-shim", os::program_directory() / "runner-init",
@@ -48,6 +52,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
   clearer_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_container(id); });
   preparer_ =
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
+  ahead_ = std::make_unique<Preparer>([this](const std::string& id, const std::stop_token&) { check_out_ahead(id); },
+                                      "run-checkout");
   scheduler_ = std::make_unique<Scheduler>(configuration_.parallel, [this](const std::string& id) { start(id); });
   recover();
 }
@@ -57,8 +63,9 @@ Pipeline::~Pipeline() {
   containers_.stop_waiting(kPatience);  // for an engine that hangs; one that is well has nearly done by then
   watch_->stop();                       // from here on nothing is posted to the workers
   preparer_->stop();                    // it queues runs, and is given some by the workers
-  scheduler_.reset();                   // joins them; they use the watch
-  clearer_->stop();                     // removes what they have just ended
+  ahead_->stop();
+  scheduler_.reset();  // joins them; they use the watch
+  clearer_->stop();    // removes what they have just ended
 }
 
 RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {

@@ -2,6 +2,7 @@
 //
 //   submit   admit → snapshot → git → environment → the run's row (acknowledged: durable)           [connection thread]
 //   prepare  an image that is not here → pulled                                                     [prepare thread]
+//   ahead    a run that waits for its slot or image → checkout                                      [checkout thread]
 //   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
 //   finish   outputs, log → content → the row's end (durable) → the run directory goes              [worker]
@@ -21,9 +22,11 @@
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "runner/exec/engine_containers.hpp"
+#include "runner/exec/run_directories.hpp"
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/clearer.hpp"
 #include "runner/pipeline/configuration.hpp"
 #include "runner/pipeline/preparer.hpp"
@@ -31,11 +34,17 @@
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
+#include "snapshot/checkouts.hpp"
+#include "snapshot/code_diff.hpp"
 #include "snapshot/snapshot.hpp"
+#include "snapshot/survey.hpp"
 #include "store/content_store.hpp"
 #include "store/history.hpp"
 
 namespace runner::pipeline {
+
+// What says that the script is in the directory and not in its snapshot (submit.cpp).
+Error script_left_out(const snapshot::Options& options, const std::string& script);
 
 class Pipeline {
  public:
@@ -50,8 +59,33 @@ class Pipeline {
   };
   // Returns when the run's row and snapshot are durable. Any thread.
   Submitted submit(const api::Submission& submission);
+  // What `submit` would do: the same judgement, the same errors; no run, no content. Any thread.
+  struct Plan {
+    RunRecord run;             // no id, status or snapshot
+    snapshot::Survey files;    // its warnings are in `warnings`
+    StartCommand command;      // `candidates`: the image decides which of them goes before the arguments
+    bool environment_present;  // nothing has to be pulled or built first
+    std::string working_directory;
+    std::vector<std::string> warnings;
+  };
+  Plan plan(const api::Submission& submission);
+  // A new run of an old one's snapshot and definition, as `overrides` (api::parse_overrides) change them; the source
+  // directory is not looked at. Any thread.
+  Submitted rerun(const std::string& id, const api::Submission& overrides);
   // A snapshot that belongs to no run: durable on return. Any thread.
   snapshot::Snapshot create_snapshot(const std::string& source_directory);
+  // Real files of a snapshot in `directory`, absolute, which must not exist or be empty (a link to such a one will do).
+  // There when this returns, and never half: restore.cpp. Error(kNotFound) without the snapshot or the parent,
+  // kConflict if something is there, kPermission, kNoSpace. Any thread.
+  struct Restored {
+    std::int64_t files = 0;  // regular files and symbolic links
+    std::int64_t bytes = 0;
+  };
+  Restored restore_snapshot(const Hash& snapshot, const std::string& directory) const;
+  // Of a run. Error(kNotFound) if it has none.
+  Hash snapshot_of(const std::string& id) const;
+  // Which files differ between two runs' snapshots; each that has to be read is in the store. Any thread.
+  std::vector<snapshot::FileChange> code_changes(const std::string& before, const std::string& after) const;
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
@@ -64,6 +98,7 @@ class Pipeline {
 
   store::History& history() { return history_; }
   store::ContentStore& content() { return content_; }
+  snapshot::Checkouts& checkouts() { return checkouts_; }
   RunEvents& events() { return events_; }
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
@@ -80,22 +115,35 @@ class Pipeline {
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
   void require_sandbox(const RunDefinition& definition) const;
+  std::optional<Submitted> find_repeated(const RunRecord& run) const;
+  void resolve(Admission& admission) const;
+  Submitted accept(Admission admission, std::vector<std::string> warnings);
+  // rerun.cpp
+  void require_whole(const RunRecord& run) const;
+  EnvironmentRef environment_again(const RunRecord& original, Admission& admission,
+                                   std::vector<std::string>& warnings) const;
   // image_run.cpp
   EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
+  EnvironmentRef image_again(const RunRecord& original, RunDefinition& definition, const envs::Caller& caller) const;
   void await_image(const RunRecord& run);
   void fetch_image(const std::string& id, const std::stop_token& stop);
   engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);
   void remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts);
   bool prepare_container(RunRecord& run);
-  exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image);
+  exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image,
+                             std::vector<std::filesystem::path> layers);
   // start.cpp
   void start(const std::string& id);
   void start_or_throw(const std::string& id);
   void end_unstarted(const std::string& id, OutcomeKind kind, const Error& error);
-  void check_out(const RunRecord& run);
+  std::vector<std::filesystem::path> check_out(const RunRecord& run);
+  bool takes_layers(const RunRecord& run) const;
+  void check_out_ahead(const std::string& id);
+  void look_ahead();
   void prepare_sandbox(const RunRecord& run);
   os::Fd secrets_for(const RunRecord& run);
-  exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter);
+  exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
+                               std::vector<std::filesystem::path> layers);
   void launch(const RunRecord& run, const os::Fd& secrets);
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
@@ -114,12 +162,14 @@ class Pipeline {
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
+  void adopt_checkouts(const std::vector<RunRecord>& unfinished);
   void remove_orphans(const std::vector<RunRecord>& unfinished);
 
   const os::DataDirectory data_;
   const Configuration configuration_;
   const Account account_ = own_account();
   store::ContentStore content_;
+  snapshot::Checkouts checkouts_;
   store::History history_;
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
@@ -134,6 +184,7 @@ class Pipeline {
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Clearer> clearer_;
   std::unique_ptr<Preparer> preparer_;
+  std::unique_ptr<Preparer> ahead_;       // checkouts of runs that wait for something else
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };
 

@@ -7,9 +7,9 @@
 
 namespace runner::pipeline {
 
-Preparer::Preparer(Prepare prepare) : prepare_(std::move(prepare)) {
+Preparer::Preparer(Prepare prepare, const char* thread_name) : prepare_(std::move(prepare)) {
   thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
-  ::pthread_setname_np(thread_.native_handle(), "run-prepare");
+  ::pthread_setname_np(thread_.native_handle(), thread_name);
 }
 
 Preparer::~Preparer() = default;
@@ -22,7 +22,7 @@ void Preparer::stop() {
 void Preparer::enqueue(const std::string& id) {
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(id);
+    if (std::find(waiting_.begin(), waiting_.end(), id) == waiting_.end()) waiting_.push_back(id);
   }
   wake_.notify_one();
 }

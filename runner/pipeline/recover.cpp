@@ -29,6 +29,7 @@ bool is_over(const os::RunDirectory& trial) {
 
 void Pipeline::recover() {
   const auto unfinished = history_.unfinished();
+  adopt_checkouts(unfinished);
   remove_orphans(unfinished);  // first: what is queued below makes temporary files of its own at once
   for (const RunRecord& run : unfinished) {
     try {
@@ -37,6 +38,22 @@ void Pipeline::recover() {
       spdlog::error("run {}: not recovered: {}", run.id, error.message());
     }
   }
+}
+
+// Before anything may be evicted. A container of an Engine may outlive its run's row by the time it takes to remove it.
+void Pipeline::adopt_checkouts(const std::vector<RunRecord>& unfinished) {
+  const auto adopt = [this](const RunRecord& run) {
+    if (run.snapshot && ::access(data_.run(run.id).root().c_str(), F_OK) == 0) checkouts_.adopt(*run.snapshot, run.id);
+  };
+  for (const RunRecord& run : unfinished) adopt(run);
+  for (const auto& entry : std::filesystem::directory_iterator(data_.runs())) {
+    try {
+      adopt(history_.get(entry.path().filename()));
+    } catch (const Error&) {
+      // no run of this history
+    }
+  }
+  checkouts_.settle();
 }
 
 void Pipeline::recover_run(const RunRecord& run) {
@@ -92,7 +109,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
     }
   }
   const std::string own = ".tmp-" + std::to_string(::getpid()) + "-";  // the runtime's trial may be at work
-  for (const auto& parent : {data_.checkouts(), data_.roots(), data_.cache()})
+  for (const auto& parent : {data_.roots(), data_.cache()})
     for (const auto& entry : std::filesystem::directory_iterator(parent)) {
       const std::string name = entry.path().filename();
       if (!name.starts_with(".tmp-") || name.starts_with(own)) continue;

@@ -55,6 +55,14 @@ void Scheduler::release(const std::string& id) {
   wake_.notify_one();
 }
 
+std::vector<std::string> Scheduler::held_up(std::size_t most) {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> ids;
+  if (holding_.size() < parallel_) return ids;
+  for (auto at = waiting_.begin(); at != waiting_.end() && ids.size() < most; ++at) ids.push_back(at->second);
+  return ids;
+}
+
 void Scheduler::post(std::function<void()> work) {
   {
     const std::lock_guard lock(mutex_);

@@ -27,6 +27,8 @@ class Scheduler {
   void occupy(const std::string& id);
   bool withdraw(const std::string& id);  // true: it was still waiting and will not start
   void release(const std::string& id);   // its container is gone: the slot is free
+  // The first of those that wait because every slot is taken.
+  std::vector<std::string> held_up(std::size_t most);
   // Work that must not wait for slots: collecting the outputs of a run that ended.
   void post(std::function<void()> work);
 

@@ -1,14 +1,17 @@
 #include "runner/pipeline/script_command.hpp"
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <span>
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
+#include "snapshot/snapshot.hpp"
 
 namespace runner::pipeline {
 namespace {
@@ -16,11 +19,8 @@ namespace {
 constexpr const char* kSystemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // "#!/usr/bin/env python3 -u" → {"/usr/bin/env", "python3 -u"}: as the kernel splits it, at most one argument.
-std::vector<std::string> interpreter_line(const std::filesystem::path& script) {
-  std::array<char, 256> head{};  // BINPRM_BUF_SIZE
-  const os::Fd fd = os::open_file(script, 0 /* O_RDONLY */);
-  const ssize_t got = ::read(fd.get(), head.data(), head.size());
-  const std::string_view text(head.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+std::vector<std::string> interpreter_line(std::string_view text) {
+  text = text.substr(0, kHeadBytes);
   if (!text.starts_with("#!")) return {};
   std::string line(text.substr(2, text.find('\n') - 2));
   const auto trim = [](std::string& s) {
@@ -47,8 +47,26 @@ bool is_within(const std::filesystem::path& path, const std::filesystem::path& a
 
 }  // namespace
 
-StartCommand start_command(const RunDefinition& definition, const std::string& interpreter,
-                           const std::filesystem::path& directory) {
+std::string source_head(const RunDefinition& definition) {
+  std::string head(kHeadBytes, '\0');
+  const os::Fd fd = os::open_file(std::filesystem::path(definition.source_directory) / definition.script, O_RDONLY);
+  const ssize_t got = ::read(fd.get(), head.data(), head.size());
+  head.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return head;
+}
+
+std::string frozen_head(const ContentReader& content, const Hash& snapshot, const RunDefinition& definition) {
+  const auto entry = snapshot::follow_entry(content, snapshot, definition.source_directory, definition.script);
+  if (!entry || entry->type == snapshot::EntryType::kDirectory)
+    return source_head(definition);  // a link that leads out of the snapshot
+  std::string head;
+  content.read(entry->content, 0, kHeadBytes, [&head](std::span<const std::byte> piece) {
+    head.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  });
+  return head;
+}
+
+StartCommand start_command(const RunDefinition& definition, const std::string& interpreter, const ScriptHead& head) {
   const bool in_image = !definition.image.empty();
   if (!definition.command.empty()) return {.arguments = definition.command};
   const std::filesystem::path script = definition.script;
@@ -69,7 +87,7 @@ StartCommand start_command(const RunDefinition& definition, const std::string& i
     else
       command.arguments = {"/bin/sh"};
   } else {
-    command.arguments = interpreter_line(directory / script);
+    command.arguments = interpreter_line(head());
     if (command.arguments.empty())
       throw Error(ErrorCode::kInvalid,
                   definition.script + ": neither .py nor .sh, and no \"#!\" line says what runs it",

@@ -1,13 +1,14 @@
 // The exact argument vector and environment of a run's script.
 #pragma once
 
-#include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "envs/interpreter.hpp"
+#include "runner/core/content.hpp"
 #include "runner/core/run.hpp"
 
 namespace runner::pipeline {
@@ -17,14 +18,20 @@ struct StartCommand {
   std::vector<std::string> arguments{};   // without candidates [0] is the program
 };
 
+// The first bytes of the script; kHeadBytes are enough.
+using ScriptHead = std::function<std::string()>;
+inline constexpr std::size_t kHeadBytes = 256;  // BINPRM_BUF_SIZE: what the kernel looks at
+// As it lies in the source directory, and as it was frozen.
+std::string source_head(const RunDefinition& definition);
+std::string frozen_head(const ContentReader& content, const Hash& snapshot, const RunDefinition& definition);
+
 // How a script is started, from its name and its first line: `.py` by the environment's interpreter, `.sh` by sh,
-// anything else by its own "#!" line, read in `directory`: the source while submitting, the frozen files afterwards. In
-// an image, of which nothing is known before its container runs, Python is a choice of candidates.
+// anything else by its own "#!" line: the source's while submitting, the frozen one's afterwards. In an image, of which
+// nothing is known before its container runs, Python is a choice of candidates.
 // Error(kInvalid) for a file that says neither.
-StartCommand start_command(const RunDefinition& definition, const std::string& interpreter,
-                           const std::filesystem::path& directory);
+StartCommand start_command(const RunDefinition& definition, const std::string& interpreter, const ScriptHead& head);
 inline StartCommand start_command(const RunDefinition& definition, const std::string& interpreter) {
-  return start_command(definition, interpreter, definition.source_directory);
+  return start_command(definition, interpreter, [&definition] { return source_head(definition); });
 }
 
 // Who runs the script: the owner of the daemon.

@@ -65,14 +65,42 @@ void Pipeline::start_or_throw(const std::string& id) {
     return scheduler_->release(id);
   }
   launch(run, secrets);
+  look_ahead();
 }
 
-void Pipeline::check_out(const RunRecord& run) {
-  const auto checkout = data_.checkout(run.snapshot.value());
-  if (::access(checkout.c_str(), F_OK) == 0) return;
-  history_.set_status(run.id, RunStatus::kPreparing, "checking out the snapshot");
-  events_.notify(run.id);
-  snapshot::materialize(content_, *run.snapshot, checkout);
+// The run's until its directory is cleared away.
+std::vector<std::filesystem::path> Pipeline::check_out(const RunRecord& run) {
+  if (!checkouts_.ready(run.snapshot.value())) {
+    history_.set_status(run.id, RunStatus::kPreparing, "checking out the snapshot");
+    events_.notify(run.id);
+  }
+  return checkouts_.acquire(*run.snapshot, run.id);
+}
+
+// Podman mounts no overlays: there a run has a copy of its own.
+bool Pipeline::takes_layers(const RunRecord& run) const {
+  return run.definition.isolation != Isolation::kDocker ||
+         exec::EngineContainers::mounts_overlays(containers_.engine(run.definition.engine_socket).facts());
+}
+
+// The checkout thread: while the run waits for its slot or its image. What goes wrong here goes wrong once more when it
+// starts, and is said then.
+void Pipeline::check_out_ahead(const std::string& id) {
+  try {
+    const RunRecord run = history_.get(id);
+    if (is_final(run.status) || !takes_layers(run)) return;
+    checkouts_.acquire(run.snapshot.value(), id);
+    // It may have ended meanwhile, and nobody would release it any more.
+    if (is_final(history_.get(id).status)) checkouts_.release(id);
+  } catch (const std::exception& error) {
+    spdlog::warn("run {}: no checkout ahead of its start: {}", id, error.what());
+  }
+}
+
+// Of the runs that wait for a slot the next ones only: each holds its checkout, and the cache has a limit.
+void Pipeline::look_ahead() {
+  constexpr std::size_t kAhead = 2;
+  for (const std::string& id : scheduler_->held_up(kAhead)) ahead_->enqueue(id);
 }
 
 void Pipeline::prepare_sandbox(const RunRecord& run) {
@@ -82,9 +110,9 @@ void Pipeline::prepare_sandbox(const RunRecord& run) {
   } catch (const Error& error) {
     throw EnvironmentFailed(error);
   }
-  check_out(run);
+  auto layers = check_out(run);
   os::make_directories(data_.run(run.id).root());
-  sandbox_.prepare(sandbox_run(run, interpreter));
+  sandbox_.prepare(sandbox_run(run, interpreter, std::move(layers)));
 }
 
 // A memfd for runner-init, or nothing. What the daemon has lost by dying, the secrets file may still have.
@@ -117,14 +145,16 @@ void Pipeline::launch(const RunRecord& run, const os::Fd& secrets) {
   watch_->set_shim(run.id, std::move(child.pidfd));
 }
 
-exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter) {
+exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
+                                       std::vector<std::filesystem::path> layers) {
+  const auto head = [&] { return frozen_head(content_, *run.snapshot, run.definition); };
   const std::string working_directory = working_directory_for(run.definition.source_directory, account_.home);
   exec::SandboxRun sandboxed{
       .id = run.id,
       .directory = data_.run(run.id),
-      .layers = {data_.checkout(*run.snapshot)},
+      .layers = std::move(layers),
       .working_directory = working_directory,
-      .arguments = start_command(run.definition, run.environment.interpreter, data_.checkout(*run.snapshot)).arguments,
+      .arguments = start_command(run.definition, run.environment.interpreter, head).arguments,
       .variables = script_variables(run, account_),
       .read_only_paths = {},
       .cache_paths = {},

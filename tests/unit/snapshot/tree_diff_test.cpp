@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "made_trees.hpp"
 #include "runner/core/error.hpp"
 #include "snapshot/tree_diff.hpp"
 #include "support.hpp"
@@ -13,7 +14,10 @@
 namespace runner::snapshot {
 namespace {
 
+using test::file;
 using test::MemoryStore;
+using test::Node;
+using test::store_tree;
 
 // Notes which contents were opened.
 class CountingReader : public ContentReader {
@@ -31,25 +35,6 @@ class CountingReader : public ContentReader {
   const ContentReader& store_;
 };
 
-struct Node {
-  EntryType type = EntryType::kDirectory;
-  std::string content{};
-  std::map<std::string, Node> children{};
-};
-
-Hash store_tree(MemoryStore& store, const Node& directory) {
-  TreeEncoder encoder;
-  for (const auto& [name, node] : directory.children) {
-    const Hash content = node.type == EntryType::kDirectory ? store_tree(store, node) : store.put(node.content);
-    encoder.add(name, node.type, content, static_cast<std::int64_t>(node.content.size()));
-  }
-  return store.put(encoder.bytes());
-}
-
-Node file(std::string content, EntryType type = EntryType::kFile) {
-  return Node{.type = type, .content = std::move(content)};
-}
-
 std::string shown(const std::optional<TreeEntry>& entry) {
   return entry ? std::string(1, static_cast<char>(entry->type)) : "-";
 }
@@ -66,7 +51,7 @@ std::vector<std::string> difference(const ContentReader& store, const Hash& befo
 Node random_tree(std::mt19937& random, int depth) {
   Node directory;
   const auto below = [&](unsigned limit) { return random() % limit; };
-  for (unsigned i = below(5) + (depth == 0 ? 1 : 0); i > 0; --i) {
+  for (auto i = below(5) + (depth == 0 ? 1U : 0U); i > 0; --i) {
     const std::string name(1, static_cast<char>('a' + below(6)));
     if (depth < 3 && below(3) == 0)
       directory.children[name] = random_tree(random, depth + 1);

@@ -12,6 +12,7 @@
 #include "runner/core/error.hpp"
 #include "runner/exec/checks.hpp"
 #include "runner/exec/root_skeleton.hpp"
+#include "runner/exec/run_directories.hpp"
 #include "runner/exec/runtime_trial.hpp"
 #include "runner/exec/seccomp.hpp"
 #include "runner/os/file.hpp"
@@ -178,6 +179,27 @@ TEST_CASE("overlay options escape what separates them, and mark what a user name
   CHECK_FALSE(has(inside, "redirect_dir=off"));
   planned.run.layers.assign(40, std::filesystem::path("/" + std::string(120, 'x')));
   CHECK_THROWS_AS(planned.plan(), Error);
+}
+
+TEST_CASE("as many layers as fit make a mount, however long the path of the data directory and the name of the run") {
+  Planned planned;
+  const auto plan_in = [&](const std::filesystem::path& home) {
+    const os::DataDirectory data(home);
+    planned.run.directory = data.run(std::string(220, 'r'));
+    planned.run.layers.assign(layers_that_fit(data), data.checkouts() / Hash{}.hex() / "tree");
+    return planned.plan();
+  };
+  CHECK(layers_that_fit(os::DataDirectory("/home/me/.local/share/runner")) == 4);
+  CHECK_NOTHROW(plan_in("/home/me/.local/share/runner"));
+  std::size_t before = 4;
+  for (std::size_t length = 100; length < 1000; length += 50) {
+    const std::filesystem::path home = "/" + std::string(length / 2, 'h') + "/" + std::string(length / 4, ',');
+    CHECK_NOTHROW(plan_in(home));
+    CHECK(layers_that_fit(os::DataDirectory(home)) <= before);
+    before = layers_that_fit(os::DataDirectory(home));
+  }
+  CHECK(before < 4);
+  CHECK(layers_that_fit(os::DataDirectory("/" + std::string(5000, 'h'))) == 1);
 }
 
 TEST_CASE("the shared root is made once per set of mount points") {

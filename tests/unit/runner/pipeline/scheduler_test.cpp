@@ -35,6 +35,21 @@ using Ids = std::vector<std::string>;
 
 }  // namespace
 
+TEST_CASE("who is held up is known, in the order of their turns, and nobody is while a slot is free") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
+  CHECK(scheduler.held_up(2).empty());
+  scheduler.enqueue("a", 0);
+  starts.wait_for(1);
+  CHECK(scheduler.held_up(2).empty());
+  for (const char* id : {"b", "c", "d"}) scheduler.enqueue(id, 0);
+  scheduler.enqueue("urgent", 5);
+  CHECK(scheduler.held_up(2) == Ids{"urgent", "b"});
+  CHECK(scheduler.held_up(9) == Ids{"urgent", "b", "c", "d"});
+  scheduler.withdraw("b");
+  CHECK(scheduler.held_up(2) == Ids{"urgent", "c"});
+}
+
 TEST_CASE("with one slot the next run starts when the slot is released, in the order of submission") {
   Starts starts;
   runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
