@@ -43,6 +43,12 @@ void wait_for_rest(const FileStamp& stamp) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
+// A write(2) stamps the file when it begins, copies for as long as it takes and leaves no trace at its end: one that
+// was under way at the first stat (its writer lost the processor, or waits for the disk) would tear what is read.
+// Writers hold the file's lock all the while; looking for a hole takes it, too, on ext4, btrfs and tmpfs, and XFS takes
+// it for each read anyway. Writes through a mapping have no such lock: see the README.
+void wait_for_writers(int fd) { static_cast<void>(::lseek(fd, 0, SEEK_HOLE)); }
+
 // Whether a later change is bound to show in the stamp, so that the stat cache may trust it. File systems that store
 // whole seconds (FAT: even ones) tick slowly.
 bool is_settled(const FileStamp& stamp) {
@@ -109,9 +115,11 @@ bool FileReader::read_file(int directory_fd, const std::string& name, const std:
   struct ::stat info {};
   if (::fstat(fd.get(), &info) != 0) throw errno_error(errno, "stat " + shown);
   if (!S_ISREG(info.st_mode)) return false;
-  wait_for_rest(stamp_of(info));
-  if (::fstat(fd.get(), &info) != 0) throw errno_error(errno, "stat " + shown);
+  // Not stat'ed again behind the waits: a stamp of the then current tick would hide the next write in it.
   result.stamp = stamp_of(info);
+  wait_for_rest(result.stamp);
+  wait_for_writers(fd.get());
+  if (::lseek(fd.get(), 0, SEEK_SET) != 0) throw errno_error(errno, "read " + shown);
   result.type = type_of(result.stamp);
   result.settled = is_settled(result.stamp);
   return static_cast<std::size_t>(info.st_size) <= kSmall ? put_small(fd.get(), shown, result)
@@ -152,12 +160,14 @@ bool FileReader::put_large(int fd, const std::string& shown, Read& result) {
 
 bool FileReader::read_symlink(int directory_fd, const std::string& name, const struct ::stat& before, Read& result) {
   std::array<char, PATH_MAX> target;
+  const bool settled = is_settled(stamp_of(before));  // a link is never changed, only replaced
   const ssize_t length = ::readlinkat(directory_fd, name.c_str(), target.data(), target.size());
   if (length < 0) return false;
   const std::string_view text(target.data(), static_cast<std::size_t>(length));
   result.type = EntryType::kSymlink;
   result.stamp = stamp_of(before);
   result.stamp.size = length;  // some file systems report 0 for links
+  result.settled = result.stamp == stamp_of(before) && settled;
   result.content = sha256(text);
   if (!batch_.known(result.content)) batch_.put(std::as_bytes(std::span(text.data(), text.size())));
   return true;

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
+#include "snapshot/file_reader.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -38,13 +40,40 @@ bool exists_at(int directory_fd, const char* name) {
   return ::fstatat(directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-// A file outside the walk: .git/info/exclude, core.excludesFile. Links are followed, as git does; what cannot be read
+// A directory of that name is no ignore file: it does not silence the others.
+bool has_ignore_file(int directory_fd, const char* name) {
+  struct ::stat info {};
+  return ::fstatat(directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(info.st_mode);
+}
+
+// Whether open(2) failed because of the file. Anything else (no descriptor left, a disk that fails) must not pass for
+// "no rules": that would let in what is to stay out.
+bool is_absent(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENXIO || error == ENAMETOOLONG;
+}
+
+// The whole of it, not some lines of one version and some of another.
+std::string read_rules(int fd, const std::string& shown) {
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    struct ::stat before {};
+    struct ::stat after {};
+    if (::fstat(fd, &before) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) throw errno_error(errno, "read " + shown);
+    std::string content = read_all(fd, shown);
+    if (::fstat(fd, &after) != 0) throw errno_error(errno, "read " + shown);
+    if (stamp_of(before) == stamp_of(after)) return content;
+  }
+  throw Error(ErrorCode::kInvalid, shown + ": kept changing while it was read", "wait until nothing writes to it");
+}
+
+// A file outside the walk: .git/info/exclude, core.excludesFile. Links are followed, as git does; what may not be read
 // counts as absent.
 RuleFile read_fallback(const fs::path& path, std::string shown, bool ignore_case) {
   std::string content;
   const os::Fd fd(path.empty() ? -1 : ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  if (!fd && !path.empty() && !is_absent(errno) && errno != EACCES && errno != EPERM)
+    throw errno_error(errno, "open " + shown);
   struct ::stat info {};
-  if (fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode)) content = read_all(fd.get(), shown);
+  if (fd && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode)) content = read_rules(fd.get(), shown);
   return RuleFile(std::move(shown), content, ignore_case);
 }
 
@@ -52,12 +81,12 @@ RuleFile read_fallback(const fs::path& path, std::string shown, bool ignore_case
 
 Scope::Scope(const Options& options, std::string ignore_name) : ignore_name_(std::move(ignore_name)) {
   open_source(options);
-  if (ignore_name_.empty()) ignore_name_ = exists_at(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
+  if (ignore_name_.empty()) ignore_name_ = has_ignore_file(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
   auto tree = find_work_tree(source_);
   root_place_.index = std::make_shared<TrackedPaths>();
   in_work_tree_ = tree.has_value();
   if (tree) {
-    if (!tree->warning.empty()) warnings.push_back(tree->warning);
+    if (!tree->warning.empty()) warn(tree->warning);
     root_place_.domain = domain_of(*tree);
     root_place_.index = std::make_shared<TrackedPaths>(std::move(tree->tracked));
     root_place_.tracked = root_place_.index->all();
@@ -88,8 +117,7 @@ void Scope::open_source(const Options& options) {
     throw Error(ErrorCode::kInvalid,
                 "source directory " + options.source.string() + ": it is the runner's data directory");
   if (is_environment(fd))
-    warnings.push_back(
-        "the source directory is itself a virtual environment: all of it is in unless an ignore file says otherwise");
+    warn("the source directory is itself a virtual environment: all of it is in unless an ignore file says otherwise");
 }
 
 std::shared_ptr<const RuleDomain> Scope::domain_of(const WorkTree& tree) const {
@@ -135,39 +163,57 @@ void Scope::read_ignore_file(Place& place, int directory_fd, const std::string& 
   const std::string& name = place.domain->ignore_name;
   const os::Fd fd(::openat(directory_fd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!fd) {
-    if (errno == EACCES) unreadable.push_back(shown + name);
-    if (errno == ELOOP) warnings.push_back(shown + name + " is a symbolic link: not followed, as git does not");
+    const int error = errno;
+    if (error == EACCES || error == EPERM)
+      add_unreadable(shown + name);
+    else if (!is_absent(error))
+      throw errno_error(error, "open " + shown + name);
+    if (error == ELOOP) warn(shown + name + " is a symbolic link: not followed, as git does not");
     return;
   }
   struct ::stat info {};
   if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return;
-  RuleFile file(shown + name, read_all(fd.get(), shown + name), place.domain->ignore_case);
+  RuleFile file(shown + name, read_rules(fd.get(), shown + name), place.domain->ignore_case);
   if (file.empty()) return;
   place.rules = std::make_shared<RuleFrame>(
       RuleFrame{.outer = std::move(place.rules), .file = std::move(file), .base = place.path.size()});
 }
 
-Decision Scope::decide(const Place& place, std::string_view name, bool is_directory) {
+// The rule that speaks about an entry, innermost file first. Most paths fit on the stack.
+Scope::Ruling Scope::ruling(const Place& place, std::string_view name, bool is_directory) const {
+  if (!place.rules && place.domain->fallbacks.empty()) return {};
+  std::array<char, 1024> buffer;
+  std::string long_path;
+  std::string_view path;
+  if (place.path.size() + name.size() <= buffer.size()) {
+    std::memcpy(buffer.data(), place.path.data(), place.path.size());
+    std::memcpy(buffer.data() + place.path.size(), name.data(), name.size());
+    path = {buffer.data(), place.path.size() + name.size()};
+  } else {
+    long_path.append(place.path).append(name);
+    path = long_path;
+  }
+  for (const RuleFrame* frame = place.rules.get(); frame != nullptr; frame = frame->outer.get())
+    if (const Rule* rule = frame->file.decide(path.substr(frame->base), name, is_directory))
+      return {.rule = rule, .file = &frame->file};
+  for (const RuleFile& file : place.domain->fallbacks)
+    if (const Rule* rule = file.decide(path, name, is_directory)) return {.rule = rule, .file = &file};
+  return {};
+}
+
+Decision Scope::decide(const Place& place, std::string_view name, bool is_directory) const {
   Decision decision;
   decision.tracked = place.index->find(place.tracked, name);
-  if (!is_directory && decision.tracked == TrackedPaths::Kind::kFile) {
+  if (!is_directory && decision.tracked != TrackedPaths::Kind::kNone) {  // a file in a submodule's place, too
     decision.included = true;
     return decision;
   }
   if (place.tracked_only) {
     decision.tracked_only = true;
-  } else if (place.rules || !place.domain->fallbacks.empty()) {
-    path_.assign(place.path).append(name);
-    for (const RuleFrame* frame = place.rules.get(); frame != nullptr && decision.rule == nullptr;
-         frame = frame->outer.get()) {
-      decision.rule = frame->file.decide(std::string_view(path_).substr(frame->base), name, is_directory);
-      decision.file = &frame->file;
-    }
-    for (const RuleFile& file : place.domain->fallbacks) {
-      if (decision.rule != nullptr) break;
-      decision.rule = file.decide(path_, name, is_directory);
-      decision.file = &file;
-    }
+  } else {
+    const Ruling found = ruling(place, name, is_directory);
+    decision.rule = found.rule;
+    decision.file = found.file;
     decision.tracked_only = decision.rule != nullptr && !decision.rule->negated();
   }
   decision.included = !decision.tracked_only;
@@ -175,6 +221,35 @@ Decision Scope::decide(const Place& place, std::string_view name, bool is_direct
     decision.included =
         decision.tracked == TrackedPaths::Kind::kRepository || !place.index->below(place.tracked, name).empty();
   return decision;
+}
+
+bool Scope::includes_file(const Place& place, std::string_view name) const {
+  if (!place.tracked_only) {
+    const Rule* rule = ruling(place, name, false).rule;
+    if (rule == nullptr || rule->negated()) return true;
+  }
+  return place.index->find(place.tracked, name) == TrackedPaths::Kind::kFile;
+}
+
+void Scope::warn(std::string warning) {
+  const std::lock_guard lock(mutex_);
+  warnings_.push_back(std::move(warning));
+}
+
+void Scope::add_unreadable(std::string path) {
+  const std::lock_guard lock(mutex_);
+  unreadable_.push_back(std::move(path));
+}
+
+std::vector<std::string> Scope::take_warnings() {
+  const std::lock_guard lock(mutex_);
+  std::sort(warnings_.begin(), warnings_.end());  // the walk's order is the threads'
+  return std::move(warnings_);
+}
+
+std::vector<std::string> Scope::take_unreadable() {
+  const std::lock_guard lock(mutex_);
+  return std::move(unreadable_);
 }
 
 Place Scope::enter(const Place& parent, std::string_view name, const Decision& decision, int directory_fd,
@@ -189,7 +264,7 @@ Place Scope::enter(const Place& parent, std::string_view name, const Decision& d
   // which of them are in is for its own rules to say. An .amlignore at the root speaks for the whole tree.
   if (has_dot_git && place.tracked.empty()) {
     if (auto tree = open_work_tree(source_ / shown.substr(0, shown.size() - 1)); tree && tree->prefix.empty()) {
-      if (!tree->warning.empty()) warnings.push_back(shown + ": " + tree->warning);
+      if (!tree->warning.empty()) warn(shown + ": " + tree->warning);
       place.index = std::make_shared<TrackedPaths>(std::move(tree->tracked));
       place.tracked = place.index->all();
       place.tracked_only = false;

@@ -23,7 +23,10 @@ class Search {
       const unsigned char type = type_of(directory_fd, entry);
       if (type != DT_DIR && type != DT_REG && type != DT_LNK) continue;
       const Decision decision = scope_.decide(place, entry.name, type == DT_DIR);
-      if (!decision.included || decision.tracked_only || decision.tracked != TrackedPaths::Kind::kNone) continue;
+      if (!decision.included || decision.tracked_only) continue;
+      // A directory where the index has a file is as untracked as any other.
+      if (decision.tracked == TrackedPaths::Kind::kRepository) continue;
+      if (decision.tracked == TrackedPaths::Kind::kFile && type != DT_DIR) continue;
       if (type != DT_DIR || found_below(directory_fd, place, entry.name, decision, shown + entry.name + "/"))
         return true;
     }

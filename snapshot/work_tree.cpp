@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "snapshot/index_paths.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -98,7 +101,8 @@ void read_configuration(git_repository* repository, WorkTree& tree) {
     tree.excludes_file = expand_path(value, tree.root);
 }
 
-void read_index(git_repository* repository, WorkTree& tree) {
+// What the quick reader leaves to libgit2, and what libgit2 then cannot read either.
+void read_index_slowly(git_repository* repository, WorkTree& tree) {
   git_index* raw = nullptr;
   if (git_repository_index(&raw, repository) != 0) {
     tree.warning =
@@ -106,15 +110,29 @@ void read_index(git_repository* repository, WorkTree& tree) {
     return;
   }
   const Index index(raw);
+  std::vector<char> bytes;
   std::vector<TrackedPaths::Path> paths;
   const std::size_t count = git_index_entrycount(index.get());
-  if (tree.prefix.empty()) paths.reserve(count);
   for (std::size_t at = 0; at < count; ++at) {
     const git_index_entry* entry = git_index_get_byindex(index.get(), at);
-    if (!std::string_view(entry->path).starts_with(tree.prefix)) continue;
-    paths.push_back({.path = entry->path, .repository = entry->mode == GIT_FILEMODE_COMMIT, .folded = {}});
+    const std::string_view path = entry->path;
+    if (!path.starts_with(tree.prefix) || bytes.size() + path.size() > UINT32_MAX) continue;
+    paths.push_back({.at = static_cast<std::uint32_t>(bytes.size()),
+                     .length = static_cast<std::uint32_t>(path.size()),
+                     .repository = entry->mode == GIT_FILEMODE_COMMIT});
+    bytes.insert(bytes.end(), path.begin(), path.end());
   }
-  tree.tracked = TrackedPaths(std::move(paths), tree.ignore_case);
+  tree.tracked = TrackedPaths(std::move(bytes), std::move(paths), tree.ignore_case);
+}
+
+void read_index(git_repository* repository, WorkTree& tree) {
+  git_buf path{};
+  std::optional<IndexPaths> read;
+  if (git_repository_item_path(&path, repository, GIT_REPOSITORY_ITEM_INDEX) == 0)
+    read = read_index_paths(path.ptr, tree.prefix);
+  git_buf_dispose(&path);
+  if (!read) return read_index_slowly(repository, tree);
+  tree.tracked = TrackedPaths(std::move(read->bytes), std::move(read->paths), tree.ignore_case);
 }
 
 // The work tree whose ".git" stands in `candidate`, if it is one and `directory` lies in it.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "store/chunker.hpp"
@@ -20,6 +21,9 @@ constexpr std::size_t kLotsInFlight = 2;         // with the one being filled an
 constexpr std::size_t kPublishEntries = 65'536;  // 5 MiB of entries; a huge batch publishes its chunks in between
 constexpr std::size_t kFirstBuffer = 64U << 10;  // put_stream starts small: most files are
 
+constexpr std::int64_t kReserve = 2 << 20;         // bytes that a batch leaves on the disk
+constexpr std::int64_t kRemovedAtOnce = 32 << 20;  // bytes of content; of a dropped batch
+
 std::int64_t as_signed(std::size_t size) { return static_cast<std::int64_t>(size); }
 
 // A buffer that is not zeroed first.
@@ -35,6 +39,31 @@ struct Buffer {
   }
 };
 
+// While it lives, a transaction may change 64 MiB of pages before any is written.
+class LargeCache {
+ public:
+  explicit LargeCache(Connection& connection) : connection_(connection) {
+    Query query = connection.query_once("PRAGMA cache_size");
+    usual_ = query.next() ? query.integer(0) : 0;
+    set(-65'536);
+  }
+  ~LargeCache() {
+    try {
+      set(usual_);
+    } catch (const Error&) {
+      // It stays large until the file is opened again.
+    }
+  }
+  LargeCache(const LargeCache&) = delete;
+  LargeCache& operator=(const LargeCache&) = delete;
+
+ private:
+  void set(std::int64_t size) { connection_.execute("PRAGMA cache_size=" + std::to_string(size)); }
+
+  Connection& connection_;
+  std::int64_t usual_ = 0;
+};
+
 }  // namespace
 
 Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses)
@@ -42,21 +71,44 @@ Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses)
       sha256_(sha256),
       uses_(uses),
       use_(uses),
-      generation_(use_.during_collection() ? 0 : read_generation(*database.read())) {}
+      generation_(use_.during_collection() || uses.distrusts_any() ? 0 : read_generation(*database.read())) {}
 
 Batch::~Batch() {
   try {
-    if (!chunks_.empty())
-      database_.write(Sync::kRelaxed, [this](Connection& connection) {
-        for (const Entry& entry : chunks_) connection.run("DELETE FROM chunk WHERE id = ?", *entry.chunk);
-        // On a full disk at once: what is cut off the end of the file need not be copied there from the WAL either.
-        if (failure_ && failure_->code() == ErrorCode::kNoSpace) connection.execute("PRAGMA incremental_vacuum");
-      });
+    if (!chunks_.empty()) remove_written();
     // 64 KiB pages: an idle daemon does not keep them.
     if (wrote_) database_.write(Sync::kRelaxed, [](Connection& connection) { connection.release_memory(); });
   } catch (const Error&) {
     // The rows stay as garbage that no `content` row names.
   }
+}
+
+// From the end of the file backwards. On a full disk each part is cut off at once, in the same transaction: what is
+// beyond the new end is neither written to the WAL now nor copied from it later, and so the room that the batch took
+// comes back though there was none left to say so.
+void Batch::remove_written() {
+  const bool full = failure_ && failure_->code() == ErrorCode::kNoSpace;
+  std::sort(chunks_.begin(), chunks_.end(), [](const Entry& a, const Entry& b) { return *a.chunk > *b.chunk; });
+  for (auto first = chunks_.begin(); first != chunks_.end();) {
+    auto last = first;
+    for (std::int64_t bytes = 0; last != chunks_.end() && bytes < kRemovedAtOnce; ++last) bytes += last->size;
+    database_.write(Sync::kRelaxed, [&](Connection& connection) {
+      // Pages that are about to be cut off must not be written to make room in the cache.
+      const auto cache = full ? std::make_unique<LargeCache>(connection) : nullptr;
+      for (auto entry = first; entry != last; ++entry) connection.run("DELETE FROM chunk WHERE id = ?", *entry->chunk);
+      if (full) connection.execute("PRAGMA incremental_vacuum(600)");  // as many pages as may have been freed
+    });
+    if (full) database_.checkpoint();
+    first = last;
+  }
+}
+
+// Refused while there is still room enough to remove what was written, rather than when the disk is full to the last
+// byte.
+void Batch::require_room(std::size_t bytes) const {
+  if (database_.free_bytes() < as_signed(bytes) + kReserve)
+    throw Error(ErrorCode::kNoSpace, "content.db: the disk is full",
+                "free some disk space and try again; `runner gc` frees what no run needs");
 }
 
 // Putting
@@ -142,6 +194,7 @@ void Batch::unclaim(const Hash& hash) {
 
 bool Batch::known(const Hash& hash) {
   uses_.touch(hash);
+  if (uses_.distrusts(hash)) return false;
   const auto reader = database_.read();
   return reader->query("SELECT 1 FROM content WHERE hash = ?", hash).next();
 }
@@ -169,6 +222,7 @@ void Batch::store_at_once(const Hash& hash, std::span<const std::byte> bytes) {
   }
   auto compressor = take_compressor();
   const auto frame = compressor->compress(bytes);
+  require_room(frame.value_or(bytes).size());
   std::int64_t id = 0;
   database_.write(Sync::kRelaxed, [&](Connection& connection) {
     connection.run("INSERT INTO chunk(codec, size, data) VALUES (?, ?, ?)",
@@ -240,7 +294,8 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
     const auto reader = database_.read();
     const ReadTransaction transaction(*reader);
     for (const std::size_t i : by_hash)  // in the order of the table: each page is visited once
-      is_known[i] = reader->query("SELECT 1 FROM content WHERE hash = ?", lot.items[i].hash).next();
+      is_known[i] = !uses_.distrusts(lot.items[i].hash) &&
+                    reader->query("SELECT 1 FROM content WHERE hash = ?", lot.items[i].hash).next();
   }
   auto compressor = take_compressor();
   for (std::size_t i = 0; i < lot.items.size(); ++i) {
@@ -265,6 +320,7 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
 void Batch::write_lot(Lot lot) {
   const PreparedLot prepared = prepare(std::move(lot));
   if (prepared.rows.empty()) return;
+  require_room(prepared.plain.size());
   std::vector<Entry> entries;
   database_.write(Sync::kRelaxed, [&](Connection& connection) {
     entries.clear();
@@ -292,6 +348,12 @@ void Batch::publish(Connection& connection, std::vector<Entry>& entries) {
   for (const Entry& entry : entries) {
     const bool added = connection.run("INSERT INTO content(hash, size, chunk) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                                       entry.hash, entry.size, entry.chunk) == 1;
+    if (!added && uses_.distrusts(entry.hash)) {
+      // What stood there is damaged. Its chunk is left to `gc`: a damaged row may name somebody else's.
+      connection.run("UPDATE content SET size = ?, chunk = ? WHERE hash = ?", entry.size, entry.chunk, entry.hash);
+      connection.run("DELETE FROM part WHERE content = ?", entry.hash);
+      continue;
+    }
     // Another batch has brought the same chunk meanwhile: one copy is enough.
     if (!added && entry.chunk) connection.run("DELETE FROM chunk WHERE id = ?", *entry.chunk);
   }
@@ -312,8 +374,15 @@ void Batch::publish_when_many() {
     chunks_.insert(chunks_.end(), entries.begin(), entries.end());  // for the destructor to remove
     throw;
   }
+  trust(entries);
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries) claimed_.erase(entry.hash);
+}
+
+// What this batch has brought again is as it should be.
+void Batch::trust(const std::vector<Entry>& entries) {
+  if (!uses_.distrusts_any()) return;
+  for (const Entry& entry : entries) uses_.trust(entry.hash);
 }
 
 void Batch::commit() {
@@ -330,8 +399,10 @@ void Batch::commit() {
       return;  // nothing new: nothing to write, and what was found is durable already
     }
     wrote_ = true;
+    require_room(prepared.plain.size());
+    std::vector<Entry> entries;
     database_.write(Sync::kDurable, [&](Connection& connection) {
-      std::vector<Entry> entries = chunks_;
+      entries = chunks_;
       insert(connection, prepared, entries);
       publish(connection, entries);
       publish(connection, contents_);
@@ -339,6 +410,8 @@ void Batch::commit() {
         connection.run("INSERT INTO part(content, offset, chunk) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", part.content,
                        part.offset, part.chunk);
     });
+    trust(entries);
+    trust(contents_);
   } catch (const Error& error) {
     remember(error);
     throw;

@@ -68,6 +68,8 @@ class Batch final : public ContentBatch {
     Hash chunk;
   };
 
+  void remove_written();
+  void require_room(std::size_t bytes) const;
   bool claim(const Hash& hash);
   void unclaim(const Hash& hash);
   void store_chunk(const Hash& hash, std::span<const std::byte> bytes);
@@ -80,7 +82,8 @@ class Batch final : public ContentBatch {
   std::unique_ptr<Compressor> take_compressor();
   void give_back(std::unique_ptr<Compressor> compressor);
   static void insert(Connection& connection, const PreparedLot& lot, std::vector<Entry>& entries);
-  static void publish(Connection& connection, std::vector<Entry>& entries);
+  void publish(Connection& connection, std::vector<Entry>& entries);
+  void trust(const std::vector<Entry>& entries);
   void check_failure_locked() const;
   void remember(const Error& error);
 

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "embedded/content_schema.hpp"
 #include "runner/core/error.hpp"
 #include "store/chunk_codec.hpp"
 #include "store/content_batch.hpp"
+#include "store/content_check.hpp"
+#include "store/content_gc.hpp"
 #include "store/content_uses.hpp"
 #include "store/database.hpp"
 #include "store/digest.hpp"
@@ -64,6 +67,22 @@ class ContentStore::Impl {
 
   // The content of one chunk, checked. No connection is held when it returns.
   std::vector<std::byte> load_chunk(const Hash& hash) const {
+    try {
+      std::vector<std::byte> bytes = load_stored(hash);
+      if (sha256.of(bytes) == hash) return bytes;
+    } catch (const Error& error) {  // an adapter's: what SQLite cannot read is damaged, too
+      if (error.code() != ErrorCode::kInternal) throw;
+    }
+    distrust_what_is_there(hash);
+    throw damaged(hash);
+  }
+
+  // Not what `gc` has removed under the reader's hands.
+  void distrust_what_is_there(const Hash& hash) const {
+    if (find(hash)) uses.distrust(hash);
+  }
+
+  std::vector<std::byte> load_stored(const Hash& hash) const {
     std::vector<std::byte> bytes;
     {
       const auto reader = database.read();
@@ -76,7 +95,6 @@ class ContentStore::Impl {
       bytes.resize(static_cast<std::size_t>(size));
       if (!decode(static_cast<Codec>(query.integer(2)), query.blob(3), bytes)) throw damaged(hash);
     }
-    if (sha256.of(bytes) != hash) throw damaged(hash);
     return bytes;
   }
 
@@ -93,9 +111,20 @@ class ContentStore::Impl {
     return {query.hash(0), query.integer(1)};
   }
 
+  // The piece that holds this position. A content of several pieces is no better than its pieces.
+  std::pair<PartAt, std::vector<std::byte>> load_piece(const Hash& content, bool whole, std::int64_t position) const {
+    try {
+      const PartAt part = whole ? PartAt{content, 0} : part_at(content, position);
+      return {part, load_chunk(part.chunk)};
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInternal) distrust_what_is_there(content);
+      throw;
+    }
+  }
+
   mutable Database database;
   Sha256 sha256;
-  ContentUses uses;
+  mutable ContentUses uses;
 };
 
 ContentStore::ContentStore(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
@@ -105,12 +134,42 @@ std::unique_ptr<ContentBatch> ContentStore::begin() {
   return std::make_unique<Batch>(impl_->database, impl_->sha256, impl_->uses);
 }
 
+ContentStore::Hold ContentStore::hold() { return std::make_shared<const ContentUses::Use>(impl_->uses); }
+
+std::unique_ptr<ContentCollection> ContentStore::collect(bool dry_run, std::chrono::milliseconds patience,
+                                                         std::function<void()> tick) {
+  return std::make_unique<ContentCollection>(impl_->database, impl_->uses, dry_run, patience, std::move(tick));
+}
+
+std::unique_ptr<ContentCheck> ContentStore::check(std::function<void()> tick) const {
+  return std::make_unique<ContentCheck>(*this, impl_->database, std::move(tick));
+}
+
+std::int64_t ContentStore::disk_bytes() const { return impl_->database.disk_bytes(); }
+
+void ContentStore::distrust(const Hash& hash) { impl_->uses.distrust(hash); }
+
 bool ContentStore::contains(const Hash& hash) const { return impl_->find(hash).has_value(); }
 
 std::int64_t ContentStore::size(const Hash& hash) const {
   const auto found = impl_->find(hash);
   if (!found) throw missing(hash);
   return found->size;
+}
+
+std::vector<Hash> ContentStore::find(std::string_view digits, std::size_t limit) const {
+  const auto filled = [&](char with) {
+    return Hash::from_hex(std::string(digits).append(64 - std::min<std::size_t>(digits.size(), 64), with));
+  };
+  const auto first = filled('0');
+  const auto last = filled('f');
+  std::vector<Hash> found;
+  if (!first || !last) return found;
+  const auto reader = impl_->database.read();
+  Query query = reader->query("SELECT hash FROM content WHERE hash BETWEEN ? AND ? ORDER BY hash LIMIT ?", *first,
+                              *last, static_cast<std::int64_t>(limit));
+  while (query.next()) found.push_back(query.hash(0));
+  return found;
 }
 
 void ContentStore::read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const {
@@ -125,10 +184,12 @@ void ContentStore::read(const Hash& hash, std::int64_t offset, std::int64_t leng
   if (found->size == 0) impl_->load_chunk(hash);
 
   while (offset < end) {
-    const Impl::PartAt part = found->whole ? Impl::PartAt{hash, 0} : impl_->part_at(hash, offset);
-    const std::vector<std::byte> bytes = impl_->load_chunk(part.chunk);
+    const auto [part, bytes] = impl_->load_piece(hash, found->whole, offset);
     const std::int64_t part_end = part.offset + static_cast<std::int64_t>(bytes.size());
-    if (part_end <= offset || part_end > found->size) throw damaged(hash);
+    if (part_end <= offset || part_end > found->size) {
+      impl_->distrust_what_is_there(hash);
+      throw damaged(hash);
+    }
     auto piece = std::span(bytes).subspan(static_cast<std::size_t>(offset - part.offset),
                                           static_cast<std::size_t>(std::min(end, part_end) - offset));
     offset += static_cast<std::int64_t>(piece.size());

@@ -14,8 +14,11 @@
 //   `content` row names (a dropped batch) does not.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <span>
@@ -44,10 +47,13 @@ class ContentUses {
     bool during_collection_ = false;
   };
 
-  // One at a time: a second waits for the first.
   class Collection {
    public:
-    explicit Collection(ContentUses& uses);  // returns when every earlier use has ended
+    // Returns when every earlier use has ended. Error(kConflict) if one has not within `patience`, and at once if
+    // another collection is under way. `tick` is called now and then; what it throws ends the waiting. Nothing stays of
+    // an attempt that failed.
+    explicit Collection(
+        ContentUses& uses, std::chrono::milliseconds patience = kPatience, const std::function<void()>& tick = [] {});
     ~Collection();
     Collection(const Collection&) = delete;
     Collection& operator=(const Collection&) = delete;
@@ -60,18 +66,31 @@ class ContentUses {
     ContentUses& uses_;
   };
 
+  // Contents that are in the file and could not be read as they were stored. No batch finds them, and a batch that
+  // brings one replaces it. `trust` them again when that is committed.
+  void distrust(const Hash& hash);
+  bool distrusts(const Hash& hash) const;
+  bool distrusts_any() const { return distrusts_any_.load(std::memory_order_acquire); }
+  void trust(const Hash& hash);
+
+  static constexpr std::chrono::minutes kPatience{1};  // longer than the snapshot of a million files
+
   // To be called before it is asked whether the store has `hash`, and before it is put. Nearly free while nothing is
   // collected.
   void touch(const Hash& hash);
 
  private:
-  std::mutex mutex_;  // guards all below
+  void end_collection_locked();
+
+  std::atomic<bool> distrusts_any_{false};
+  mutable std::mutex mutex_;  // guards all below
   std::condition_variable changed_;
   std::uint64_t epoch_ = 0;                     // rises with every collection
   std::map<std::uint64_t, std::size_t> count_;  // uses by the epoch they began in
   bool collecting_ = false;
   std::unordered_set<Hash, HashHasher> touched_;
   std::unordered_set<Hash, HashHasher> doomed_;
+  std::unordered_set<Hash, HashHasher> distrusted_;
 };
 
 // The number that ContentBatch::generation() tells: drawn at random, so that a file that was replaced by another or by

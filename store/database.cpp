@@ -1,7 +1,10 @@
 #include "store/database.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
+#include <limits>
 #include <string>
 #include <system_error>
 
@@ -35,7 +38,9 @@ std::string reader_setup(const DatabaseOptions& options) {
 }  // namespace
 
 Database::Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options)
-    : writer_(create_private(path), Connection::Mode::kReadWrite),
+    : path_(path),
+      schema_(schema),
+      writer_(create_private(path), Connection::Mode::kReadWrite),
       commits_(writer_),
       readers_(path, reader_setup(options), options.readers) {
   const bool crashed = has_wal(path);
@@ -52,6 +57,22 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.
   if (crashed) writer_.checkpoint();
+}
+
+std::int64_t Database::disk_bytes() const {
+  constexpr std::int64_t kBlock = 512;  // of st_blocks
+  std::int64_t bytes = 0;
+  for (const auto& file : {path_, wal_of(path_)}) {
+    struct ::stat info {};
+    if (::stat(file.c_str(), &info) == 0) bytes += kBlock * static_cast<std::int64_t>(info.st_blocks);
+  }
+  return bytes;
+}
+
+std::int64_t Database::free_bytes() const {
+  struct ::statvfs info {};
+  if (::statvfs(path_.c_str(), &info) != 0) return std::numeric_limits<std::int64_t>::max();  // writing will tell
+  return static_cast<std::int64_t>(info.f_bavail) * static_cast<std::int64_t>(info.f_frsize);
 }
 
 }  // namespace runner::store

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 
 #include "store/group_commit.hpp"
@@ -27,9 +28,16 @@ class Database {
   Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options);
 
   void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
+  const std::filesystem::path& path() const { return path_; }
+  const Schema& schema() const { return schema_; }
+  std::int64_t disk_bytes() const;  // what the file and its WAL take
+  std::int64_t free_bytes() const;  // that this user may still write beside the file
+  bool checkpoint() { return commits_.checkpoint(); }
   ReaderPool::Lease read() const { return readers_.lease(); }
 
  private:
+  const std::filesystem::path path_;
+  const Schema schema_;
   Connection writer_;
   GroupCommit commits_;
   mutable ReaderPool readers_;  // closed first

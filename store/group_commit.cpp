@@ -15,14 +15,25 @@ constexpr std::size_t kMaxBatch = 64;  // bounds how long the first of a batch w
 
 struct GroupCommit::Request {
   Sync sync;
-  const Work& work;
+  const Work* work;  // nullptr: a checkpoint, which shares no transaction
   std::exception_ptr error;
+  bool copied = false;  // the checkpoint's result
   enum class State { kWaiting, kLeader, kDone } state = State::kWaiting;
   std::condition_variable changed;
 };
 
 void GroupCommit::run(Sync sync, const Work& work) {
-  Request request{sync, work, nullptr, Request::State::kWaiting, {}};
+  Request request{.sync = sync, .work = &work, .error = nullptr, .changed = {}};
+  take_turn(request);
+}
+
+bool GroupCommit::checkpoint() {
+  Request request{.sync = Sync::kRelaxed, .work = nullptr, .error = nullptr, .changed = {}};
+  take_turn(request);
+  return request.copied;
+}
+
+void GroupCommit::take_turn(Request& request) {
   std::vector<Request*> batch;
   std::unique_lock lock(mutex_);
   waiting_.push_back(&request);
@@ -51,7 +62,9 @@ void GroupCommit::run(Sync sync, const Work& work) {
 }
 
 void GroupCommit::execute(std::span<Request* const> batch) noexcept {
-  if (batch.size() > 1 && execute_together(batch)) return;
+  const bool shared = batch.size() > 1 && std::none_of(batch.begin(), batch.end(),
+                                                       [](const Request* request) { return request->work == nullptr; });
+  if (shared && execute_together(batch)) return;
   for (Request* request : batch) execute_alone(*request);
 }
 
@@ -65,7 +78,7 @@ bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
     for (Request* request : batch) {
       writer_.run("SAVEPOINT request");
       try {
-        request->work(writer_);
+        (*request->work)(writer_);
       } catch (...) {
         request->error = std::current_exception();
         if (!writer_.in_transaction()) throw;  // SQLite has rolled back everything: disk full, I/O error
@@ -84,9 +97,13 @@ bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
 }
 
 void GroupCommit::execute_alone(Request& request) noexcept {
+  if (request.work == nullptr) {
+    request.copied = writer_.checkpoint();
+    return;
+  }
   try {
     begin(request.sync);
-    request.work(writer_);
+    (*request.work)(writer_);
     writer_.run("COMMIT");
     give_room_back();
   } catch (const Error& error) {

@@ -31,8 +31,13 @@ class GroupCommit {
   // to be rolled back: it only sets its results, and never calls `run`.
   void run(Sync sync, const Work& work);
 
+  // Between two transactions: copies the WAL into the file, syncs it and empties the WAL. False if a reader or a full
+  // disk stood in the way. Any thread.
+  bool checkpoint();
+
  private:
   struct Request;
+  void take_turn(Request& request);
   void execute(std::span<Request* const> batch) noexcept;
   bool execute_together(std::span<Request* const> batch) noexcept;
   void execute_alone(Request& request) noexcept;

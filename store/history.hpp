@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,6 +84,17 @@ class History {
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;                      // by name
   std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name) const;  // in log order
   std::vector<std::string> experiments() const;
+
+  // What the runs name in the content store, for `gc` and `fsck`: oldest first, every run that was there when the call
+  // began. Nothing is held while `visit` runs.
+  struct RunContents {
+    std::string id;
+    std::optional<Hash> snapshot;
+    std::vector<Artifact> artifacts;
+  };
+  void for_each_run_contents(const std::function<void(const RunContents&)>& visit) const;
+  // SQLite's own judgement of the file, one line a problem; reads all of it.
+  std::vector<std::string> check_file() const;
 
  private:
   class Impl;

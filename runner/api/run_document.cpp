@@ -234,6 +234,15 @@ std::string run_document(const RunRecord& run, const RunDetails& details) {
   return dump(document);
 }
 
+std::string planned_run_document(const RunRecord& run) {
+  ordered_json document = summary_of(run);
+  append_facts(document, run);
+  for (const char* later : {"runId", "status", "statusReason", "createdTimeUtc", "startTimeUtc", "endTimeUtc",
+                            "durationSeconds", "attempt", "snapshotId", "outcome", "error"})
+    document.erase(later);
+  return dump(document);
+}
+
 std::string run_list_document(std::span<const ListedRun> runs) {
   ordered_json items = ordered_json::array();
   for (const ListedRun& listed : runs) {

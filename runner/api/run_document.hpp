@@ -27,6 +27,9 @@ struct RunDetails {
 inline constexpr std::size_t kMaxMetricValues = 1000;  // per name in `show`; longer series are thinned evenly
 
 std::string run_document(const RunRecord& run, const RunDetails& details);
+// The same of a run that does not exist yet, as far as it is known: experiment, name, tags, properties, parentRunId,
+// priority, git, environment, isolation, runDefinition.
+std::string planned_run_document(const RunRecord& run);
 struct ListedRun {
   RunRecord run;
   std::vector<MetricSeries> last_metrics;  // one point each

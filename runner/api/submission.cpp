@@ -1,6 +1,7 @@
 #include "runner/api/submission.hpp"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
@@ -124,33 +125,55 @@ const std::unordered_map<std::string, Reader>& readers() {
   return table;
 }
 
-}  // namespace
-
-Submission parse_submission(std::string_view text) {
+// The fields of a document, and the document itself. `kind` is its name in messages.
+json parse_object(std::string_view text, const std::string& kind) {
   // Depth and size are bounded by the server's body limit. The parser's own words are not passed on: they quote what it
   // read last, and that may be a secret's value.
   json document;
   try {
     document = json::parse(text);
   } catch (const json::parse_error& error) {
-    throw Error(ErrorCode::kInvalid, "submission: not JSON: unexpected byte " + std::to_string(error.byte));
+    throw Error(ErrorCode::kInvalid, kind + ": not JSON: unexpected byte " + std::to_string(error.byte));
   } catch (const json::exception&) {
-    throw Error(ErrorCode::kInvalid, "submission: not JSON");
+    throw Error(ErrorCode::kInvalid, kind + ": not JSON");
   }
-  if (!document.is_object()) throw Error(ErrorCode::kInvalid, "submission: must be a JSON object");
+  if (!document.is_object()) throw Error(ErrorCode::kInvalid, kind + ": must be a JSON object");
+  return document;
+}
+
+Submission read_fields(json document, const std::string& kind) {
   Submission submission;
   for (const auto& [key, value] : document.items()) {
     const auto reader = readers().find(key);
     if (reader == readers().end())
-      throw Error(ErrorCode::kInvalid, "submission: unknown field '" + key + "'", "GET /openapi.json lists the fields");
+      throw Error(ErrorCode::kInvalid, kind + ": unknown field '" + key + "'", "GET /openapi.json lists the fields");
     if (!value.is_null()) reader->second(submission, value);
   }
-  if (submission.source_directory.empty())
-    throw Error(ErrorCode::kInvalid, "submission: 'sourceDirectory' is missing",
-                "give the absolute path of the source");
   document.erase("caller");
   submission.canonical = document.dump(-1, ' ', false, json::error_handler_t::replace);
   return submission;
+}
+
+}  // namespace
+
+Submission parse_submission(std::string_view text) {
+  Submission submission = read_fields(parse_object(text, "submission"), "submission");
+  if (submission.source_directory.empty())
+    throw Error(ErrorCode::kInvalid, "submission: 'sourceDirectory' is missing",
+                "give the absolute path of the source");
+  return submission;
+}
+
+Submission parse_overrides(std::string_view text) {
+  // What would make it another run's code or another kind of run.
+  constexpr std::array<const char*, 6> kFixed{"script", "command",  "sourceDirectory", "sourceDirectoryExplicit",
+                                              "config", "isolation"};
+  json document = text.empty() ? json::object() : parse_object(text, "rerun");
+  for (const char* field : kFixed)
+    if (document.contains(field))
+      throw Error(ErrorCode::kInvalid, "rerun: '" + std::string(field) + "' is the original's and cannot be changed",
+                  "submit anew to run something else");
+  return read_fields(std::move(document), "rerun");
 }
 
 }  // namespace runner::api

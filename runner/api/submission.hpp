@@ -48,5 +48,8 @@ struct Submission {
 
 // Error(kInvalid) naming the field for malformed JSON, a wrong type, an unknown or a missing field.
 Submission parse_submission(std::string_view json);
+// POST /v1/runs/{run}/rerun: the fields that may differ from the original's. The others, `sourceDirectory` first of
+// all, are Error(kInvalid).
+Submission parse_overrides(std::string_view json);
 
 }  // namespace runner::api

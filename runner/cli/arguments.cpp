@@ -65,17 +65,12 @@ void add_source(CLI::App& app, std::string& into) {
   app.add_option("directory", into, "the source directory (the current one)")->type_name("DIR");
 }
 
-void define(CLI::App& app, SubmitOptions& o) {
-  add_text(app, "-e,--experiment", o.experiment, "NAME", "experiment (the source directory's name)");
+// What a run and its repetition may both be told.
+void define_run(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--name", o.name, "TEXT", "display name");
   add_key_values(app, "--tag", "--tag", o.tags, "a tag; may be changed later");
   add_key_values(app, "--property", "--property", o.properties, "a property; never changes", true);
   add_text(app, "--parent", o.parent, "RUN", "parent run");
-  add_text(app, "--source-dir", o.source_directory, "DIR", "what is snapshotted (the current directory)");
-  add_text(app, "-c,--config", o.config, "NAME", "a runconfig: .runner/NAME[.runconfig], then .azureml/…, then a path");
-  add_text(app, "--python", o.python, "PATH", "interpreter (the active environment's, else python3)");
-  add_text(app, "--image", o.image, "REF", "run in a container of this image, with the Python that is in it");
-  add_text(app, "--isolation", o.isolation, "KIND", "sandbox, docker (with --image)");
   add_text(app, "--max-run-duration", o.max_run_duration, "T", "90, 90s, 30m, 2h, 1d, from the script's start (none)");
   add_text(app, "--grace", o.grace, "T", "from the polite signal to the kill (10s)");
   add_text(app, "--cpus", o.cpus, "N", "CPUs (all)");
@@ -91,6 +86,17 @@ void define(CLI::App& app, SubmitOptions& o) {
   app.add_option("--priority", o.priority, "queue order, higher first (0)")->type_name("N");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
+}
+
+void define(CLI::App& app, SubmitOptions& o) {
+  add_text(app, "-e,--experiment", o.experiment, "NAME", "experiment (the source directory's name)");
+  add_text(app, "--source-dir", o.source_directory, "DIR", "what is snapshotted (the current directory)");
+  add_text(app, "-c,--config", o.config, "NAME", "a runconfig: .runner/NAME[.runconfig], then .azureml/…, then a path");
+  add_text(app, "--python", o.python, "PATH", "interpreter (the active environment's, else python3)");
+  add_text(app, "--image", o.image, "REF", "run in a container of this image, with the Python that is in it");
+  add_text(app, "--isolation", o.isolation, "KIND", "sandbox, docker (with --image)");
+  define_run(app, o);
+  app.add_flag("--dry-run", o.dry_run, "print the files, the environment and the command; run and store nothing");
   app.add_flag("--command", o.command,
                "run a command instead of a script: one word is a shell line, several are exact");
   app.footer(
@@ -99,6 +105,19 @@ void define(CLI::App& app, SubmitOptions& o) {
       "SCRIPT is relative to the source directory. '--' ends the options.\n\n"
       "  runner submit train.py --lr 0.1\n"
       "  runner submit --image python:3.11-slim --secret TOKEN train.py");
+}
+
+void define(CLI::App& app, RerunOptions& o) {
+  add_run(app, o.run);
+  add_text(app, "-e,--experiment", o.overrides.experiment, "NAME", "experiment (the original's)");
+  add_text(app, "--python", o.overrides.python, "PATH", "another interpreter");
+  add_text(app, "--image", o.overrides.image, "REF", "another image");
+  define_run(app, o.overrides);
+  app.footer(
+      "The code is the snapshot of the original, not the working directory. What is not given is as it was; secrets\n"
+      "that are not in the secrets file must be given again. Behind '--' stand the script's arguments, if they are to\n"
+      "be others.\n\n"
+      "  runner run rerun @last -- --lr 0.2");
 }
 
 void define(CLI::App& app, ListOptions& o) {
@@ -143,6 +162,29 @@ void define(CLI::App& app, ExecOptions& o) {
       "  runner run exec @last -- ps aux");
 }
 
+void define(CLI::App& app, RestoreOptions& o) {
+  add_run(app, o.run);
+  app.add_option("directory", o.directory, "where to: a directory that does not exist yet, or is empty")
+      ->type_name("DIR")
+      ->required();
+}
+
+void define(CLI::App& app, DiffOptions& o) {
+  app.add_option("before", o.before, "id, a unique prefix, the 8-hex tail, or @last")->type_name("A")->required();
+  app.add_option("after", o.after, "the run that is compared with it")->type_name("B")->required();
+  auto* parts = app.add_option_group("parts", "one of them; without any a summary of all");
+  const auto add_part = [&o, parts](const char* flag, DiffPart part, const char* help) {
+    parts->add_flag_function(
+        flag, [&o, part](std::int64_t) { o.part = part; }, help);
+  };
+  add_part("--code", DiffPart::kCode, "the unified diff of the snapshots, as git's");
+  add_part("--params", DiffPart::kParameters, "script, arguments, limits, variables, mounts");
+  add_part("--metrics", DiffPart::kMetrics, "last values");
+  add_part("--env", DiffPart::kEnvironment, "interpreter or image");
+  add_part("--git", DiffPart::kGit, "where the code came from");
+  parts->require_option(0, 1);
+}
+
 void define(CLI::App& app, FilesOptions& o) {
   add_run(app, o.run);
   add_text(app, "prefix", o.prefix, "PREFIX", "only names that begin so");
@@ -164,9 +206,47 @@ void define(CLI::App& app, ChildrenOptions& o) {
   app.add_flag("--recursive", o.recursive, "their children, too");
 }
 
+void add_snapshot(CLI::App& app, std::string& into) {
+  app.add_option("snapshot", into, "its id, at least four of its first digits, or a run")
+      ->type_name("SNAPSHOT")
+      ->required();
+}
+
 void define(CLI::App& app, SnapshotCreateOptions& o) { add_source(app, o.directory); }
 
+void define(CLI::App& app, SnapshotListOptions& o) {
+  add_source(app, o.directory);
+  app.add_flag("-z", o.nul, "names as they are, each ended by a NUL byte");
+}
+
+void define(CLI::App& app, SnapshotExplainOptions& o) {
+  add_text(app, "--source-dir", o.source_directory, "DIR", "the source directory (the current one)");
+  app.add_option("paths", o.paths, "files or directories")->type_name("PATH")->required();
+}
+
+void define(CLI::App& app, SnapshotShowOptions& o) { add_snapshot(app, o.snapshot); }
+
+void define(CLI::App& app, SnapshotRestoreOptions& o) {
+  add_snapshot(app, o.snapshot);
+  app.add_option("directory", o.directory, "a directory that does not exist, or is empty")
+      ->type_name("DIR")
+      ->required();
+}
+
 void define(CLI::App& app, DaemonStopOptions& o) { app.add_flag("--cancel-runs", o.cancel_runs, "end live runs, too"); }
+
+void define(CLI::App& app, GcOptions& o) {
+  app.add_flag("--explain", o.explain, "say what goes and what stays, thing by thing, and why");
+  app.add_flag("--dry-run", o.dry_run, "say it and touch nothing");
+  app.footer("Frees contents, chunks and caches that no run needs. Runs, submits and downloads go on meanwhile.");
+}
+
+void define(CLI::App& app, FsckOptions& o) {
+  app.add_flag("--repair", o.repair, "read again what can be had from checkouts and source directories");
+  app.footer(
+      "Reads and verifies everything that is stored, while runs and submits go on.\n"
+      "Exit status: 0 all is well (or was repaired), 1 problems are left.");
+}
 
 template <class WithoutOptions>
 void define(CLI::App&, WithoutOptions&) {}
@@ -185,16 +265,22 @@ bool is(const CLI::ParseError& error, CLI::ExitCodes code) { return error.get_ex
 // Options that cli.md promises of submit and this version does not have. Said so, rather than guessed at: --env is not
 // meant to be --env-var.
 void refuse_later_options(const std::vector<std::string>& unknown, const std::string& command) {
-  constexpr std::array<std::string_view, 8> kLater{
-      "--requirements", "--conda", "--conda-dependencies", "-d", "--dockerfile", "--env", "--gpus", "--dry-run"};
+  constexpr std::array<std::string_view, 7> kLater{
+      "--requirements", "--conda", "--conda-dependencies", "-d", "--dockerfile", "--env", "--gpus"};
   for (const std::string& word : unknown) {
     const std::string name = word.substr(0, word.find('='));
     if (std::find(kLater.begin(), kLater.end(), name) != kLater.end())
       throw Error(ErrorCode::kInvalid, command + ": '" + name + "': not supported yet",
-                  name == "--gpus" || name == "--dry-run"
-                      ? "'runner " + command + " --help' lists what there is"
-                      : "--python PATH and --image REF name an environment, -E K=V sets a variable");
+                  name == "--gpus" ? "'runner " + command + " --help' lists what there is"
+                                   : "--python PATH and --image REF name an environment, -E K=V sets a variable");
   }
+}
+
+// The first required argument that was not given.
+std::string missing_argument(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options())
+    if (option->get_required() && option->count() == 0) return option->get_type_name();
+  return "an argument";
 }
 
 // CLI11's words in ours: what was typed, and the nearest thing that exists.
@@ -216,8 +302,7 @@ Error usage_error(const CLI::App& app, const std::string& command, const CLI::Pa
     const auto near = name.starts_with("--") ? nearest(name, candidates) : std::string_view();
     return wrong("'" + name + "': unknown option", near.empty() ? hint : "did you mean '" + std::string(near) + "'?");
   }
-  if (is(error, CLI::ExitCodes::RequiredError))
-    return wrong("RUN is missing", hint);  // the only required argument there is
+  if (is(error, CLI::ExitCodes::RequiredError)) return wrong(missing_argument(app) + " is missing", hint);
   return wrong(error.what(), hint);
 }
 
@@ -226,6 +311,7 @@ Error usage_error(const CLI::App& app, const std::string& command, const CLI::Pa
 struct ScriptSplit {
   std::vector<std::string> options;
   std::vector<std::string> words;
+  bool replaces = false;  // of rerun: there was a "--", so `words` are the script's arguments, be they none
 };
 ScriptSplit split_at_script(const CLI::App& app, std::span<const std::string> arguments) {
   ScriptSplit split;
@@ -244,6 +330,16 @@ ScriptSplit split_at_script(const CLI::App& app, std::span<const std::string> ar
     if (at + 1 < arguments.size()) split.options.push_back(arguments[++at]);
   }
   for (; at < arguments.size(); ++at) split.words.push_back(arguments[at]);
+  return split;
+}
+
+// RUN may stand anywhere among the options; only what is behind "--" is the script's.
+ScriptSplit split_at_dashes(std::span<const std::string> arguments) {
+  ScriptSplit split;
+  const auto dashes = std::find(arguments.begin(), arguments.end(), "--");
+  split.options.assign(arguments.begin(), dashes);
+  if (dashes != arguments.end()) split.words.assign(dashes + 1, arguments.end());
+  split.replaces = dashes != arguments.end();
   return split;
 }
 
@@ -278,6 +374,8 @@ Command parse_as(const std::string& name, const std::string& description, std::s
   ScriptSplit split;
   if constexpr (std::is_same_v<Options, SubmitOptions> || std::is_same_v<Options, ExecOptions>)
     split = split_at_script(app, arguments);
+  else if constexpr (std::is_same_v<Options, RerunOptions>)
+    split = split_at_dashes(arguments);
   else
     split.options.assign(arguments.begin(), arguments.end());
   // A wrong command line must still be answered in the wanted form, also when parsing ended before it came to --json.
@@ -305,6 +403,8 @@ Command parse_as(const std::string& name, const std::string& description, std::s
     if (options.words.empty() && !options.config)  // a runconfig may name the script
       throw Error(ErrorCode::kInvalid, name + ": SCRIPT is missing", "runner submit [OPTIONS] train.py [ARGS…]");
   }
+  if constexpr (std::is_same_v<Options, RerunOptions>)
+    if (split.replaces) options.arguments = std::move(split.words);
   if constexpr (std::is_same_v<Options, ExecOptions>) take_exec_words(options, std::move(split.words), global, name);
   return options;
 }
@@ -332,6 +432,12 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<ResumeOptions>(name, description, arguments, global);
     case CommandId::kExec:
       return parse_as<ExecOptions>(name, description, arguments, global);
+    case CommandId::kRerun:
+      return parse_as<RerunOptions>(name, description, arguments, global);
+    case CommandId::kRestore:
+      return parse_as<RestoreOptions>(name, description, arguments, global);
+    case CommandId::kDiff:
+      return parse_as<DiffOptions>(name, description, arguments, global);
     case CommandId::kFiles:
       return parse_as<FilesOptions>(name, description, arguments, global);
     case CommandId::kDownload:
@@ -344,6 +450,14 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<ExperimentListOptions>(name, description, arguments, global);
     case CommandId::kSnapshotCreate:
       return parse_as<SnapshotCreateOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotList:
+      return parse_as<SnapshotListOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotExplain:
+      return parse_as<SnapshotExplainOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotShow:
+      return parse_as<SnapshotShowOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotRestore:
+      return parse_as<SnapshotRestoreOptions>(name, description, arguments, global);
     case CommandId::kDaemonStart:
       return parse_as<DaemonStartOptions>(name, description, arguments, global);
     case CommandId::kDaemonStop:
@@ -354,6 +468,10 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<DaemonLogsOptions>(name, description, arguments, global);
     case CommandId::kDoctor:
       return parse_as<DoctorOptions>(name, description, arguments, global);
+    case CommandId::kGc:
+      return parse_as<GcOptions>(name, description, arguments, global);
+    case CommandId::kFsck:
+      return parse_as<FsckOptions>(name, description, arguments, global);
   }
   throw Error(ErrorCode::kInternal, "unknown command");
 }

@@ -15,16 +15,25 @@ int run(Session& session, const CancelOptions& options);
 int run(Session& session, const PauseOptions& options);
 int run(Session& session, const ResumeOptions& options);
 int run(Session& session, const ExecOptions& options);
+int run(Session& session, const RerunOptions& options);
+int run(Session& session, const RestoreOptions& options);
+int run(Session& session, const DiffOptions& options);
 int run(Session& session, const FilesOptions& options);
 int run(Session& session, const DownloadOptions& options);
 int run(Session& session, const MetricsOptions& options);
 int run(Session& session, const ChildrenOptions& options);
 int run(Session& session, const ExperimentListOptions& options);
 int run(Session& session, const SnapshotCreateOptions& options);
+int run(Session& session, const SnapshotListOptions& options);
+int run(Session& session, const SnapshotExplainOptions& options);
+int run(Session& session, const SnapshotShowOptions& options);
+int run(Session& session, const SnapshotRestoreOptions& options);
 int run(Session& session, const DaemonStartOptions& options);
 int run(Session& session, const DaemonStopOptions& options);
 int run(Session& session, const DaemonStatusOptions& options);
 int run(Session& session, const DaemonLogsOptions& options);
 int run(Session& session, const DoctorOptions& options);
+int run(Session& session, const GcOptions& options);
+int run(Session& session, const FsckOptions& options);
 
 }  // namespace runner::cli

@@ -132,6 +132,27 @@ std::string metric_text(const Json& value) {
   return scalar_text(value);
 }
 
+std::string shell_quoted(const std::string& word) {
+  const bool plain = !word.empty() && word.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789_-+=./:,@%^") == std::string::npos;
+  if (plain) return word;
+  std::string text(1, '\'');
+  for (const char c : word) {
+    if (c == '\'') text.append("'\\'");  // close, an escaped quote, open again
+    text.push_back(c);
+  }
+  text.push_back('\'');
+  return text;
+}
+
+std::string shell_quoted(const Json& words) {
+  std::string text;
+  for (const Json& word : words)
+    if (word.is_string()) text.append(text.empty() ? "" : " ").append(shell_quoted(word.get<std::string>()));
+  return text;
+}
+
 std::string tags_text(const Json& run) {
   std::string text;
   const Json& tags = member(run, "tags");

@@ -34,6 +34,9 @@ std::string age_text(const Json& run, UtcTime now);  // "3m", "2h", "5d"
 std::string scalar_text(const Json& value);          // 0.25, 17, best.pt
 // The last value, for a metric that was logged once or more often.
 std::string metric_text(const Json& value);
-std::string tags_text(const Json& run);  // "quality=good fast"
+// A word as a shell takes it: in quotes where it needs them.
+std::string shell_quoted(const std::string& word);
+std::string shell_quoted(const Json& words);  // a list of them
+std::string tags_text(const Json& run);       // "quality=good fast"
 
 }  // namespace runner::cli

@@ -30,6 +30,7 @@ struct SubmitOptions {
   std::vector<std::string> secrets;  // names
   std::optional<int> priority;
   bool detach = false;
+  bool dry_run = false;
   bool command = false;            // `words` is a command instead of SCRIPT ARGS…
   std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
 };
@@ -66,6 +67,20 @@ struct ExecOptions {
   std::string run;
   std::vector<std::string> words;  // the command, untouched
 };
+struct RerunOptions {
+  std::string run;
+  SubmitOptions overrides;                            // without `words`, and what only submit has
+  std::optional<std::vector<std::string>> arguments;  // of the script, instead of the old ones
+};
+struct RestoreOptions {
+  std::string run;
+  std::string directory;
+};
+enum class DiffPart { kCode, kParameters, kMetrics, kEnvironment, kGit };
+struct DiffOptions {
+  std::string before, after;     // runs
+  std::optional<DiffPart> part;  // none: a summary of all
+};
 struct FilesOptions {
   std::string run;
   std::optional<std::string> prefix;
@@ -87,6 +102,21 @@ struct ExperimentListOptions {};
 struct SnapshotCreateOptions {
   std::string directory = ".";
 };
+struct SnapshotListOptions {
+  std::string directory = ".";
+  bool nul = false;  // names as they are, each ended by a NUL
+};
+struct SnapshotExplainOptions {
+  std::optional<std::string> source_directory;
+  std::vector<std::string> paths;  // relative to the caller's directory, or absolute
+};
+struct SnapshotShowOptions {
+  std::string snapshot;  // id, some of its first digits, or a run
+};
+struct SnapshotRestoreOptions {
+  std::string snapshot;
+  std::string directory;
+};
 struct DaemonStartOptions {};
 struct DaemonStopOptions {
   bool cancel_runs = false;
@@ -94,15 +124,23 @@ struct DaemonStopOptions {
 struct DaemonStatusOptions {};
 struct DaemonLogsOptions {};
 struct DoctorOptions {};
+struct GcOptions {
+  bool explain = false;
+  bool dry_run = false;
+};
+struct FsckOptions {
+  bool repair = false;
+};
 struct VersionOptions {};
 struct HelpOptions {
   std::string text;
 };
 
-using Command =
-    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
-                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
-                 ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions, DaemonStopOptions,
-                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, VersionOptions, HelpOptions>;
+using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
+                             PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
+                             ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions,
+                             SnapshotExplainOptions, SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions,
+                             DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions,
+                             FsckOptions, RerunOptions, RestoreOptions, DiffOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -55,24 +55,11 @@ std::string time_text(const Json& run, const char* key) {
 
 // The command as a shell would take it.
 std::string command_text(const Json& definition) {
-  const auto quoted = [](const std::string& word) {
-    const bool plain = !word.empty() && word.find_first_not_of(
-                                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                            "0123456789_-+=./:,@%^") == std::string::npos;
-    if (plain) return word;
-    std::string text(1, '\'');
-    for (const char c : word) {
-      if (c == '\'') text.append("'\\'");  // close, an escaped quote, open again
-      text.push_back(c);
-    }
-    text.push_back('\'');
-    return text;
-  };
   std::string text = text_at(definition, "script");
-  if (!text.empty()) text = quoted(text);
+  if (!text.empty()) text = shell_quoted(text);
   for (const char* key : {"command", "arguments"})
     for (const Json& word : member(definition, key))
-      if (word.is_string()) text.append(text.empty() ? "" : " ").append(quoted(word.get<std::string>()));
+      if (word.is_string()) text.append(text.empty() ? "" : " ").append(shell_quoted(word.get<std::string>()));
   return text;
 }
 

@@ -84,22 +84,14 @@ std::string absolute_directory(const std::filesystem::path& base, const std::str
   std::string absolute = (base / directory).lexically_normal().string();
   if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
   if (!is_utf8(absolute))
-    throw Error(ErrorCode::kInvalid, "the source directory's name is not UTF-8", "rename the directory");
+    throw Error(ErrorCode::kInvalid, "directory " + directory + ": its name is not UTF-8", "rename the directory");
   return absolute;
 }
 
-std::string submission_document(const SubmitOptions& options, const Caller& caller) {
-  json document = json::object();
-  if (options.command) {
-    document["command"] = options.words.size() == 1 ? json{"sh", "-c", options.words[0]} : json(options.words);
-  } else if (!options.words.empty()) {
-    document["script"] = options.words[0];
-    // Without any, those of the runconfig count.
-    if (options.words.size() > 1) document["arguments"] = std::vector(options.words.begin() + 1, options.words.end());
-  }
-  document["sourceDirectory"] = absolute_directory(caller.directory, options.source_directory.value_or(""));
-  document["sourceDirectoryExplicit"] = options.source_directory.has_value();
-  set(document, "config", options.config);
+namespace {
+
+// What a submission and a repetition may both say.
+void add_run_fields(json& document, const SubmitOptions& options, const Caller& caller) {
   set(document, "experiment", options.experiment);
   set(document, "name", options.name);
   for (const auto& [key, value] : options.tags) document["tags"][key] = value ? json(*value) : json(nullptr);
@@ -107,7 +99,6 @@ std::string submission_document(const SubmitOptions& options, const Caller& call
   set(document, "parentRunId", options.parent);
   set(document, "python", options.python);
   set(document, "image", options.image);
-  set(document, "isolation", options.isolation);
   set(document, "maxRunDuration", options.max_run_duration);
   set(document, "grace", options.grace);
   set(document, "cpus", options.cpus);
@@ -126,12 +117,41 @@ std::string submission_document(const SubmitOptions& options, const Caller& call
   document["caller"] = {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
   if (json secrets = caller_secrets(options, caller); !secrets.empty())
     document["caller"]["secrets"] = std::move(secrets);
+}
+
+std::string dump_words(const json& document, const char* command) {
   try {
     return document.dump();
   } catch (const json::exception&) {
-    throw Error(ErrorCode::kInvalid, "submit: a word of the command line is not UTF-8",
+    throw Error(ErrorCode::kInvalid, std::string(command) + ": a word of the command line is not UTF-8",
                 "rename the file or directory, or pass the bytes through a file");
   }
+}
+
+}  // namespace
+
+std::string submission_document(const SubmitOptions& options, const Caller& caller) {
+  json document = json::object();
+  if (options.command) {
+    document["command"] = options.words.size() == 1 ? json{"sh", "-c", options.words[0]} : json(options.words);
+  } else if (!options.words.empty()) {
+    document["script"] = options.words[0];
+    // Without any, those of the runconfig count.
+    if (options.words.size() > 1) document["arguments"] = std::vector(options.words.begin() + 1, options.words.end());
+  }
+  document["sourceDirectory"] = absolute_directory(caller.directory, options.source_directory.value_or(""));
+  document["sourceDirectoryExplicit"] = options.source_directory.has_value();
+  set(document, "config", options.config);
+  set(document, "isolation", options.isolation);
+  add_run_fields(document, options, caller);
+  return dump_words(document, "submit");
+}
+
+std::string rerun_document(const RerunOptions& options, const Caller& caller) {
+  json document = json::object();
+  set(document, "arguments", options.arguments);
+  add_run_fields(document, options.overrides, caller);
+  return dump_words(document, "rerun");
 }
 
 }  // namespace runner::cli

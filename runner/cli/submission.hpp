@@ -25,4 +25,7 @@ std::string absolute_directory(const std::filesystem::path& base, const std::str
 // cannot say.
 std::string submission_document(const SubmitOptions& options, const Caller& caller);
 
+// The document of POST /v1/runs/{run}/rerun: what differs from the original. Errors as above.
+std::string rerun_document(const RerunOptions& options, const Caller& caller);
+
 }  // namespace runner::cli

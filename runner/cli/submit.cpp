@@ -1,4 +1,4 @@
-// The hot path: one connection, three requests (submit, log, show), nothing else.
+// submit and rerun. The hot path: one connection, three requests (submit, log, show), nothing else.
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -6,6 +6,7 @@
 #include "runner/cli/commands.hpp"
 #include "runner/cli/document.hpp"
 #include "runner/cli/follow.hpp"
+#include "runner/cli/plan.hpp"
 #include "runner/cli/submission.hpp"
 #include "runner/cli/summary.hpp"
 #include "runner/cli/terminal.hpp"
@@ -31,14 +32,20 @@ int stop_following(Session& session, InterruptGuard& guard, const std::string& i
   return kInterruptedExit;
 }
 
-}  // namespace
+// Of an image that is not here yet there is more to say than silence. A repetition knows which it is, and not whether
+// it is still here.
+bool may_be_pulled(const Json& run) {
+  const Json& environment = member(run, "environment");
+  if (text_at(environment, "kind") != "image") return false;
+  return member(environment, "image").is_null() || member(run, "properties").contains("runner.rerunOf");
+}
 
-int run(Session& session, const SubmitOptions& options) {
-  const std::string answer = session.post("/v1/runs", submission_document(options, this_caller()));
+// The daemon has acknowledged a run with `answer`: follows it, unless it is left alone.
+int follow_submitted(Session& session, const std::string& answer, bool detach) {
   const Json submitted = parse_document(answer);
   const std::string id = text_at(submitted, "runId");
   print_notices(submitted);
-  if (options.detach) {
+  if (detach) {
     print((session.json() ? answer : id) + "\n");
     return 0;
   }
@@ -46,9 +53,7 @@ int run(Session& session, const SubmitOptions& options) {
   InterruptGuard guard(session);
   std::string ended;
   try {
-    // Of an image that is not here yet there is more to say than silence.
-    const Json& environment = member(submitted, "environment");
-    if (text_at(environment, "kind") == "image" && member(environment, "image").is_null()) follow_progress(session, id);
+    if (may_be_pulled(submitted)) follow_progress(session, id);
     follow_log(session, {.run = id, .file = {}, .offset = 0, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
     // The log ends when the run is final; should a daemon disagree, the run is awaited.
     ended = session.get_patiently(run_target(id));
@@ -60,6 +65,20 @@ int run(Session& session, const SubmitOptions& options) {
   if (session.json()) print(ended + "\n");
   print_error(summary_of(run, Stream::kError));
   return exit_code_of_run(run);
+}
+
+}  // namespace
+
+int run(Session& session, const SubmitOptions& options) {
+  const std::string document = submission_document(options, this_caller());
+  if (options.dry_run) return show_plan(session, session.post("/v1/dry-run", document));
+  return follow_submitted(session, session.post_with_notices("/v1/runs", document), options.detach);
+}
+
+int run(Session& session, const RerunOptions& options) {
+  const std::string target = run_target(options.run, "/rerun");
+  return follow_submitted(session, session.post(target, rerun_document(options, this_caller())),
+                          options.overrides.detach);
 }
 
 }  // namespace runner::cli

@@ -45,11 +45,26 @@ class Routes {
   void exec(const http::Request&, Exchange&);
   void metrics(const http::Request&, Exchange&);
   void experiments(const http::Request&, Exchange&);
+  // routes_reuse.cpp
+  void dry_run(const http::Request&, Exchange&);
+  void rerun(const http::Request&, Exchange&);
+  void restore(const http::Request&, Exchange&);
+  void code_diff(const http::Request&, Exchange&);
   // routes_snapshot.cpp
   void snapshot_create(const http::Request&, Exchange&);
+  void snapshot_show(const http::Request&, Exchange&);
+  void snapshot_entries(const http::Request&, Exchange&);
+  void snapshot_restore(const http::Request&, Exchange&);
+  void source_files(const http::Request&, Exchange&);
+  void source_explanations(const http::Request&, Exchange&);
+
+  // routes_store.cpp
+  void gc(const http::Request&, Exchange&);
+  void fsck(const http::Request&, Exchange&);
 
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
   std::string document_of(const std::string& id);
+  static void respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange);
 
   pipeline::Pipeline& pipeline_;
   const api::DaemonFacts facts_;

@@ -204,11 +204,65 @@ void read_mounts(const api::Submission& submission, RunDefinition& definition) {
 }
 
 // A value that is recorded and one that must not be cannot have the same name.
-void check_secret_names(const api::Submission& submission) {
-  for (const std::string& name : submission.secrets)
-    if (submission.environment_variables.contains(name))
+void check_secret_names(const RunDefinition& definition) {
+  for (const std::string& name : definition.secrets)
+    if (definition.environment_variables.contains(name))
       throw Error(ErrorCode::kInvalid, "--secret " + name + ": a recorded variable has the same name",
                   "give it as --secret or as a variable, not as both");
+}
+
+void check_experiment(const std::string& name) {
+  if (name.empty() || name.size() > 200 || name != experiment_name_from(name))
+    throw Error(ErrorCode::kInvalid, "--experiment: '" + name + "' is not a legal name",
+                "a letter or digit first, then letters, digits, _ and -");
+}
+
+// Another environment replaces the old one with all that belongs to it; another image only the image.
+void override_environment(const api::Submission& overrides, RunDefinition& definition) {
+  if (overrides.image) {
+    definition.image = *overrides.image;
+    definition.isolation = Isolation::kDocker;
+  } else if (overrides.python) {
+    definition.image.clear();
+    definition.image_interpreter.clear();
+    definition.engine_socket.clear();
+    definition.engine = {};
+    definition.isolation = Isolation::kSandbox;
+  }
+}
+
+void override_arguments(const RunRecord& original, const api::Submission& overrides, RunDefinition& definition) {
+  if (!overrides.arguments) return;
+  if (definition.script.empty())
+    throw Error(ErrorCode::kInvalid,
+                "run " + original.id + " ran a command: it has no script whose arguments could be replaced",
+                "submit the command anew: runner submit --command …");
+  definition.arguments = *overrides.arguments;
+}
+
+// What the original mounted is looked for again; a mount at the same place replaces it.
+void override_mounts(const api::Submission& overrides, RunDefinition& definition) {
+  read_mounts(overrides, definition);
+  for (const Mount& mount : definition.mounts)
+    parse_mount(mount.source + ":" + mount.target + (mount.writable ? ":rw" : ":ro"), "the original's --mount");
+}
+
+std::map<std::string, std::string> secrets_again(const RunDefinition& definition, const api::Submission& overrides,
+                                                 const std::filesystem::path& file) {
+  auto secrets = find_secrets(overrides.secrets, overrides.caller_secrets, file);
+  for (const std::string& name : definition.secrets) {
+    if (secrets.contains(name)) continue;
+    try {
+      secrets.merge(find_secrets({name}, {}, file));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalid) throw;
+      throw Error(
+          ErrorCode::kInvalid,
+          "secret " + name + " of the original is not in " + file.string() + ", and its value is stored nowhere",
+          "give it again: set the variable and add --secret " + name);
+    }
+  }
+  return secrets;
 }
 
 }  // namespace
@@ -282,17 +336,15 @@ Admission admit(const api::Submission& given, const std::filesystem::path& secre
   read_mounts(submission, definition);
   check_variables(submission.environment_variables);
   definition.environment_variables = submission.environment_variables;
-  check_secret_names(submission);
   definition.secrets = submission.secrets;
+  check_secret_names(definition);
   admission.secrets = find_secrets(submission.secrets, submission.caller_secrets, secrets_file);
   for (const auto& [name, value] : submission.caller_variables)
     if (name == "LANG" || name == "TZ" || name.starts_with("LC_")) definition.caller_variables.emplace(name, value);
 
   RunRecord& run = admission.run;
   run.experiment = submission.experiment.value_or(experiment_name_from(source.filename()));
-  if (run.experiment.empty() || run.experiment.size() > 200 || run.experiment != experiment_name_from(run.experiment))
-    throw Error(ErrorCode::kInvalid, "--experiment: '" + run.experiment + "' is not a legal name",
-                "a letter or digit first, then letters, digits, _ and -");
+  check_experiment(run.experiment);
   run.name = submission.name.value_or("");
   run.tags = submission.tags;
   run.properties = submission.properties;
@@ -303,6 +355,44 @@ Admission admit(const api::Submission& given, const std::filesystem::path& secre
   admission.caller.directory =
       submission.caller_directory.empty() ? source : std::filesystem::path(submission.caller_directory);
   admission.caller.variables = submission.caller_variables;
+  return admission;
+}
+
+Admission admit_again(const RunRecord& original, const api::Submission& overrides,
+                      const std::filesystem::path& secrets_file) {
+  check_environment_options(overrides);
+  Admission admission;
+  RunRecord& run = admission.run;
+  RunDefinition& definition = run.definition;
+  definition = original.definition;
+  read_limits(overrides, definition);
+  override_environment(overrides, definition);
+  override_arguments(original, overrides, definition);
+  override_mounts(overrides, definition);
+  check_variables(overrides.environment_variables);
+  for (const auto& [name, value] : overrides.environment_variables)
+    definition.environment_variables.insert_or_assign(name, value);
+  for (const std::string& name : overrides.secrets)
+    if (std::find(definition.secrets.begin(), definition.secrets.end(), name) == definition.secrets.end())
+      definition.secrets.push_back(name);
+  check_secret_names(definition);
+  admission.secrets = secrets_again(definition, overrides, secrets_file);
+
+  run.experiment = overrides.experiment.value_or(original.experiment);
+  check_experiment(run.experiment);
+  run.name = overrides.name.value_or(original.name == original.id ? "" : original.name);
+  run.tags = original.tags;
+  for (const auto& [name, value] : overrides.tags) run.tags.insert_or_assign(name, value);
+  run.properties = original.properties;
+  for (const auto& [name, value] : overrides.properties) run.properties.insert_or_assign(name, value);
+  run.parent = overrides.parent_run_id;  // a repetition stands on its own, unless it is given a parent
+  run.priority = overrides.priority;
+  run.idempotency_key = overrides.idempotency_key;
+  admission.python = overrides.python;
+  admission.interpreter_required =
+      definition.image.empty() && std::filesystem::path(definition.script).extension() == ".py";
+  admission.caller.directory = overrides.caller_directory.empty() ? "/" : overrides.caller_directory;
+  admission.caller.variables = overrides.caller_variables;
   return admission;
 }
 

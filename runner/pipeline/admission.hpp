@@ -30,6 +30,12 @@ struct Admission {
 // isolation is docker, and the other way round; whether there is an Engine is not asked here.
 Admission admit(const api::Submission& submission, const std::filesystem::path& secrets_file = default_secrets_file());
 
+// The same for a run that repeats `original` as `overrides` change it: without snapshot, git and environment, too, but
+// nothing is read of the source directory and no runconfig. Secrets that are not named again must be in the file.
+// kInvalid also for a mount whose source is gone, and for arguments where the original had no script.
+Admission admit_again(const RunRecord& original, const api::Submission& overrides,
+                      const std::filesystem::path& secrets_file = default_secrets_file());
+
 // A legal experiment name from a directory's: letters, digits, '_' and '-', a letter or digit first.
 std::string experiment_name_from(const std::string& directory_name);
 // "SRC:DST[:ro|:rw]". Messages begin with `what`.

@@ -171,6 +171,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
       history_.set_status(id, RunStatus::kFinalizing, "", started->time);
   history_.set_status(id, RunStatus::kFinalizing, "");
   ingest_metrics(id, true);
+  const auto hold = content_.hold();  // until the row names the artifacts
   auto artifacts = collect_artifacts(run);
 
   auto error = error_of(ended->outcome);

@@ -48,6 +48,26 @@ EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Ca
   return environment;
 }
 
+// The image of an earlier run, whatever its name means by now. One that is not here is pulled by its digest.
+EnvironmentRef Pipeline::image_again(const RunRecord& original, RunDefinition& definition,
+                                     const envs::Caller& caller) const {
+  refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
+  definition.engine_socket = engine::find_engine(caller.variables).string();
+  engine::Engine engine = containers_.engine(definition.engine_socket);
+  containers_.refuse_impossible(engine, definition);
+  EnvironmentRef environment = original.environment;
+  environment.interpreter.clear();  // found anew when it starts
+  const ImageRef& recorded = environment.image.value();
+  if (const auto image = engine.inspect_image(recorded.id))
+    envs::require_platform(*image, definition.image, engine.facts());
+  else if (recorded.digest.empty())
+    throw Error(ErrorCode::kUnavailable,
+                "the image of run " + original.id + ", " + definition.image + " (" + recorded.id.substr(0, 19) +
+                    "), is no longer here, and no registry is known to have it",
+                "build or import it again, or name another one: --image REF");
+  return environment;
+}
+
 // From a registry. By digest it is the same image again; a tag may mean another by now.
 engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop) {
   const auto& recorded = run.environment.image;

@@ -26,6 +26,7 @@
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/clearer.hpp"
 #include "runner/pipeline/configuration.hpp"
 #include "runner/pipeline/preparer.hpp"
@@ -34,11 +35,16 @@
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
 #include "snapshot/checkouts.hpp"
+#include "snapshot/code_diff.hpp"
 #include "snapshot/snapshot.hpp"
+#include "snapshot/survey.hpp"
 #include "store/content_store.hpp"
 #include "store/history.hpp"
 
 namespace runner::pipeline {
+
+// What says that the script is in the directory and not in its snapshot (submit.cpp).
+Error script_left_out(const snapshot::Options& options, const std::string& script);
 
 class Pipeline {
  public:
@@ -51,10 +57,45 @@ class Pipeline {
     bool existed;  // the idempotency key named a run that is there already
     std::vector<std::string> warnings;
   };
+  // Told before a large snapshot is copied; may be called on another thread than the caller's, which waits meanwhile.
+  // Empty: what there was to say is among the warnings afterwards.
+  using Notify = std::function<void(const std::string& warning)>;
   // Returns when the run's row and snapshot are durable. Any thread.
-  Submitted submit(const api::Submission& submission);
+  Submitted submit(const api::Submission& submission, const Notify& notify = {});
+  // What `submit` would do: the same judgement, the same errors; no run, no content. Any thread.
+  struct Plan {
+    RunRecord run;             // no id, status or snapshot
+    snapshot::Survey files;    // its warnings are in `warnings`
+    StartCommand command;      // `candidates`: the image decides which of them goes before the arguments
+    bool environment_present;  // nothing has to be pulled or built first
+    std::string working_directory;
+    std::vector<std::string> warnings;
+  };
+  Plan plan(const api::Submission& submission);
+  // A new run of an old one's snapshot and definition, as `overrides` (api::parse_overrides) change them; the source
+  // directory is not looked at. Any thread.
+  Submitted rerun(const std::string& id, const api::Submission& overrides);
   // A snapshot that belongs to no run: durable on return. Any thread.
-  snapshot::Snapshot create_snapshot(const std::string& source_directory);
+  snapshot::Snapshot create_snapshot(const std::string& source_directory, const Notify& notify = {});
+  // What a snapshot of the directory would hold now, sorted; and why paths relative to it are in or out.
+  std::vector<std::string> list_source(const std::string& source_directory) const;
+  std::vector<snapshot::Explanation> explain_source(const std::string& source_directory,
+                                                    const std::vector<std::string>& paths) const;
+  // The snapshot behind a whole id, at least four of its leading digits, or the name of a run. Error(kNotFound),
+  // Error(kConflict) naming the candidates.
+  Hash resolve_snapshot(const std::string& name) const;
+  // Real files of a snapshot in `directory`, absolute, which must not exist or be empty (a link to such a one will do).
+  // There when this returns, and never half: restore.cpp. Error(kNotFound) without the snapshot or the parent,
+  // kConflict if something is there, kPermission, kNoSpace. Any thread.
+  struct Restored {
+    std::int64_t files = 0;  // regular files and symbolic links
+    std::int64_t bytes = 0;
+  };
+  Restored restore_snapshot(const Hash& snapshot, const std::string& directory) const;
+  // Of a run. Error(kNotFound) if it has none.
+  Hash snapshot_of(const std::string& id) const;
+  // Which files differ between two runs' snapshots; each that has to be read is in the store. Any thread.
+  std::vector<snapshot::FileChange> code_changes(const std::string& before, const std::string& after) const;
   // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
   RunRecord cancel(const std::string& id, const std::string& reason);
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
@@ -81,11 +122,21 @@ class Pipeline {
   };
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
+  // snapshots.cpp
+  snapshot::Snapshot take_snapshot(const std::string& source_directory, const Notify& notify);
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
   void require_sandbox(const RunDefinition& definition) const;
+  std::optional<Submitted> find_repeated(const RunRecord& run) const;
+  void resolve(Admission& admission) const;
+  Submitted accept(Admission admission, std::vector<std::string> warnings);
+  // rerun.cpp
+  void require_whole(const RunRecord& run) const;
+  EnvironmentRef environment_again(const RunRecord& original, Admission& admission,
+                                   std::vector<std::string>& warnings) const;
   // image_run.cpp
   EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
+  EnvironmentRef image_again(const RunRecord& original, RunDefinition& definition, const envs::Caller& caller) const;
   void await_image(const RunRecord& run);
   void fetch_image(const std::string& id, const std::stop_token& stop);
   engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);

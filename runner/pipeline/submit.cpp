@@ -41,10 +41,7 @@ void require_script(const ContentReader& content, const Hash& snapshot, const Ru
                     const snapshot::Options& options) {
   if (definition.script.empty()) return;
   const auto entry = snapshot::find_entry(content, snapshot, definition.script);
-  if (entry && entry->type != snapshot::EntryType::kDirectory) return;
-  const auto why = snapshot::explain(options, definition.script);
-  throw Error(ErrorCode::kInvalid, "script " + definition.script + ": not in the snapshot (" + why.reason + ")",
-              "change the ignore file so that the script is included");
+  if (!entry || entry->type == snapshot::EntryType::kDirectory) throw script_left_out(options, definition.script);
 }
 
 // The reason in one line: what a machine lacks explains what the runtimes say, so it goes first.
@@ -62,6 +59,12 @@ Error no_sandbox(const std::vector<exec::Check>& checks) {
 }
 
 }  // namespace
+
+Error script_left_out(const snapshot::Options& options, const std::string& script) {
+  const auto why = snapshot::explain(options, script);
+  return Error(ErrorCode::kInvalid, "script " + script + ": not in the snapshot (" + why.reason + ")",
+               "change the ignore file so that the script is included");
+}
 
 EnvironmentRef Pipeline::resolve_environment(const std::optional<std::string>& python, bool required,
                                              const envs::Caller& caller) const {
@@ -106,24 +109,20 @@ snapshot::Options Pipeline::snapshot_options(const std::string& source_directory
           .stat_cache = data_.cache() / ("stat-" + sha256(source_directory).hex())};
 }
 
-snapshot::Snapshot Pipeline::create_snapshot(const std::string& source_directory) {
-  return snapshot::take(snapshot_options(source_directory), content_);
+std::optional<Pipeline::Submitted> Pipeline::find_repeated(const RunRecord& run) const {
+  if (!run.idempotency_key) return std::nullopt;
+  const auto existing = history_.find_by_key(*run.idempotency_key);
+  if (!existing) return std::nullopt;
+  if (existing->submission_digest != run.submission_digest)
+    throw Error(ErrorCode::kConflict,
+                "idempotency key '" + *run.idempotency_key + "' belongs to another submission: " + existing->id,
+                "use a new key for a new submission");
+  return Submitted{.run = *existing, .existed = true, .warnings = {}};
 }
 
-Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
-  sandbox_.expect_run();
-  Admission admission = admit(submission);
+// Everything that this machine can refuse before a file is read.
+void Pipeline::resolve(Admission& admission) const {
   RunRecord& run = admission.run;
-  run.submission_digest = sha256(submission.canonical);
-  if (run.idempotency_key) {
-    if (const auto existing = history_.find_by_key(*run.idempotency_key)) {
-      if (existing->submission_digest != run.submission_digest)
-        throw Error(ErrorCode::kConflict,
-                    "idempotency key '" + *run.idempotency_key + "' belongs to another submission: " + existing->id,
-                    "use a new key for a new submission");
-      return Submitted{.run = *existing, .existed = true, .warnings = {}};
-    }
-  }
   if (run.parent) run.parent = history_.resolve(*run.parent);
   if (run.definition.isolation == Isolation::kDocker) {
     run.environment = resolve_image(run.definition, admission.caller);
@@ -132,9 +131,19 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
     run.environment = resolve_environment(admission.python, admission.interpreter_required, admission.caller);
   }
   start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
+}
 
+Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const Notify& notify) {
+  sandbox_.expect_run();
+  Admission admission = admit(submission);
+  RunRecord& run = admission.run;
+  run.submission_digest = sha256(submission.canonical);
+  if (auto repeated = find_repeated(run)) return std::move(*repeated);
+  resolve(admission);
+
+  const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone
   const snapshot::Options options = snapshot_options(run.definition.source_directory);
-  auto frozen = snapshot::take(options, content_);
+  auto frozen = take_snapshot(run.definition.source_directory, notify);
   run.snapshot = frozen.id;
   require_script(content_, frozen.id, run.definition, options);
   run.properties["ContentSnapshotId"] = frozen.id.hex();
@@ -144,7 +153,12 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission) {
   run.git = git::read_state(run.definition.source_directory, warnings, snapshot::has_untracked);
   if (run.git)
     for (auto& [key, value] : git::properties_of(*run.git)) run.properties.insert_or_assign(key, value);
+  return accept(std::move(admission), std::move(warnings));
+}
 
+// The run's row, durably, and its place in the queue.
+Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::string> warnings) {
+  RunRecord& run = admission.run;
   run.created = utc_now();
   run.id = new_run_id(run.experiment, run.created);
   if (run.name.empty()) run.name = run.id;

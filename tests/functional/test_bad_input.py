@@ -223,9 +223,6 @@ class BadSurroundings(RunnerTest):
         self.assert_no_new_run(before)
         self.assertEqual(self.log(), b"ran\n")  # what was there is still read
 
-    # Known gap: chunks that were committed before the disk was full stay in content.db's WAL until room is made by hand. The
-    # day this works the test says "unexpected success", and the mark goes.
-    @unittest.expectedFailure
     def test_a_submission_that_did_not_fit_gives_its_space_back(self):
         self.submit_what_does_not_fit()
         self.assertEqual(self.submit("main.py").text, "ran\n")

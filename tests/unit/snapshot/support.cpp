@@ -1,14 +1,20 @@
 #include "support.hpp"
 
 #include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -19,8 +25,9 @@
 namespace runner::test {
 namespace fs = std::filesystem;
 
-TempDir::TempDir() {
-  std::string pattern = (fs::canonical(fs::temp_directory_path()) / "runner-test-XXXXXX").string();
+TempDir::TempDir() : TempDir(fs::temp_directory_path()) {}
+TempDir::TempDir(const fs::path& in) {
+  std::string pattern = (fs::canonical(in) / "runner-test-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
   path_ = pattern;
 }
@@ -57,6 +64,60 @@ const bool home_is_set = [] {
   return true;
 }();
 }  // namespace
+
+OpenWatch::OpenWatch(const std::vector<fs::path>& directories) : fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+  REQUIRE(fd_ >= 0);
+  for (const fs::path& directory : directories) REQUIRE(::inotify_add_watch(fd_, directory.c_str(), IN_OPEN) >= 0);
+}
+
+OpenWatch::~OpenWatch() { ::close(fd_); }
+
+std::vector<std::string> OpenWatch::opened() {
+  std::set<std::string> names;
+  alignas(::inotify_event) std::array<char, 65536> buffer;
+  for (ssize_t got = 0; (got = ::read(fd_, buffer.data(), buffer.size())) > 0;)
+    for (ssize_t at = 0; at < got;) {
+      ::inotify_event event{};
+      std::memcpy(&event, buffer.data() + at, sizeof event);
+      names.insert(event.len == 0 ? "." : buffer.data() + at + sizeof event);
+      at += static_cast<ssize_t>(sizeof event + event.len);
+    }
+  return {names.begin(), names.end()};
+}
+
+std::int64_t peak_memory(const std::function<void()>& work) {
+  const auto kilobytes = [](std::string_view field) {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with(field)) return std::stoll(line.substr(field.size() + 1));
+    return 0LL;
+  };
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::int64_t bytes = -1;
+    try {
+      std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM starts again
+      const auto before = kilobytes("VmRSS:");
+      work();
+      bytes = (kilobytes("VmHWM:") - before) * 1024;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+    }
+    ::_exit(::write(pipe[1], &bytes, sizeof bytes) == sizeof bytes ? 0 : 1);
+  }
+  ::close(pipe[1]);
+  std::int64_t bytes = -1;
+  const ssize_t got = ::read(pipe[0], &bytes, sizeof bytes);
+  ::close(pipe[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(got == sizeof bytes);
+  REQUIRE(bytes >= 0);
+  return bytes;
+}
 
 std::string git(const fs::path& directory, const std::vector<std::string>& arguments) {
   static const auto program = os::find_program("git", "/usr/local/bin:/usr/bin:/bin").value();
@@ -103,7 +164,7 @@ namespace {
 
 class MemoryBatch : public ContentBatch {
  public:
-  explicit MemoryBatch(MemoryStore& store) : store_(store) {}
+  explicit MemoryBatch(MemoryStore& store) : store_(store), generation_(store.generation) {}
   Hash put(std::span<const std::byte> content) override {
     return store_.put(std::string(reinterpret_cast<const char*>(content.data()), content.size()));
   }
@@ -118,15 +179,47 @@ class MemoryBatch : public ContentBatch {
     return {.hash = store_.put(std::move(all)), .bytes = bytes};
   }
   void commit() override { ++store_.commits; }
-  bool known(const Hash& hash) override { return store_.knows && store_.contains(hash); }
+  bool known(const Hash& hash) override {
+    ++store_.asked;
+    return store_.knows && store_.contains(hash);
+  }
+  std::uint64_t generation() const override { return generation_; }
 
  private:
   MemoryStore& store_;
+  const std::uint64_t generation_;
 };
 
 }  // namespace
 
 std::unique_ptr<ContentBatch> MemoryStore::begin() { return std::make_unique<MemoryBatch>(*this); }
+
+namespace {
+
+class ForgetfulBatch : public ContentBatch {
+ public:
+  Hash put(std::span<const std::byte> content) override {
+    return snapshot::sha256(std::string_view(reinterpret_cast<const char*>(content.data()), content.size()));
+  }
+  Stored put_stream(const ReadSome& read) override {
+    const std::unique_ptr<::EVP_MD_CTX, decltype(&::EVP_MD_CTX_free)> digest(::EVP_MD_CTX_new(), &::EVP_MD_CTX_free);
+    ::EVP_DigestInit_ex(digest.get(), ::EVP_sha256(), nullptr);
+    std::vector<std::byte> buffer(1 << 20);
+    Stored stored{.hash = {}, .bytes = 0};
+    while (const std::size_t got = read(buffer)) {
+      ::EVP_DigestUpdate(digest.get(), buffer.data(), got);
+      stored.bytes += static_cast<std::int64_t>(got);
+    }
+    ::EVP_DigestFinal_ex(digest.get(), stored.hash.bytes.data(), nullptr);
+    return stored;
+  }
+  void commit() override {}
+  bool known(const Hash&) override { return false; }
+};
+
+}  // namespace
+
+std::unique_ptr<ContentBatch> ForgetfulStore::begin() { return std::make_unique<ForgetfulBatch>(); }
 
 Hash MemoryStore::put(std::string content) {
   const Hash hash = snapshot::sha256(content);

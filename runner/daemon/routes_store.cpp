@@ -1,0 +1,94 @@
+// `gc` and `fsck`: work on the connection's thread, told while it lasts.
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "runner/api/store_document.hpp"
+#include "runner/core/error.hpp"
+#include "runner/daemon/request_values.hpp"
+#include "runner/daemon/routes.hpp"
+#include "runner/os/clock.hpp"
+#include "runner/pipeline/fsck.hpp"
+#include "runner/pipeline/gc.hpp"
+
+namespace runner::daemon {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLook{100};   // between two looks at whether the client and the daemon are still there
+constexpr milliseconds kTell{1000};  // between two signs of life
+
+// An answer of lines: {"progress": "…"}* and then {"result": {…}} or {"error": {…}}. Starts with the first line: an
+// error before that is an ordinary error response.
+class LineAnswer {
+ public:
+  explicit LineAnswer(Exchange& exchange) : exchange_(exchange) {}
+
+  // ClientGone when nobody listens any more, Error(kUnavailable) when the daemon stops: the work ends then.
+  void progress(const std::string& doing) {
+    const auto now = os::monotonic_now();
+    if (now - looked_ < kLook) return;
+    looked_ = now;
+    if (!exchange_.wait(-1, milliseconds{0}))
+      throw Error(ErrorCode::kUnavailable, "the daemon is stopping", "ask again: what is done stays done");
+    if (now - told_ < kTell) return;
+    told_ = now;
+    write(api::progress_line(doing));
+  }
+
+  void finish(const std::string& document) {
+    write(api::result_line(document));
+    exchange_.finish_stream();
+  }
+
+  void fail(const Error& error) {
+    if (!started_) throw error;
+    write(http::error_json(error) + "\n");
+    exchange_.finish_stream();
+  }
+
+ private:
+  void write(const std::string& line) {
+    if (!started_) exchange_.start_stream(200, "application/x-ndjson", std::nullopt);
+    started_ = true;
+    exchange_.write(std::as_bytes(std::span(line)));
+  }
+
+  Exchange& exchange_;
+  bool started_ = false;
+  std::chrono::nanoseconds looked_{os::monotonic_now()};
+  std::chrono::nanoseconds told_{os::monotonic_now()};
+};
+
+// `work` is given what to call now and then, and returns the document.
+template <class Work>
+void answer_in_lines(Exchange& exchange, const Work& work) {
+  LineAnswer answer(exchange);
+  try {
+    answer.finish(work([&answer](const std::string& doing) { answer.progress(doing); }));
+  } catch (const Error& error) {  // the top of a request: part of it may have been answered
+    answer.fail(error);
+  }
+}
+
+}  // namespace
+
+void Routes::gc(const http::Request& request, Exchange& exchange) {
+  const auto body = body_of(request);
+  const pipeline::GcOptions options{.explain = body.value("explain", false), .dry_run = body.value("dryRun", false)};
+  answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
+    return api::gc_document(pipeline::collect_garbage(pipeline_.content(), pipeline_.history(), pipeline_.checkouts(),
+                                                      pipeline_.data(), options, doing));
+  });
+}
+
+void Routes::fsck(const http::Request& request, Exchange& exchange) {
+  const auto body = body_of(request);
+  const pipeline::FsckOptions options{.repair = body.value("repair", false)};
+  answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
+    return api::fsck_document(pipeline::check_everything(pipeline_.content(), pipeline_.history(),
+                                                         pipeline_.checkouts(), pipeline_.data(), options, doing));
+  });
+}
+
+}  // namespace runner::daemon

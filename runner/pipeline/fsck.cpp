@@ -1,0 +1,270 @@
+#include "runner/pipeline/fsck.hpp"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+#include "runner/pipeline/content_repair.hpp"
+#include "runner/pipeline/reference_check.hpp"
+#include "snapshot/checkout_directory.hpp"
+#include "snapshot/stat_cache_source.hpp"
+#include "store/content_check.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+constexpr int kRounds = 8;  // of repair: a tree that is back shows what is missing below it
+
+class EverythingCheck {
+ public:
+  EverythingCheck(store::ContentStore& content, const store::History& history, snapshot::Checkouts& checkouts,
+                  const os::DataDirectory& data, const FsckOptions& options, const Doing& doing)
+      : content_(content), history_(history), checkouts_(checkouts), data_(data), options_(options), doing_(doing) {}
+
+  api::FsckReport run() {
+    report_.repair = options_.repair;
+    now_doing("checking the databases");
+    for (const auto& problems : {history_.check_file(), content_.check(tick_)->file()})
+      for (const std::string& problem : problems) report_.problems.push_back({.text = problem, .runs = {}});
+    check_contents();
+    check_references();
+    if (options_.repair) repair();
+    report_references();
+    report_unreferenced();
+    check_checkouts();
+    check_stat_caches();
+    return std::move(report_);
+  }
+
+ private:
+  void now_doing(std::string what) {
+    what_ = std::move(what);
+    tick_();
+  }
+
+  // What a database cannot give at all is a problem, not the end of the check.
+  template <class Step>
+  void attempt(const Step& step) {
+    try {
+      step();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInternal) throw;
+      report_.problems.push_back({.text = error.message(), .runs = {}});
+    }
+  }
+
+  void check_contents() {
+    now_doing("reading every content");
+    attempt([&] {
+      const auto check = content_.check(tick_);
+      const auto progress = check->contents([&](const Hash& hash, const std::string& why) { damaged_[hash] = why; });
+      report_.contents = progress.contents;
+      report_.content_bytes = progress.bytes;
+    });
+  }
+
+  void check_references() {
+    now_doing("following what runs refer to");
+    references_ = std::make_unique<ReferenceCheck>(
+        content_, [this](const Hash& hash) { return damaged_.contains(hash); }, tick_);
+    report_.runs = 0;
+    attempt([&] {
+      history_.for_each_run_contents([&](const store::History::RunContents& run) {
+        ++report_.runs;
+        references_->check(run);
+      });
+    });
+    report_.trees = references_->trees();
+  }
+
+  // Problems as they are now, and those of earlier rounds that are none any more.
+  void report_references() {
+    std::set<Hash> left;
+    for (const ReferenceCheck::Fault& fault : references_->faults()) {
+      left.insert(fault.content);
+      report_.problems.push_back(problem_of(fault, false));
+    }
+    for (const ReferenceCheck::Fault& fault : before_repair_)
+      if (left.insert(fault.content).second) report_.problems.push_back(problem_of(fault, true));
+  }
+
+  static api::FsckProblem problem_of(const ReferenceCheck::Fault& fault, bool repaired) {
+    const bool is_tree = fault.type == snapshot::EntryType::kDirectory;
+    return {.text = (is_tree ? "tree " : "content ") + fault.content.hex() + ": " + fault.why + ": " + fault.place,
+            .runs = fault.runs,
+            .run_count = fault.run_count,
+            .repaired = repaired};
+  }
+
+  void report_unreferenced() {
+    std::unordered_set<Hash, HashHasher> unreferenced;
+    for (const auto& [hash, why] : damaged_) unreferenced.insert(hash);
+    for (const auto& faults : {references_->faults(), before_repair_})
+      for (const ReferenceCheck::Fault& fault : faults) unreferenced.erase(fault.content);
+    attempt([&] {
+      // A damaged piece shows in the content it belongs to.
+      for (const auto& [piece, owner] : content_.check(tick_)->owners_of(unreferenced))
+        if (damaged_.contains(owner)) unreferenced.erase(piece);
+    });
+    for (const Hash& hash : unreferenced)
+      if (content_.contains(hash))
+        report_.problems.push_back(
+            {.text = "content " + hash.hex() + ": damaged; no run refers to it: `runner gc` frees it", .runs = {}});
+  }
+
+  // Repair
+  // -------------------------------------------------------------------------------------------------------------
+
+  void repair() {
+    for (int round = 0; round < kRounds && !references_->faults().empty(); ++round) {
+      const auto faults = references_->faults();
+      before_repair_.insert(before_repair_.end(), faults.begin(), faults.end());
+      read_again(faults);
+      const std::size_t were = faults.size();
+      std::erase_if(damaged_, [this](const auto& damaged) { return is_readable(damaged.first); });
+      check_references();
+      const bool same = references_->faults().size() == were &&
+                        std::equal(faults.begin(), faults.end(), references_->faults().begin(),
+                                   [](const auto& a, const auto& b) { return a.content == b.content; });
+      if (same) break;  // nothing more can be had
+    }
+  }
+
+  bool is_readable(const Hash& hash) const {
+    try {
+      content_.read(hash, 0, -1, [this](std::span<const std::byte>) { tick_(); });
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kNotFound) throw;
+      return false;
+    }
+  }
+
+  void read_again(const std::vector<ReferenceCheck::Fault>& faults) {
+    now_doing("reading again what can be had");
+    ContentRepair::Wanted wanted;
+    for (const ReferenceCheck::Fault& fault : faults) {
+      if (content_.contains(fault.content)) content_.distrust(fault.content);
+      wanted.insert(fault.content);
+    }
+    ContentRepair repair(content_, wanted);
+    std::set<Hash> done;
+    std::set<std::string> sources_of_trees;
+    history_.for_each_run_contents([&](const store::History::RunContents& run) {
+      tick_();
+      if (!run.snapshot) return;
+      std::optional<std::string> source;
+      references_->for_each_place(*run.snapshot, [&](const std::string& path, const ReferenceCheck::Fault& fault) {
+        if (!source) source = history_.get(run.id).definition.source_directory;
+        std::vector<std::filesystem::path> roots = layers_of(*run.snapshot);
+        if (fault.type == snapshot::EntryType::kDirectory) {
+          for (const auto& layer : roots) repair.offer_directory(layer / path);
+          sources_of_trees.insert(*source);
+          return;
+        }
+        if (done.contains(fault.content)) return;
+        roots.emplace_back(*source);
+        for (const auto& root : roots)
+          if (repair.offer(root / path, fault.content, fault.bytes, fault.type)) {
+            done.insert(fault.content);
+            break;
+          }
+      });
+    });
+    for (const std::string& source : sources_of_trees) take_again(source, repair);
+  }
+
+  // Where a checkout's real files are: its own layer and those below. Whatever is read there counts only under its
+  // hash.
+  std::vector<std::filesystem::path> layers_of(const Hash& snapshot) const {
+    const snapshot::CheckoutDirectory directory(data_.checkouts());
+    std::vector<std::filesystem::path> layers;
+    for (const auto& checkout : checkouts_.list()) {
+      if (checkout.snapshot != snapshot) continue;
+      layers.push_back(directory.tree(snapshot));
+      for (const Hash& below : checkout.below) layers.push_back(directory.tree(below));
+    }
+    return layers;
+  }
+
+  // Trees that the source directory still gives. That it gives others, too, is no problem of ours.
+  void take_again(const std::string& source, ContentRepair& repair) {
+    try {
+      snapshot::take({.source = source, .data_directory = data_.home(), .stat_cache = {}}, repair);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kNoSpace) throw;
+    }
+  }
+
+  // A damaged one is thrown away: it comes back from the store.
+  void check_checkouts() {
+    now_doing("comparing checkouts with their snapshots");
+    for (const auto& checkout : checkouts_.list()) {
+      tick_();
+      std::vector<std::string> differences;
+      try {
+        differences = checkouts_.verify(checkout.snapshot);
+      } catch (const Error& error) {
+        if (error.code() == ErrorCode::kNotFound)
+          continue;                                       // evicted meanwhile, or its snapshot is in no store any more
+        if (error.code() != ErrorCode::kInternal) throw;  // a damaged snapshot is told above
+        continue;
+      }
+      ++report_.checkouts;
+      // That it cannot be compared, because the store has lost the original, says nothing about it.
+      std::erase_if(differences, [this](const std::string& line) {
+        const auto& faults = references_->faults();
+        return std::any_of(faults.begin(), faults.end(),
+                           [&](const auto& fault) { return line.find(fault.content.hex()) != std::string::npos; });
+      });
+      if (differences.empty()) continue;
+      std::string text = "checkout " + checkout.snapshot.hex() + ": " + differences.front();
+      if (differences.size() > 1) text += " (and " + std::to_string(differences.size() - 1) + " more)";
+      if (options_.repair && checkout.in_use) text += "; a live run uses it: try again when it has ended";
+      const bool gone = options_.repair && checkouts_.evict(checkout.snapshot);
+      report_.problems.push_back({.text = text, .runs = {}, .repaired = gone});
+    }
+  }
+
+  void check_stat_caches() {
+    now_doing("checking stat caches");
+    for (const auto& entry : std::filesystem::directory_iterator(data_.cache())) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with("stat-") || snapshot::stat_cache_source(entry.path())) continue;
+      std::error_code gone;
+      if (!std::filesystem::exists(entry.path(), gone)) continue;
+      if (options_.repair) os::remove_tree(entry.path());
+      report_.problems.push_back({.text = "stat cache " + entry.path().string() + ": damaged; it is only a cache",
+                                  .runs = {},
+                                  .repaired = options_.repair});
+    }
+  }
+
+  store::ContentStore& content_;
+  const store::History& history_;
+  snapshot::Checkouts& checkouts_;
+  const os::DataDirectory& data_;
+  const FsckOptions options_;
+  const Doing& doing_;
+  std::string what_;
+  const std::function<void()> tick_ = [this] { doing_(what_); };
+  api::FsckReport report_;
+  std::unordered_map<Hash, std::string, HashHasher> damaged_;
+  std::unique_ptr<ReferenceCheck> references_;
+  std::vector<ReferenceCheck::Fault> before_repair_;
+};
+
+}  // namespace
+
+api::FsckReport check_everything(store::ContentStore& content, const store::History& history,
+                                 snapshot::Checkouts& checkouts, const os::DataDirectory& data,
+                                 const FsckOptions& options, const Doing& doing) {
+  return EverythingCheck(content, history, checkouts, data, options, doing).run();
+}
+
+}  // namespace runner::pipeline

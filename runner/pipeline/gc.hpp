@@ -1,0 +1,31 @@
+// `runner gc`: frees what no run needs, and says what and why.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "runner/api/store_document.hpp"
+#include "runner/os/data_directory.hpp"
+#include "snapshot/checkouts.hpp"
+#include "store/content_store.hpp"
+#include "store/history.hpp"
+
+namespace runner::pipeline {
+
+struct GcOptions {
+  bool explain = false;
+  bool dry_run = false;                        // nothing is touched; the report is the same
+  std::chrono::milliseconds patience{60'000};  // for snapshots that are under way
+};
+
+// Called every few milliseconds with what is being done; what it throws ends the work, and nothing is half done then.
+using Doing = std::function<void(const std::string&)>;
+
+// Roots are the snapshot and the artifacts of every run. Works on the calling thread while others submit and end runs.
+// Error(kConflict) if another gc is at work or a snapshot does not end in time.
+api::GcReport collect_garbage(store::ContentStore& content, const store::History& history,
+                              snapshot::Checkouts& checkouts, const os::DataDirectory& data, const GcOptions& options,
+                              const Doing& doing);
+
+}  // namespace runner::pipeline

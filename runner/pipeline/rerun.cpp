@@ -1,0 +1,82 @@
+// run rerun: a new row for an old snapshot. The source directory may have changed or be gone: nothing here reads it.
+#include <utility>
+
+#include "git/git_state.hpp"
+#include "runner/core/error.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "snapshot/snapshot.hpp"
+#include "snapshot/tree_object.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+constexpr const char* kRerunOf = "runner.rerunOf";
+
+}  // namespace
+
+// Every directory of it is read and checked; of the files it is asked whether they are there. Reading them, too, is
+// for the checkout, which checks each byte.
+void Pipeline::require_whole(const RunRecord& run) const {
+  const std::string what = "the snapshot of run " + run.id;
+  if (!run.snapshot) throw Error(ErrorCode::kNotFound, what + ": there is none", "submit the directory anew");
+  try {
+    snapshot::for_each_entry(content_, *run.snapshot, [&](const snapshot::Entry& entry) {
+      if (entry.type != snapshot::EntryType::kDirectory && !content_.contains(entry.content))
+        throw Error(ErrorCode::kInternal, entry.path + ": its content is missing");
+    });
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInternal, what + ": " + error.message(), "'runner fsck' tells what else is damaged");
+  }
+}
+
+EnvironmentRef Pipeline::environment_again(const RunRecord& original, Admission& admission,
+                                           std::vector<std::string>& warnings) const {
+  RunDefinition& definition = admission.run.definition;
+  if (definition.isolation == Isolation::kDocker) {
+    if (definition.image == original.definition.image && original.environment.image)
+      return image_again(original, definition, admission.caller);
+    return resolve_image(definition, admission.caller);
+  }
+  require_sandbox(definition);
+  const EnvironmentRef& before = original.environment;
+  if (admission.python || before.kind == "image")
+    return resolve_environment(admission.python, admission.interpreter_required, admission.caller);
+  if (before.interpreter.empty()) return before;
+  EnvironmentRef now;
+  try {
+    now = resolve_environment(before.interpreter, true, {});
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUnavailable, "the interpreter of run " + original.id + ": " + error.message(),
+                "--python PATH names another one");
+  }
+  if (now.digest != before.digest)
+    warnings.push_back("the interpreter has changed since run " + original.id + ": " + before.interpreter +
+                       (now.python_version == before.python_version
+                            ? ", Python " + now.python_version + " as before"
+                            : ", Python " + before.python_version + " then, " + now.python_version + " now"));
+  return now;
+}
+
+Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission& overrides) {
+  sandbox_.expect_run();
+  const RunRecord original = history_.get(id);
+  Admission admission = admit_again(original, overrides);
+  RunRecord& run = admission.run;
+  run.submission_digest = snapshot::sha256("rerun of " + id + "\n" + overrides.canonical);
+  if (auto repeated = find_repeated(run)) return std::move(*repeated);
+  require_whole(original);
+  if (run.parent) run.parent = history_.resolve(*run.parent);
+  std::vector<std::string> warnings;
+  run.environment = environment_again(original, admission, warnings);
+
+  // The code is the same, so is where it came from.
+  run.snapshot = original.snapshot;
+  run.properties["ContentSnapshotId"] = original.snapshot->hex();
+  run.git = original.git;
+  if (run.git)
+    for (auto& [key, value] : git::properties_of(*run.git)) run.properties.insert_or_assign(key, value);
+  run.properties[kRerunOf] = original.id;
+  return accept(std::move(admission), std::move(warnings));
+}
+
+}  // namespace runner::pipeline
