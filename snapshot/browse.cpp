@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <span>
 #include <utility>
 
 #include "runner/core/error.hpp"
@@ -36,6 +37,16 @@ void require(const ContentReader& store, const Hash& id) {
 void for_each_entry(const ContentReader& store, const Hash& id, const std::function<void(const Entry&)>& visit) {
   require(store, id);
   visit_tree(store, id, "", visit);
+}
+
+bool is_tree(const ContentReader& store, const Hash& id) {
+  if (!store.contains(id)) return false;
+  const std::string header = TreeEncoder().bytes();
+  std::string front;
+  store.read(id, 0, static_cast<std::int64_t>(header.size()), [&front](std::span<const std::byte> piece) {
+    front.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  });
+  return front == header;
 }
 
 std::optional<Entry> find_entry(const ContentReader& store, const Hash& id, std::string_view path) {

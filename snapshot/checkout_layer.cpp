@@ -92,6 +92,16 @@ class ThinLayer {
   std::int64_t whiteouts_ = 0;
 };
 
+// Whether a tree weighs more than `limit`; looks no further than it has to.
+bool outweighs(const ContentReader& store, const Hash& tree, std::int64_t& limit) {
+  for (const TreeEntry& entry : decode_tree(store.read_all(tree))) {
+    limit -= kEntryWeight + entry.bytes;
+    if (limit < 0) return true;
+    if (entry.type == EntryType::kDirectory && outweighs(store, entry.content, limit)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::optional<std::int64_t> thin_weight(const ContentReader& store, const LayerBase& base, const Hash& snapshot,
@@ -128,11 +138,13 @@ std::optional<LayerBase> choose_base(const ContentReader& store, const std::vect
     choices.push_back({&base, *weight});
     best = best ? std::min(*best, *weight) : *weight;
   }
-  const LayerBase* chosen = nullptr;
+  const Choice* chosen = nullptr;
   for (const Choice& choice : choices)
-    if (choice.weight <= little_more_than(*best) && (!chosen || choice.base->below.size() < chosen->below.size()))
-      chosen = choice.base;
-  return chosen ? std::optional(*chosen) : std::nullopt;
+    if (choice.weight <= little_more_than(*best) && (!chosen || choice.base->below.size() < chosen->base->below.size()))
+      chosen = &choice;
+  if (!chosen) return std::nullopt;
+  std::int64_t enough = kThinShare * chosen->weight;  // of a small tree, what is gone of a large one is no good measure
+  return outweighs(store, snapshot, enough) ? std::optional(*chosen->base) : std::nullopt;
 }
 
 CheckoutRecord make_full_layer(const ContentReader& store, const Hash& snapshot, const std::filesystem::path& directory,

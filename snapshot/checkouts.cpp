@@ -160,6 +160,7 @@ class Checkouts::Impl {
 
   // True: it is there, and the owner's. False: the caller is to make it.
   bool claim(const Hash& snapshot, const std::string& owner) {
+    const auto deadline = Clock::now() + limits_.patience;
     std::unique_lock lock(mutex_);
     for (;;) {
       auto* checkout = table_.find(snapshot);
@@ -175,10 +176,14 @@ class Checkouts::Impl {
         changed_.wait(lock);
         continue;
       }
-      // Its own layers may be in the way of nobody: what lies on it is not trusted either.
-      if (checkout->uses > 0)
+      if (checkout->uses > 0) {
+        if (Clock::now() < deadline) {
+          changed_.wait_until(lock, deadline);
+          continue;
+        }
         throw Error(ErrorCode::kConflict, "checkout " + snapshot.hex() + " is not intact, and a live run uses it",
                     "wait for that run to end");
+      }
       checkout->state = State::kLeaving;
       lock.unlock();
       fs::path place = retire(snapshot);
@@ -189,20 +194,12 @@ class Checkouts::Impl {
 
   void make(const Hash& snapshot, const std::string& owner) {
     try {
-      CheckoutRecord record;
       try {
-        record = make_once(snapshot);
+        make_once(snapshot, owner);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kNoSpace || !evict_unused()) throw;
-        record = make_once(snapshot);
+        make_once(snapshot, owner);
       }
-      change([&] {
-        auto& made = *table_.find(snapshot);
-        made.record = std::move(record);
-        made.state = State::kReady;
-        made.sync_due = Clock::now() + limits_.sync_after;
-        table_.pin(snapshot, owner);
-      });
     } catch (const Error& error) {
       change([&] { table_.erase(snapshot); });
       const std::string context = "checking out snapshot " + snapshot.hex().substr(0, 12);
@@ -215,7 +212,7 @@ class Checkouts::Impl {
     }
   }
 
-  CheckoutRecord make_once(const Hash& snapshot) {
+  void make_once(const Hash& snapshot, const std::string& owner) {
     if (!store_.contains(snapshot)) throw Error(ErrorCode::kNotFound, "no snapshot " + snapshot.hex());
     std::vector<LayerBase> bases;
     change([&] {
@@ -227,7 +224,19 @@ class Checkouts::Impl {
         for (const LayerBase& base : bases) table_.disuse(base.snapshot);
       });
     });
-    if (const auto base = choose_base(store_, bases, snapshot)) {
+    CheckoutRecord record = write_over(snapshot, choose_base(store_, bases, snapshot));
+    // Before the bases are let go: from here on those that it lies on are held by it.
+    change([&] {
+      auto& made = *table_.find(snapshot);
+      made.record = std::move(record);
+      made.state = State::kReady;
+      made.sync_due = Clock::now() + limits_.sync_after;
+      table_.pin(snapshot, owner);
+    });
+  }
+
+  CheckoutRecord write_over(const Hash& snapshot, const std::optional<LayerBase>& base) {
+    if (base) {
       try {
         return write_layer(snapshot, &*base);
       } catch (const Error& error) {

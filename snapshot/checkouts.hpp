@@ -35,6 +35,9 @@ class Checkouts {
     // The kernel writes back what is older than 30 s (vm.dirty_expire_centisecs): a sync after that has little to do,
     // and no start of a run pays for one.
     std::chrono::milliseconds sync_after{60'000};
+    // How long acquire() waits for the last user of one that is not intact any more: a container of an Engine is
+    // removed a little after its run has ended.
+    std::chrono::milliseconds patience{10'000};
   };
 
   // `directory` exists. What an earlier process left there counts, except what is not trusted: that is removed when it

@@ -19,6 +19,8 @@ std::vector<DirectoryEntry> read_entries(int directory_fd, const std::string& sh
   alignas(::dirent64) std::array<char, 32768> buffer;
   for (;;) {
     const long got = ::syscall(SYS_getdents64, directory_fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == ENOENT)  // removed since it was opened
+      throw Error(ErrorCode::kInvalid, shown + ": changed while the source directory was read", "try again");
     if (got < 0) throw errno_error(errno, "read directory " + shown);
     if (got == 0) return entries;
     for (long at = 0; at < got;) {

@@ -32,31 +32,41 @@ std::vector<std::string> components_of(const std::string& relative_path) {
   return components;
 }
 
+// With the rule's parts beside the text that names it.
+Explanation by_rule(bool included, std::string reason, const Decision& decision) {
+  Explanation explanation{.included = included, .reason = std::move(reason)};
+  if (decision.rule == nullptr) return explanation;
+  explanation.file = decision.file->shown();
+  explanation.line = decision.rule->line();
+  explanation.pattern = decision.rule->text();
+  return explanation;
+}
+
 std::string describe(const Decision& decision) {
   if (decision.rule == nullptr) return "not ignored";
   return decision.file->shown() + ":" + std::to_string(decision.rule->line()) + ": " +
          std::string(decision.rule->text());
 }
 
-Explanation explain_file(const Decision& decision, mode_t mode, const std::string& outside) {
+Explanation explain_file(const Decision& decision, mode_t mode, const Explanation& outside) {
   if (decision.included && !S_ISREG(mode) && !S_ISLNK(mode))
     return {.included = false, .reason = "skipped: neither a regular file nor a symbolic link"};
   if (decision.tracked == TrackedPaths::Kind::kFile) return {.included = true, .reason = "tracked"};
-  if (!decision.included && decision.rule == nullptr) return {.included = false, .reason = outside};
-  return {.included = decision.included, .reason = describe(decision)};
+  if (!decision.included && decision.rule == nullptr) return outside;
+  return by_rule(decision.included, describe(decision), decision);
 }
 
-}  // namespace
-
-Explanation explain(const Options& options, const std::string& relative_path) {
+Explanation explain(Scope& scope, const std::string& relative_path) {
   const std::vector<std::string> components = components_of(relative_path);
-  Scope scope(options);
   if (components.empty()) return {.included = true, .reason = "the source directory"};
   os::Fd at(::openat(scope.root().get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   Place place = scope.root_place();
   std::string shown;
-  std::string outside;  // why nothing but tracked files is in, once an ignored directory has been entered
-  if (place.tracked_only) outside = describe(scope.root_decision()) + " (the source directory lies in what it ignores)";
+  Explanation outside;  // why nothing but tracked files is in, once an ignored directory has been entered
+  if (place.tracked_only) {
+    const Decision& decision = scope.root_decision();
+    outside = by_rule(false, describe(decision) + " (the source directory lies in what it ignores)", decision);
+  }
   for (std::size_t index = 0; index < components.size(); ++index) {
     const std::string& name = components[index];
     const bool last = index + 1 == components.size();
@@ -73,8 +83,8 @@ Explanation explain(const Options& options, const std::string& relative_path) {
     }
     shown += name + "/";
     if (decision.rule != nullptr && decision.tracked_only)
-      outside = describe(decision) + (last ? "" : " (ignores " + shown + ")");
-    if (!decision.included) return {.included = false, .reason = outside};
+      outside = by_rule(false, describe(decision) + (last ? "" : " (ignores " + shown + ")"), decision);
+    if (!decision.included) return outside;
     os::Fd next(::openat(at.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!next) throw errno_error(errno, "open " + shown);
     if (scope.is_data_directory(next.get())) return {.included = false, .reason = std::string(kBuiltInData)};
@@ -82,14 +92,27 @@ Explanation explain(const Options& options, const std::string& relative_path) {
     if (last) {
       if (decision.tracked == TrackedPaths::Kind::kRepository) return {.included = true, .reason = "tracked"};
       if (decision.tracked_only)
-        return {.included = true, .reason = "tracked files inside; the rest is out: " + outside};
-      return {.included = true, .reason = describe(decision)};
+        return {.included = true, .reason = "tracked files inside; the rest is out: " + outside.reason};
+      return by_rule(true, describe(decision), decision);
     }
     const bool has_dot_git = ::faccessat(next.get(), ".git", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     place = scope.enter(place, name, decision, next.get(), shown, has_dot_git);
     at = std::move(next);
   }
   throw Error(ErrorCode::kInternal, "explain " + relative_path);
+}
+
+}  // namespace
+
+Explanation explain(const Options& options, const std::string& relative_path) {
+  return explain(options, std::vector<std::string>{relative_path}).front();
+}
+
+std::vector<Explanation> explain(const Options& options, const std::vector<std::string>& relative_paths) {
+  Scope scope(options);
+  std::vector<Explanation> explanations;
+  for (const std::string& path : relative_paths) explanations.push_back(explain(scope, path));
+  return explanations;
 }
 
 }  // namespace runner::snapshot

@@ -160,12 +160,14 @@ bool FileReader::put_large(int fd, const std::string& shown, Read& result) {
 
 bool FileReader::read_symlink(int directory_fd, const std::string& name, const struct ::stat& before, Read& result) {
   std::array<char, PATH_MAX> target;
+  const bool settled = is_settled(stamp_of(before));  // a link is never changed, only replaced
   const ssize_t length = ::readlinkat(directory_fd, name.c_str(), target.data(), target.size());
   if (length < 0) return false;
   const std::string_view text(target.data(), static_cast<std::size_t>(length));
   result.type = EntryType::kSymlink;
   result.stamp = stamp_of(before);
   result.stamp.size = length;  // some file systems report 0 for links
+  result.settled = result.stamp == stamp_of(before) && settled;
   result.content = sha256(text);
   if (!batch_.known(result.content)) batch_.put(std::as_bytes(std::span(text.data(), text.size())));
   return true;

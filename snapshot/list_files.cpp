@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "snapshot/snapshot.hpp"
@@ -9,14 +10,23 @@ namespace {
 
 class Listing : public WalkVisitor {
  public:
-  void enter(const WalkedDirectory&) override {}
-  void file(const WalkedDirectory& directory, const std::string& name, bool) override {
-    paths.push_back(directory.path + name);
+  std::shared_ptr<WalkNode> directory(const WalkedDirectory& at, std::shared_ptr<WalkNode>,
+                                      std::vector<std::string> files, std::size_t) override {
+    for (std::string& name : files) name.insert(0, at.path);
+    const std::lock_guard lock(mutex_);
+    paths_.insert(paths_.end(), std::make_move_iterator(files.begin()), std::make_move_iterator(files.end()));
+    return nullptr;
   }
-  void files_done(const WalkedDirectory&) override {}
-  void leave() override {}
+  void left_out(const std::shared_ptr<WalkNode>&) override {}
 
-  std::vector<std::string> paths;
+  std::vector<std::string> take_sorted() {
+    std::sort(paths_.begin(), paths_.end());
+    return std::move(paths_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> paths_;
 };
 
 }  // namespace
@@ -24,10 +34,10 @@ class Listing : public WalkVisitor {
 std::vector<std::string> list_files(const Options& options) {
   Scope scope(options);
   Listing listing;
-  walk(scope, listing);
-  throw_if_unreadable(std::move(scope.unreadable));
-  std::sort(listing.paths.begin(), listing.paths.end());
-  return std::move(listing.paths);
+  WorkPool pool;
+  walk(scope, listing, pool);
+  throw_if_unreadable(scope.take_unreadable());
+  return listing.take_sorted();
 }
 
 }  // namespace runner::snapshot

@@ -4,9 +4,11 @@
 #include <git2/sys/hashsig.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace runner::snapshot {
@@ -58,23 +60,23 @@ class Renames {
   }
 
  private:
-  // Of several files of this content the one that kept its name, else the first.
+  // Of several files of one content those that kept their name, then the others, in order.
   void find_equal() {
-    std::multimap<Hash, FileChange*> by_content;
-    for (FileChange* deleted : deleted_) by_content.emplace(deleted->before->content, deleted);
-    for (const bool same_name : {true, false})
+    for (const bool by_name : {true, false}) {
+      const auto key = [by_name](const TreeEntry& entry, std::string_view path) {
+        return std::tuple(entry.content, is_link(entry), by_name ? base_name(path) : std::string_view());
+      };
+      std::map<std::tuple<Hash, bool, std::string_view>, std::deque<FileChange*>> waiting;
+      for (FileChange* deleted : deleted_)
+        if (deleted->status == ChangeStatus::kDeleted) waiting[key(*deleted->before, deleted->path)].push_back(deleted);
       for (FileChange* added : added_) {
         if (added->status != ChangeStatus::kAdded) continue;
-        const auto [first, last] = by_content.equal_range(added->after->content);
-        const auto found = std::find_if(first, last, [&](const auto& candidate) {
-          const FileChange& deleted = *candidate.second;
-          return is_link(*deleted.before) == is_link(*added->after) &&
-                 (!same_name || base_name(deleted.path) == base_name(added->path));
-        });
-        if (found == last) continue;
-        join({.similarity = 100, .deleted = found->second, .added = added});
-        by_content.erase(found);
+        const auto at = waiting.find(key(*added->after, added->path));
+        if (at == waiting.end() || at->second.empty()) continue;
+        join({.similarity = 100, .deleted = at->second.front(), .added = added});
+        at->second.pop_front();
       }
+    }
   }
 
   void find_similar() {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "runner/core/error.hpp"
@@ -85,7 +86,7 @@ Scope::Scope(const Options& options, std::string ignore_name) : ignore_name_(std
   root_place_.index = std::make_shared<TrackedPaths>();
   in_work_tree_ = tree.has_value();
   if (tree) {
-    if (!tree->warning.empty()) warnings.push_back(tree->warning);
+    if (!tree->warning.empty()) warn(tree->warning);
     root_place_.domain = domain_of(*tree);
     root_place_.index = std::make_shared<TrackedPaths>(std::move(tree->tracked));
     root_place_.tracked = root_place_.index->all();
@@ -116,8 +117,7 @@ void Scope::open_source(const Options& options) {
     throw Error(ErrorCode::kInvalid,
                 "source directory " + options.source.string() + ": it is the runner's data directory");
   if (is_environment(fd))
-    warnings.push_back(
-        "the source directory is itself a virtual environment: all of it is in unless an ignore file says otherwise");
+    warn("the source directory is itself a virtual environment: all of it is in unless an ignore file says otherwise");
 }
 
 std::shared_ptr<const RuleDomain> Scope::domain_of(const WorkTree& tree) const {
@@ -165,10 +165,10 @@ void Scope::read_ignore_file(Place& place, int directory_fd, const std::string& 
   if (!fd) {
     const int error = errno;
     if (error == EACCES || error == EPERM)
-      unreadable.push_back(shown + name);
+      add_unreadable(shown + name);
     else if (!is_absent(error))
       throw errno_error(error, "open " + shown + name);
-    if (error == ELOOP) warnings.push_back(shown + name + " is a symbolic link: not followed, as git does not");
+    if (error == ELOOP) warn(shown + name + " is a symbolic link: not followed, as git does not");
     return;
   }
   struct ::stat info {};
@@ -179,27 +179,41 @@ void Scope::read_ignore_file(Place& place, int directory_fd, const std::string& 
       RuleFrame{.outer = std::move(place.rules), .file = std::move(file), .base = place.path.size()});
 }
 
-Decision Scope::decide(const Place& place, std::string_view name, bool is_directory) {
+// The rule that speaks about an entry, innermost file first. Most paths fit on the stack.
+Scope::Ruling Scope::ruling(const Place& place, std::string_view name, bool is_directory) const {
+  if (!place.rules && place.domain->fallbacks.empty()) return {};
+  std::array<char, 1024> buffer;
+  std::string long_path;
+  std::string_view path;
+  if (place.path.size() + name.size() <= buffer.size()) {
+    std::memcpy(buffer.data(), place.path.data(), place.path.size());
+    std::memcpy(buffer.data() + place.path.size(), name.data(), name.size());
+    path = {buffer.data(), place.path.size() + name.size()};
+  } else {
+    long_path.append(place.path).append(name);
+    path = long_path;
+  }
+  for (const RuleFrame* frame = place.rules.get(); frame != nullptr; frame = frame->outer.get())
+    if (const Rule* rule = frame->file.decide(path.substr(frame->base), name, is_directory))
+      return {.rule = rule, .file = &frame->file};
+  for (const RuleFile& file : place.domain->fallbacks)
+    if (const Rule* rule = file.decide(path, name, is_directory)) return {.rule = rule, .file = &file};
+  return {};
+}
+
+Decision Scope::decide(const Place& place, std::string_view name, bool is_directory) const {
   Decision decision;
   decision.tracked = place.index->find(place.tracked, name);
-  if (!is_directory && decision.tracked == TrackedPaths::Kind::kFile) {
+  if (!is_directory && decision.tracked != TrackedPaths::Kind::kNone) {  // a file in a submodule's place, too
     decision.included = true;
     return decision;
   }
   if (place.tracked_only) {
     decision.tracked_only = true;
-  } else if (place.rules || !place.domain->fallbacks.empty()) {
-    path_.assign(place.path).append(name);
-    for (const RuleFrame* frame = place.rules.get(); frame != nullptr && decision.rule == nullptr;
-         frame = frame->outer.get()) {
-      decision.rule = frame->file.decide(std::string_view(path_).substr(frame->base), name, is_directory);
-      decision.file = &frame->file;
-    }
-    for (const RuleFile& file : place.domain->fallbacks) {
-      if (decision.rule != nullptr) break;
-      decision.rule = file.decide(path_, name, is_directory);
-      decision.file = &file;
-    }
+  } else {
+    const Ruling found = ruling(place, name, is_directory);
+    decision.rule = found.rule;
+    decision.file = found.file;
     decision.tracked_only = decision.rule != nullptr && !decision.rule->negated();
   }
   decision.included = !decision.tracked_only;
@@ -207,6 +221,35 @@ Decision Scope::decide(const Place& place, std::string_view name, bool is_direct
     decision.included =
         decision.tracked == TrackedPaths::Kind::kRepository || !place.index->below(place.tracked, name).empty();
   return decision;
+}
+
+bool Scope::includes_file(const Place& place, std::string_view name) const {
+  if (!place.tracked_only) {
+    const Rule* rule = ruling(place, name, false).rule;
+    if (rule == nullptr || rule->negated()) return true;
+  }
+  return place.index->find(place.tracked, name) == TrackedPaths::Kind::kFile;
+}
+
+void Scope::warn(std::string warning) {
+  const std::lock_guard lock(mutex_);
+  warnings_.push_back(std::move(warning));
+}
+
+void Scope::add_unreadable(std::string path) {
+  const std::lock_guard lock(mutex_);
+  unreadable_.push_back(std::move(path));
+}
+
+std::vector<std::string> Scope::take_warnings() {
+  const std::lock_guard lock(mutex_);
+  std::sort(warnings_.begin(), warnings_.end());  // the walk's order is the threads'
+  return std::move(warnings_);
+}
+
+std::vector<std::string> Scope::take_unreadable() {
+  const std::lock_guard lock(mutex_);
+  return std::move(unreadable_);
 }
 
 Place Scope::enter(const Place& parent, std::string_view name, const Decision& decision, int directory_fd,
@@ -221,7 +264,7 @@ Place Scope::enter(const Place& parent, std::string_view name, const Decision& d
   // which of them are in is for its own rules to say. An .amlignore at the root speaks for the whole tree.
   if (has_dot_git && place.tracked.empty()) {
     if (auto tree = open_work_tree(source_ / shown.substr(0, shown.size() - 1)); tree && tree->prefix.empty()) {
-      if (!tree->warning.empty()) warnings.push_back(shown + ": " + tree->warning);
+      if (!tree->warning.empty()) warn(shown + ": " + tree->warning);
       place.index = std::make_shared<TrackedPaths>(std::move(tree->tracked));
       place.tracked = place.index->all();
       place.tracked_only = false;

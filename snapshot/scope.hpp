@@ -1,9 +1,10 @@
 // Which entries of a source directory are in. The walk and `explain` both descend through `Place`s, so they cannot
-// disagree. Not for several threads at once.
+// disagree. After construction any number of threads at once.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -63,10 +64,14 @@ class Scope {
   const os::Fd& root() const { return *root_; }
   const Place& root_place() const { return root_place_; }
   bool in_work_tree() const { return in_work_tree_; }
+  const std::string& ignore_name() const { return ignore_name_; }
   // What put the whole source directory out of git's sight: it lies in a directory that the repository ignores.
   const Decision& root_decision() const { return root_decision_; }
 
-  Decision decide(const Place& place, std::string_view name, bool is_directory);
+  Decision decide(const Place& place, std::string_view name, bool is_directory) const;
+  // `decide(…).included` of what is no directory, without finding out why: the index is asked only about what a rule
+  // ignores.
+  bool includes_file(const Place& place, std::string_view name) const;
 
   // The place of a subdirectory that `decide` let in. `shown` is its path from the source directory, with '/' at the
   // end.
@@ -77,10 +82,17 @@ class Scope {
   bool is_environment(int directory_fd) const;  // pyvenv.cfg or conda-meta/ inside
   bool is_data_directory(int directory_fd) const;
 
-  std::vector<std::string> warnings;
-  std::vector<std::string> unreadable;  // paths from the source directory
+  void warn(std::string warning);
+  void add_unreadable(std::string path);     // from the source directory
+  std::vector<std::string> take_warnings();  // sorted
+  std::vector<std::string> take_unreadable();
 
  private:
+  struct Ruling {
+    const Rule* rule = nullptr;
+    const RuleFile* file = nullptr;
+  };
+  Ruling ruling(const Place& place, std::string_view name, bool is_directory) const;
   void open_source(const Options& options);
   void enter_leading_directories(const WorkTree& tree);
   void read_ignore_file(Place& place, int directory_fd, const std::string& shown);
@@ -94,7 +106,9 @@ class Scope {
   Place root_place_;
   Decision root_decision_;
   bool in_work_tree_ = false;
-  std::string path_;  // of the entry being decided; kept to save allocations
+  std::mutex mutex_;  // guards the two below
+  std::vector<std::string> warnings_;
+  std::vector<std::string> unreadable_;
 };
 
 // Throws one Error(kPermission) naming every path in `unreadable`, if there are any.

@@ -18,6 +18,11 @@ struct Options {
   std::filesystem::path source;          // absolute directory
   std::filesystem::path data_directory;  // always out, wherever it lies
   std::filesystem::path stat_cache;      // file for this source's stat cache; empty: none is used
+  // Called with a line for people, on a thread of the snapshot, before anything is copied, when so many files or bytes
+  // are new. Empty: nobody wants to know.
+  std::function<void(const std::string&)> before_large_copy = {};
+  std::int64_t large_files = 0;
+  std::int64_t large_bytes = 0;
 };
 
 struct Snapshot {
@@ -40,12 +45,26 @@ std::vector<std::string> list_files(const Options& options);
 struct Explanation {
   bool included = false;
   std::string reason;
+  // The rule that decided, if one did: as in `reason`.
+  std::string file = {};
+  std::uint32_t line = 0;
+  std::string pattern = {};
 };
 Explanation explain(const Options& options, const std::string& relative_path);
+// Several paths at the cost of one look at the repository.
+std::vector<Explanation> explain(const Options& options, const std::vector<std::string>& relative_paths);
 
 // Whether a directory of a git work tree holds files that are neither tracked nor ignored, as `git status` would say:
 // for git::read_state. Only .gitignore files count here, and nothing is built in. False outside any work tree.
 bool has_untracked(const std::filesystem::path& directory);
+
+// Those files, as `git ls-files -o --exclude-standard` in the directory lists them: relative paths, bytewise sorted; a
+// repository of its own is one name that ends in '/'.
+struct UntrackedFiles {
+  std::vector<std::string> paths;  // at most `limit`
+  std::int64_t more = 0;           // how many there are beside
+};
+UntrackedFiles list_untracked(const std::filesystem::path& directory, std::size_t limit);
 
 // Reading a snapshot back
 // -----------------------------------------------------------------------------------------------
@@ -69,5 +88,8 @@ std::optional<Entry> follow_entry(const ContentReader& store, const Hash& id, co
 // whole or not at all (a tree already there, made by somebody at the same time, is fine). Files 0644/0755, directories
 // 0755.
 void materialize(const ContentReader& store, const Hash& id, const std::filesystem::path& target);
+
+// Whether the store has a directory of some snapshot under this name; the root of a snapshot is one.
+bool is_tree(const ContentReader& store, const Hash& id);
 
 }  // namespace runner::snapshot

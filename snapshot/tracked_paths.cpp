@@ -18,16 +18,19 @@ std::string folded(std::string_view text) {
 
 }  // namespace
 
-TrackedPaths::TrackedPaths(std::vector<Path> paths, bool ignore_case)
-    : paths_(std::move(paths)), ignore_case_(ignore_case) {
-  if (ignore_case_)
-    for (Path& path : paths_) path.folded = folded(path.path);
+TrackedPaths::TrackedPaths(std::vector<char> bytes, std::vector<Path> paths, bool ignore_case)
+    : bytes_(std::move(bytes)), paths_(std::move(paths)), ignore_case_(ignore_case) {
+  if (ignore_case_) {
+    folded_ = bytes_;
+    for (char& c : folded_) c = static_cast<char>(fold(static_cast<std::uint8_t>(c)));
+  }
   const auto in_order = [this](const Path& a, const Path& b) { return rest(a, {}) < rest(b, {}); };
   if (!std::is_sorted(paths_.begin(), paths_.end(), in_order)) std::sort(paths_.begin(), paths_.end(), in_order);
 }
 
 std::string_view TrackedPaths::rest(const Path& path, const Range& directory) const {
-  return std::string_view(ignore_case_ ? path.folded : path.path).substr(directory.offset);
+  const std::vector<char>& bytes = ignore_case_ ? folded_ : bytes_;
+  return std::string_view(bytes.data() + path.at, path.length).substr(directory.offset);
 }
 
 std::size_t TrackedPaths::lower_bound(const Range& directory, std::string_view wanted) const {
@@ -49,7 +52,10 @@ TrackedPaths::Kind TrackedPaths::find(const Range& directory, std::string_view n
 
 TrackedPaths::Kind TrackedPaths::kind_at(std::size_t at, const Range& directory, std::string_view wanted) const {
   if (at == directory.last || rest(paths_[at], directory) != wanted) return Kind::kNone;
-  return paths_[at].repository ? Kind::kRepository : Kind::kFile;
+  // With core.ignorecase several paths may be the same name; as a directory it is the repository.
+  for (; at < directory.last && rest(paths_[at], directory) == wanted; ++at)
+    if (paths_[at].repository) return Kind::kRepository;
+  return Kind::kFile;
 }
 
 TrackedPaths::Range TrackedPaths::below(const Range& directory, std::string_view name) const {
@@ -65,7 +71,8 @@ TrackedPaths::Range TrackedPaths::below(const Range& directory, std::string_view
 std::vector<std::string> TrackedPaths::names(const Range& directory) const {
   std::vector<std::string> names;
   for (std::size_t at = directory.first; at < directory.last; ++at) {
-    const std::string_view path = std::string_view(paths_[at].path).substr(directory.offset);
+    const std::string_view path =
+        std::string_view(bytes_.data() + paths_[at].at, paths_[at].length).substr(directory.offset);
     const std::string_view name = path.substr(0, path.find('/'));
     if (names.empty() || names.back() != name) names.emplace_back(name);
   }

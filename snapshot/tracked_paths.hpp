@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,10 +11,11 @@ namespace runner::snapshot {
 
 class TrackedPaths {
  public:
+  // A path of the index, relative to the work tree: a stretch of the bytes given with it.
   struct Path {
-    std::string path;         // relative to the work tree
+    std::uint32_t at = 0;
+    std::uint32_t length = 0;
     bool repository = false;  // a submodule ("gitlink")
-    std::string folded;       // with core.ignorecase: what is compared
   };
   // Everything below one directory is one stretch of the sorted list.
   struct Range {
@@ -27,7 +29,7 @@ class TrackedPaths {
   TrackedPaths() = default;
   // In any order. With `ignore_case` a file whose name differs from a tracked one in letter case only is that tracked
   // file.
-  TrackedPaths(std::vector<Path> paths, bool ignore_case);
+  TrackedPaths(std::vector<char> bytes, std::vector<Path> paths, bool ignore_case);
 
   Range all() const { return {.first = 0, .last = paths_.size(), .offset = 0}; }
   Kind find(const Range& directory, std::string_view name) const;
@@ -39,6 +41,8 @@ class TrackedPaths {
   Kind kind_at(std::size_t at, const Range& directory, std::string_view wanted) const;
   std::string_view rest(const Path& path, const Range& directory) const;  // of what is compared, below the directory
 
+  std::vector<char> bytes_;
+  std::vector<char> folded_;  // with core.ignorecase: what is compared, at the same places
   std::vector<Path> paths_;
   bool ignore_case_ = false;
 };

@@ -157,6 +157,21 @@ std::int64_t ContentStore::size(const Hash& hash) const {
   return found->size;
 }
 
+std::vector<Hash> ContentStore::find(std::string_view digits, std::size_t limit) const {
+  const auto filled = [&](char with) {
+    return Hash::from_hex(std::string(digits).append(64 - std::min<std::size_t>(digits.size(), 64), with));
+  };
+  const auto first = filled('0');
+  const auto last = filled('f');
+  std::vector<Hash> found;
+  if (!first || !last) return found;
+  const auto reader = impl_->database.read();
+  Query query = reader->query("SELECT hash FROM content WHERE hash BETWEEN ? AND ? ORDER BY hash LIMIT ?", *first,
+                              *last, static_cast<std::int64_t>(limit));
+  while (query.next()) found.push_back(query.hash(0));
+  return found;
+}
+
 void ContentStore::read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const {
   const auto found = impl_->find(hash);
   if (!found) throw missing(hash);

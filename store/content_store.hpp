@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runner/core/content.hpp"
@@ -27,6 +28,8 @@ class ContentStore final : public ContentWriter, public ContentReader {
   std::unique_ptr<ContentBatch> begin() override;
   bool contains(const Hash& hash) const override;
   std::int64_t size(const Hash& hash) const override;
+  // The contents whose names begin with these hexadecimal digits (2 to 64), ascending, at most `limit`.
+  std::vector<Hash> find(std::string_view digits, std::size_t limit) const;
   void read(const Hash& hash, std::int64_t offset, std::int64_t length, const WriteSome& write) const override;
 
   // While it lives, nothing is freed that was put or found after it began: from before a snapshot is taken (or outputs

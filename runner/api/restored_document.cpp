@@ -6,7 +6,7 @@ namespace runner::api {
 
 std::string restored_document(const RestoredFacts& restored) {
   nlohmann::ordered_json document;
-  document["runId"] = restored.run;
+  document["runId"] = restored.run.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(restored.run);
   document["snapshotId"] = restored.snapshot.hex();
   document["directory"] = restored.directory;
   document["files"] = restored.files;

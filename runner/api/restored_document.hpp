@@ -1,4 +1,4 @@
-// The answer of POST /v1/runs/{run}/restore (docs/openapi.json). Pure functions.
+// The answer to a restored snapshot, a run's or not (docs/openapi.json). Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 namespace runner::api {
 
 struct RestoredFacts {
-  std::string run;
+  std::string run;  // empty: it was asked for by the snapshot's own name
   Hash snapshot;
   std::string directory;   // absolute
   std::int64_t files = 0;  // regular files and symbolic links

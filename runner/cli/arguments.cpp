@@ -206,7 +206,32 @@ void define(CLI::App& app, ChildrenOptions& o) {
   app.add_flag("--recursive", o.recursive, "their children, too");
 }
 
+void add_snapshot(CLI::App& app, std::string& into) {
+  app.add_option("snapshot", into, "its id, at least four of its first digits, or a run")
+      ->type_name("SNAPSHOT")
+      ->required();
+}
+
 void define(CLI::App& app, SnapshotCreateOptions& o) { add_source(app, o.directory); }
+
+void define(CLI::App& app, SnapshotListOptions& o) {
+  add_source(app, o.directory);
+  app.add_flag("-z", o.nul, "names as they are, each ended by a NUL byte");
+}
+
+void define(CLI::App& app, SnapshotExplainOptions& o) {
+  add_text(app, "--source-dir", o.source_directory, "DIR", "the source directory (the current one)");
+  app.add_option("paths", o.paths, "files or directories")->type_name("PATH")->required();
+}
+
+void define(CLI::App& app, SnapshotShowOptions& o) { add_snapshot(app, o.snapshot); }
+
+void define(CLI::App& app, SnapshotRestoreOptions& o) {
+  add_snapshot(app, o.snapshot);
+  app.add_option("directory", o.directory, "a directory that does not exist, or is empty")
+      ->type_name("DIR")
+      ->required();
+}
 
 void define(CLI::App& app, DaemonStopOptions& o) { app.add_flag("--cancel-runs", o.cancel_runs, "end live runs, too"); }
 
@@ -251,6 +276,13 @@ void refuse_later_options(const std::vector<std::string>& unknown, const std::st
   }
 }
 
+// The first required argument that was not given.
+std::string missing_argument(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options())
+    if (option->get_required() && option->count() == 0) return option->get_type_name();
+  return "an argument";
+}
+
 // CLI11's words in ours: what was typed, and the nearest thing that exists.
 Error usage_error(const CLI::App& app, const std::string& command, const CLI::ParseError& error) {
   const std::string hint = "'runner " + command + " --help' lists its options";
@@ -270,8 +302,7 @@ Error usage_error(const CLI::App& app, const std::string& command, const CLI::Pa
     const auto near = name.starts_with("--") ? nearest(name, candidates) : std::string_view();
     return wrong("'" + name + "': unknown option", near.empty() ? hint : "did you mean '" + std::string(near) + "'?");
   }
-  if (is(error, CLI::ExitCodes::RequiredError))
-    return wrong("RUN is missing", hint);  // the only required argument there is
+  if (is(error, CLI::ExitCodes::RequiredError)) return wrong(missing_argument(app) + " is missing", hint);
   return wrong(error.what(), hint);
 }
 
@@ -419,6 +450,14 @@ Command parse_arguments(CommandId id, const std::string& name, const std::string
       return parse_as<ExperimentListOptions>(name, description, arguments, global);
     case CommandId::kSnapshotCreate:
       return parse_as<SnapshotCreateOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotList:
+      return parse_as<SnapshotListOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotExplain:
+      return parse_as<SnapshotExplainOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotShow:
+      return parse_as<SnapshotShowOptions>(name, description, arguments, global);
+    case CommandId::kSnapshotRestore:
+      return parse_as<SnapshotRestoreOptions>(name, description, arguments, global);
     case CommandId::kDaemonStart:
       return parse_as<DaemonStartOptions>(name, description, arguments, global);
     case CommandId::kDaemonStop:

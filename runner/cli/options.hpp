@@ -102,6 +102,21 @@ struct ExperimentListOptions {};
 struct SnapshotCreateOptions {
   std::string directory = ".";
 };
+struct SnapshotListOptions {
+  std::string directory = ".";
+  bool nul = false;  // names as they are, each ended by a NUL
+};
+struct SnapshotExplainOptions {
+  std::optional<std::string> source_directory;
+  std::vector<std::string> paths;  // relative to the caller's directory, or absolute
+};
+struct SnapshotShowOptions {
+  std::string snapshot;  // id, some of its first digits, or a run
+};
+struct SnapshotRestoreOptions {
+  std::string snapshot;
+  std::string directory;
+};
 struct DaemonStartOptions {};
 struct DaemonStopOptions {
   bool cancel_runs = false;
@@ -123,7 +138,8 @@ struct HelpOptions {
 
 using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
                              PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
-                             ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, DaemonStartOptions,
+                             ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions,
+                             SnapshotExplainOptions, SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions,
                              DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions,
                              FsckOptions, RerunOptions, RestoreOptions, DiffOptions, VersionOptions, HelpOptions>;
 

@@ -9,6 +9,7 @@
 #include "runner/cli/commands.hpp"
 #include "runner/cli/table.hpp"
 #include "runner/cli/terminal.hpp"
+#include "runner/core/error.hpp"
 
 namespace runner::cli {
 namespace {
@@ -130,7 +131,7 @@ std::string code_stat(const Json& code, std::size_t width) {
       text.append(" bytes");
     } else {
       const std::string number = std::to_string(lines(item));
-      text.append(number_width - number.size(), ' ').append(number).append(" ");
+      text.append(number_width - number.size(), ' ').append(number).append(lines(item) == 0 ? "" : " ");
       text.append(coloured(std::string(signs(item, "additions"), '+'), Colour::kGreen));
       text.append(coloured(std::string(signs(item, "deletions"), '-'), Colour::kRed));
     }
@@ -192,10 +193,15 @@ std::string code_target(const DiffOptions& options, const char* format) {
 int print_patch(Session& session, const DiffOptions& options) {
   PatchPainter painter;
   const bool painted = coloured("x", Colour::kBold) != "x";
-  session.client().stream("GET", code_target(options, "patch"), [&](std::span<const std::byte> piece) {
-    const std::string_view text(reinterpret_cast<const char*>(piece.data()), piece.size());
-    print(painted ? painter.paint(text) : std::string(text));
-  });
+  try {
+    session.client().stream("GET", code_target(options, "patch"), [&](std::span<const std::byte> piece) {
+      const std::string_view text(reinterpret_cast<const char*>(piece.data()), piece.size());
+      print(painted ? painter.paint(text) : std::string(text));
+    });
+  } catch (const http::ConnectionLost&) {  // an adapter's: behind a part of the answer there is no error document
+    throw Error(ErrorCode::kUnavailable, "run diff: the patch was cut short",
+                "'runner daemon logs' says why; if a file is damaged, 'runner fsck' names it");
+  }
   print(painter.rest());
   return 0;
 }

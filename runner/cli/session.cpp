@@ -48,6 +48,11 @@ std::string Session::post(std::string_view target, std::string_view body) {
   return client().call("POST", target, body).body;
 }
 
+std::string Session::post_with_notices(const std::string& target, std::string_view body) {
+  client().tell_notices([](const std::string& notice) { print_error("runner: warning: " + printable(notice) + "\n"); });
+  return post(target + "?notices=1", body);
+}
+
 std::string Session::get_patiently(std::string_view target) {
   for (;;) {
     try {
@@ -87,6 +92,10 @@ void Session::interrupt_on(int fd) {
 
 std::string run_target(std::string_view run, std::string_view rest) {
   return "/v1/runs/" + http::percent_encode(run) + std::string(rest);
+}
+
+std::string snapshot_target(std::string_view snapshot, std::string_view rest) {
+  return "/v1/snapshots/" + http::percent_encode(snapshot) + std::string(rest);
 }
 
 }  // namespace runner::cli

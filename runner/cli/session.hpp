@@ -30,6 +30,8 @@ class Session {
   // After ConnectionLost: connects again. Starts a new daemon if the old one died; if it was stopped on purpose, waits
   // for another one for half a minute, then Error(kUnavailable).
   void reconnect();
+  // A POST during which the daemon may have to say something first: printed as a warning at once.
+  std::string post_with_notices(const std::string& target, std::string_view body);
   // Passed on to every connection (http::Client::interrupt_on).
   void interrupt_on(int fd);
 
@@ -44,5 +46,6 @@ class Session {
 
 // "/v1/runs/NAME" with the name encoded, and what follows it.
 std::string run_target(std::string_view run, std::string_view rest = {});
+std::string snapshot_target(std::string_view snapshot, std::string_view rest = {});
 
 }  // namespace runner::cli

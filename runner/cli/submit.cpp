@@ -72,7 +72,7 @@ int follow_submitted(Session& session, const std::string& answer, bool detach) {
 int run(Session& session, const SubmitOptions& options) {
   const std::string document = submission_document(options, this_caller());
   if (options.dry_run) return show_plan(session, session.post("/v1/dry-run", document));
-  return follow_submitted(session, session.post("/v1/runs", document), options.detach);
+  return follow_submitted(session, session.post_with_notices("/v1/runs", document), options.detach);
 }
 
 int run(Session& session, const RerunOptions& options) {

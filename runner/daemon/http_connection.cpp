@@ -65,6 +65,7 @@ class Connection final : public Exchange {
   void serve();
 
   void respond(const http::Response& response) override;
+  void inform(std::string_view notice) override;
   void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) override;
   void write(std::span<const std::byte> piece) override;
   void finish_stream() override;
@@ -234,6 +235,14 @@ void Connection::respond(const http::Response& response) {
   std::string text = head(response.status, response.content_type);
   text.append("Content-Length: ").append(std::to_string(response.body.size())).append("\r\n\r\n");
   send({as_iovec(text), as_iovec(request_.method == "HEAD" ? std::string_view() : response.body), {}});
+}
+
+void Connection::inform(std::string_view notice) {
+  if (answered_ != Answer::kNone) throw std::logic_error("a notice after the answer");
+  if (version_ < 11) return;  // HTTP/1.0 knows no interim responses
+  const std::string text = "HTTP/1.1 102 Processing\r\n" + std::string(http::kNoticeHeader) + ": " +
+                           http::percent_encode(notice) + "\r\n\r\n";
+  send({as_iovec(text), {}, {}});
 }
 
 void Connection::start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) {

@@ -35,4 +35,21 @@ std::string absolute_path(const nlohmann::json& body, const char* name) {
   return at->get<std::string>();
 }
 
+std::string absolute_path(const http::Request& request, const char* name) {
+  const auto value = request.parameter(name);
+  if (!value || !value->starts_with('/'))
+    throw Error(ErrorCode::kInvalid, std::string(name) + ": must be an absolute path");
+  return *value;
+}
+
+std::function<void(const std::string&)> notices_to(const http::Request& request, Exchange& exchange) {
+  if (request.parameter("notices") != "1") return {};
+  return [&exchange](const std::string& notice) {
+    try {
+      exchange.inform(notice);
+    } catch (const ClientGone&) {
+    }
+  };
+}
+
 }  // namespace runner::daemon

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -20,5 +21,12 @@ nlohmann::json body_of(const http::Request& request);  // an object; an empty bo
 
 // The body's member `name`, an absolute path.
 std::string absolute_path(const nlohmann::json& body, const char* name);
+
+// The query's parameter `name`, an absolute path; may hold any byte but NUL.
+std::string absolute_path(const http::Request& request, const char* name);
+
+// What tells the client something before its answer, if it has asked for that ("?notices=1"); else nothing. A client
+// that has gone is no reason to stop.
+std::function<void(const std::string&)> notices_to(const http::Request& request, Exchange& exchange);
 
 }  // namespace runner::daemon

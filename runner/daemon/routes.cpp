@@ -16,7 +16,7 @@ namespace runner::daemon {
 
 struct Routes::Route {
   std::string_view method;
-  std::vector<std::string_view> path;  // "{run}" matches any segment
+  std::vector<std::string_view> path;  // "{run}", "{snapshot}" match any segment
   Call call;
 };
 
@@ -45,6 +45,11 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
       {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},
+      {"GET", {"v1", "snapshots", "{snapshot}"}, &Routes::snapshot_show},
+      {"GET", {"v1", "snapshots", "{snapshot}", "entries"}, &Routes::snapshot_entries},
+      {"POST", {"v1", "snapshots", "{snapshot}", "restore"}, &Routes::snapshot_restore},
+      {"GET", {"v1", "source", "files"}, &Routes::source_files},
+      {"GET", {"v1", "source", "explanations"}, &Routes::source_explanations},
       {"POST", {"v1", "gc"}, &Routes::gc},
       {"POST", {"v1", "fsck"}, &Routes::fsck},
   };
@@ -56,7 +61,7 @@ namespace {
 bool matches(const std::vector<std::string_view>& pattern, const std::vector<std::string>& path) {
   return std::equal(pattern.begin(), pattern.end(), path.begin(), path.end(),
                     [](std::string_view expected, const std::string& given) {
-                      return expected == "{run}" ? !given.empty() : expected == given;
+                      return expected.starts_with('{') ? !given.empty() : expected == given;
                     });
 }
 
@@ -172,7 +177,7 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::submit(const http::Request& request, Exchange& exchange) {
-  respond_submitted(pipeline_.submit(api::parse_submission(request.body)), exchange);
+  respond_submitted(pipeline_.submit(api::parse_submission(request.body), notices_to(request, exchange)), exchange);
 }
 
 void Routes::respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange) {

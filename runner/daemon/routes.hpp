@@ -52,6 +52,11 @@ class Routes {
   void code_diff(const http::Request&, Exchange&);
   // routes_snapshot.cpp
   void snapshot_create(const http::Request&, Exchange&);
+  void snapshot_show(const http::Request&, Exchange&);
+  void snapshot_entries(const http::Request&, Exchange&);
+  void snapshot_restore(const http::Request&, Exchange&);
+  void source_files(const http::Request&, Exchange&);
+  void source_explanations(const http::Request&, Exchange&);
 
   // routes_store.cpp
   void gc(const http::Request&, Exchange&);

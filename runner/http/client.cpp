@@ -99,10 +99,39 @@ class Client::Impl {
     os::Fd fd = std::move(fd_);
     send(fd, method, target, body);
 
-    beast::http::response_parser<SinkBody> parser;
-    parser.get().body().write = sink.write;
-    parser.body_limit(std::numeric_limits<std::uint64_t>::max());  // 1.74 takes boost::none for a limit of nothing
     beast::flat_buffer buffer;
+    for (;;) {
+      beast::http::response_parser<SinkBody> parser;
+      parser.get().body().write = sink.write;
+      read_response(fd, buffer, parser);
+      if (const unsigned status = parser.get().result_int(); status / 100 == 1) {
+        tell(parser.get()[beast::string_view(kNoticeHeader.data(), kNoticeHeader.size())]);
+        continue;  // an interim response: the answer is still to come
+      }
+      Sink& filled = parser.get().body();
+      sink.refused = filled.refused;
+      sink.refusal = std::move(filled.refusal);
+      content_type = std::string(parser.get()[beast::http::field::content_type]);
+      if (parser.keep_alive()) fd_ = std::move(fd);
+      return static_cast<int>(parser.get().result_int());
+    }
+  }
+
+  int interrupt_fd = -1;
+  std::function<void(const std::string&)> tell_notice;
+
+ private:
+  using Parser = beast::http::response_parser<SinkBody>;
+
+  void tell(beast::string_view encoded) const {
+    Request decoded;  // the header is encoded as a path's segment is
+    if (!tell_notice || encoded.empty() || !parse_target("/" + std::string(encoded), decoded)) return;
+    if (!decoded.path.empty()) tell_notice(decoded.path[0]);
+  }
+
+  // One response off the connection; what follows it stays in the buffer.
+  void read_response(const os::Fd& fd, beast::flat_buffer& buffer, Parser& parser) const {
+    parser.body_limit(std::numeric_limits<std::uint64_t>::max());  // 1.74 takes boost::none for a limit of nothing
     beast::error_code error;
     while (!parser.is_done()) {
       if (buffer.size() > 0) {
@@ -123,17 +152,8 @@ class Client::Impl {
       parser.put_eof(error);  // an answer without a length ends with the connection; any other is cut short
       if (error || !parser.is_done()) throw lost();
     }
-    Sink& filled = parser.get().body();
-    sink.refused = filled.refused;
-    sink.refusal = std::move(filled.refusal);
-    content_type = std::string(parser.get()[beast::http::field::content_type]);
-    if (parser.keep_alive()) fd_ = std::move(fd);
-    return static_cast<int>(parser.get().result_int());
   }
 
-  int interrupt_fd = -1;
-
- private:
   static void send(const os::Fd& fd, std::string_view method, std::string_view target, std::string_view body) {
     std::string head;
     head.append(method).append(" ").append(target).append(" HTTP/1.1\r\nHost: runner\r\n");
@@ -210,6 +230,8 @@ void Client::stream(std::string_view method, std::string_view target, const Writ
     throw error_from(response);
   }
 }
+
+void Client::tell_notices(std::function<void(const std::string&)> tell) { impl_->tell_notice = std::move(tell); }
 
 void Client::interrupt_on(int fd) { impl_->interrupt_fd = fd; }
 

@@ -36,6 +36,9 @@ class Client {
   // The same with the body handed on piece by piece as it arrives. An exception of `write` passes through.
   void stream(std::string_view method, std::string_view target, const WriteSome& write, std::string_view body = {});
 
+  // What the daemon has to say before it answers: told as it comes. Only a request with "?notices=1" is told anything.
+  void tell_notices(std::function<void(const std::string&)> tell);
+
   // While an answer is awaited, a readable `fd` (a signal's eventfd) throws Interrupted; -1: nothing does. Not owned.
   void interrupt_on(int fd);
 

@@ -11,6 +11,9 @@
 
 namespace runner::http {
 
+// Of an interim response: a percent-encoded line for people, ahead of the answer.
+inline constexpr std::string_view kNoticeHeader = "Runner-Notice";
+
 struct Request {
   std::string method;             // "GET"
   std::vector<std::string> path;  // percent-decoded segments: /v1/runs/a%2Fb → {"v1", "runs", "a/b"}

@@ -66,6 +66,12 @@ Configuration load_configuration(const std::filesystem::path& file) {
         if (!path) throw wrong(file, item.source(), "cache_dirs must be a list of paths");
         configuration.cache_directories.push_back(*path);
       }
+    } else if (key == "snapshot_warn_files") {
+      const auto files = value.value<std::int64_t>();
+      if (!files || *files < 1) throw wrong(file, value.source(), "snapshot_warn_files must be a whole number from 1");
+      configuration.snapshot_warn_files = *files;
+    } else if (key == "snapshot_warn_bytes") {
+      configuration.snapshot_warn_bytes = size_of(file, value, "snapshot_warn_bytes");
     } else {
       throw wrong(file, value.source(), "unknown key '" + std::string(key.str()) + "'");
     }

@@ -14,6 +14,9 @@ struct Configuration {
   int checkout_count = 64;
   // Model caches below the user's home, bound read-only into runs when they exist.
   std::vector<std::string> cache_directories{".cache/torch", ".cache/huggingface", ".keras", "scikit_learn_data"};
+  // A snapshot of so much new content is announced before it is copied, with what could be left out.
+  std::int64_t snapshot_warn_files = 20'000;
+  std::int64_t snapshot_warn_bytes = 300'000'000;
 };
 
 // The file's values over the defaults; a missing file is the defaults. Error(kInvalid) with file, line and column for a

@@ -57,8 +57,11 @@ class Pipeline {
     bool existed;  // the idempotency key named a run that is there already
     std::vector<std::string> warnings;
   };
+  // Told before a large snapshot is copied; may be called on another thread than the caller's, which waits meanwhile.
+  // Empty: what there was to say is among the warnings afterwards.
+  using Notify = std::function<void(const std::string& warning)>;
   // Returns when the run's row and snapshot are durable. Any thread.
-  Submitted submit(const api::Submission& submission);
+  Submitted submit(const api::Submission& submission, const Notify& notify = {});
   // What `submit` would do: the same judgement, the same errors; no run, no content. Any thread.
   struct Plan {
     RunRecord run;             // no id, status or snapshot
@@ -73,7 +76,14 @@ class Pipeline {
   // directory is not looked at. Any thread.
   Submitted rerun(const std::string& id, const api::Submission& overrides);
   // A snapshot that belongs to no run: durable on return. Any thread.
-  snapshot::Snapshot create_snapshot(const std::string& source_directory);
+  snapshot::Snapshot create_snapshot(const std::string& source_directory, const Notify& notify = {});
+  // What a snapshot of the directory would hold now, sorted; and why paths relative to it are in or out.
+  std::vector<std::string> list_source(const std::string& source_directory) const;
+  std::vector<snapshot::Explanation> explain_source(const std::string& source_directory,
+                                                    const std::vector<std::string>& paths) const;
+  // The snapshot behind a whole id, at least four of its leading digits, or the name of a run. Error(kNotFound),
+  // Error(kConflict) naming the candidates.
+  Hash resolve_snapshot(const std::string& name) const;
   // Real files of a snapshot in `directory`, absolute, which must not exist or be empty (a link to such a one will do).
   // There when this returns, and never half: restore.cpp. Error(kNotFound) without the snapshot or the parent,
   // kConflict if something is there, kPermission, kNoSpace. Any thread.
@@ -112,6 +122,8 @@ class Pipeline {
   };
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
+  // snapshots.cpp
+  snapshot::Snapshot take_snapshot(const std::string& source_directory, const Notify& notify);
   EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
                                      const envs::Caller& caller) const;
   void require_sandbox(const RunDefinition& definition) const;

@@ -76,6 +76,12 @@ class CheckoutsTest(RunnerTest):
             found[name] = kinds
         return found
 
+    def remove_all(self):
+        """As somebody who needs the space would do it."""
+        if os.path.exists(self.checkouts):
+            for name in os.listdir(self.checkouts):
+                shutil.rmtree(os.path.join(self.checkouts, name))
+
     def checkout_of(self, run):
         return self.show(run)["properties"]["ContentSnapshotId"]
 
@@ -184,8 +190,7 @@ class Eviction(CheckoutsTest):
         self.seen(self.submit_tree())
         self.edit_tree()
         self.seen(self.submit_tree())
-        for name in os.listdir(self.checkouts):
-            shutil.rmtree(os.path.join(self.checkouts, name))
+        self.remove_all()
         self.assertEqual(self.seen(self.submit_tree()), self.listed())
 
 
@@ -196,12 +201,13 @@ class Crashes(CheckoutsTest):
         self.make_tree(files=6000)
         for round_ in range(3):
             self.write("src/round", "round %d" % round_)
-            shutil.rmtree(self.checkouts, ignore_errors=True) if round_ else None
+            self.remove_all()
             run = self.submit_tree()
             wait_until(lambda: self.begun(), "a checkout is begun")
             self.home.kill_daemon()
             self.assertEqual(self.seen(run), self.listed())
-            self.assertEqual([name for name in os.listdir(self.checkouts) if name.startswith(".")], [])
+            wait_until(lambda: not [name for name in os.listdir(self.checkouts) if name.startswith(".")],
+                       "what was begun is removed")
 
     def begun(self):
         try:
@@ -213,8 +219,8 @@ class Crashes(CheckoutsTest):
         self.make_tree()
         run = self.submit_tree()
         self.seen(run)
-        self.home.kill_daemon()
         place = os.path.join(self.checkouts, self.checkout_of(run))
+        self.home.kill_daemon()
         with open(place + "/record") as file:
             record = file.read()
         with open(place + "/record", "w") as file:  # as after a reboot before it was synced

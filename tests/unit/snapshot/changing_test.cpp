@@ -20,6 +20,7 @@
 #include <set>
 #include <thread>
 
+#include "snapshot/directory_entries.hpp"
 #include "support.hpp"
 
 namespace fs = std::filesystem;
@@ -272,6 +273,42 @@ TEST_CASE("a directory swapped for a link does not lead out of the tree") {
   swap(1);
   // Emptied under the walk: a directory that another one has been renamed away from cannot look empty.
   race(dir.path(), "d/", ids, swap);
+}
+
+TEST_CASE("a directory that is removed while it is walked is named") {
+  const TempDir dir;
+  const fs::path place = dir.path() / "d";
+  const fs::path inner = place / "e/file";
+  std::set<Hash> ids{id_of(dir.path())};
+  for (const char* path : {"d", "d/e"}) {
+    fs::create_directories(dir.path() / path);
+    ids.insert(id_of(dir.path()));
+  }
+  for (const char* content : {"inside", ""}) {
+    write_file(inner, content);
+    ids.insert(id_of(dir.path()));
+  }
+  race(dir.path(), "d/", ids, [&](unsigned turn) {
+    if (turn % 2 == 0)
+      fs::remove_all(place);
+    else
+      write_file(inner, "inside");
+  });
+}
+
+TEST_CASE("a removed directory says so") {
+  const TempDir dir;
+  fs::create_directory(dir.path() / "d");
+  const int fd = ::open((dir.path() / "d").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  fs::remove(dir.path() / "d");
+  try {
+    read_entries(fd, "d/");
+    FAIL("no error");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kInvalid);
+    CHECK(error.message() == "d/: changed while the source directory was read");
+  }
+  ::close(fd);
 }
 
 TEST_CASE("files that come and go beside others do not disturb them") {

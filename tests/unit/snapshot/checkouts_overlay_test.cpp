@@ -219,8 +219,8 @@ constexpr const char* kTrusted = "index=off,metacopy=off,redirect_dir=off";
 
 TEST_CASE("an overlay of the layers is the snapshot, whatever the history") {
   std::size_t deepest = 0;
-  if (::geteuid() == 0) CHECK(in_own_mounts(false, [&] { return check_histories(1, 40, kTrusted, deepest); }).empty());
-  const std::string said = in_own_mounts(true, [&] { return check_histories(2, 40, "userxattr", deepest); });
+  if (::geteuid() == 0) CHECK(in_own_mounts(false, [&] { return check_histories(1, 12, kTrusted, deepest); }).empty());
+  const std::string said = in_own_mounts(true, [&] { return check_histories(2, 12, "userxattr", deepest); });
   if (::geteuid() != 0 && said.starts_with("unshare: ")) {
     WARN("no user namespaces here: " + said);
     return;

@@ -191,6 +191,7 @@ TEST_CASE("the base is the cheapest, and the lowest of nearly equal ones") {
   CHECK(choose_base(store, {nearly, low}, store_tree(store, tree_of(600, 12)))->snapshot == first);
   CHECK_FALSE(choose_base(store, {low, high}, store_tree(store, tree_of(600, 600, "all"))));
   CHECK_FALSE(choose_base(store, {}, third));
+  CHECK_FALSE(choose_base(store, {low}, store_tree(store, Node{.children = {{"small", file("tree")}}})));
   store.forget(first);
   CHECK(choose_base(store, {low, high}, third)->snapshot == second);
 }
@@ -339,7 +340,15 @@ TEST_CASE("records that nobody wrote, and checkouts of another version, are not 
     at.checkouts->settle();
     CHECK(eventually([&] { return at.names().empty(); }));
   }
+  SECTION("one that is just being given up is waited for") {
+    at.checkouts->adopt(id, "ending");
+    const std::jthread ending([&] { at.checkouts->release("ending"); });
+    CHECK(at.checkouts->acquire(id, "another").size() == 1);
+    CHECK(at.checkouts->verify(id).empty());
+  }
   SECTION("a live run keeps it, and others are told") {
+    at.limits.patience = std::chrono::milliseconds(0);
+    at.start();
     at.checkouts->adopt(id, "live");
     at.checkouts->settle();
     try {

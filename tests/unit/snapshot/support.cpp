@@ -2,14 +2,19 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -60,6 +65,60 @@ const bool home_is_set = [] {
 }();
 }  // namespace
 
+OpenWatch::OpenWatch(const std::vector<fs::path>& directories) : fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+  REQUIRE(fd_ >= 0);
+  for (const fs::path& directory : directories) REQUIRE(::inotify_add_watch(fd_, directory.c_str(), IN_OPEN) >= 0);
+}
+
+OpenWatch::~OpenWatch() { ::close(fd_); }
+
+std::vector<std::string> OpenWatch::opened() {
+  std::set<std::string> names;
+  alignas(::inotify_event) std::array<char, 65536> buffer;
+  for (ssize_t got = 0; (got = ::read(fd_, buffer.data(), buffer.size())) > 0;)
+    for (ssize_t at = 0; at < got;) {
+      ::inotify_event event{};
+      std::memcpy(&event, buffer.data() + at, sizeof event);
+      names.insert(event.len == 0 ? "." : buffer.data() + at + sizeof event);
+      at += static_cast<ssize_t>(sizeof event + event.len);
+    }
+  return {names.begin(), names.end()};
+}
+
+std::int64_t peak_memory(const std::function<void()>& work) {
+  const auto kilobytes = [](std::string_view field) {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with(field)) return std::stoll(line.substr(field.size() + 1));
+    return 0LL;
+  };
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::int64_t bytes = -1;
+    try {
+      std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM starts again
+      const auto before = kilobytes("VmRSS:");
+      work();
+      bytes = (kilobytes("VmHWM:") - before) * 1024;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+    }
+    ::_exit(::write(pipe[1], &bytes, sizeof bytes) == sizeof bytes ? 0 : 1);
+  }
+  ::close(pipe[1]);
+  std::int64_t bytes = -1;
+  const ssize_t got = ::read(pipe[0], &bytes, sizeof bytes);
+  ::close(pipe[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(got == sizeof bytes);
+  REQUIRE(bytes >= 0);
+  return bytes;
+}
+
 std::string git(const fs::path& directory, const std::vector<std::string>& arguments) {
   static const auto program = os::find_program("git", "/usr/local/bin:/usr/bin:/bin").value();
   os::SpawnRequest request{.arguments = {program.string(), "-C", directory.string()},
@@ -105,7 +164,7 @@ namespace {
 
 class MemoryBatch : public ContentBatch {
  public:
-  explicit MemoryBatch(MemoryStore& store) : store_(store) {}
+  explicit MemoryBatch(MemoryStore& store) : store_(store), generation_(store.generation) {}
   Hash put(std::span<const std::byte> content) override {
     return store_.put(std::string(reinterpret_cast<const char*>(content.data()), content.size()));
   }
@@ -120,10 +179,15 @@ class MemoryBatch : public ContentBatch {
     return {.hash = store_.put(std::move(all)), .bytes = bytes};
   }
   void commit() override { ++store_.commits; }
-  bool known(const Hash& hash) override { return store_.knows && store_.contains(hash); }
+  bool known(const Hash& hash) override {
+    ++store_.asked;
+    return store_.knows && store_.contains(hash);
+  }
+  std::uint64_t generation() const override { return generation_; }
 
  private:
   MemoryStore& store_;
+  const std::uint64_t generation_;
 };
 
 }  // namespace

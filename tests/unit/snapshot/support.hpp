@@ -1,6 +1,8 @@
 // What the tests of snapshots share: temporary directories, real git, a store in memory.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
@@ -45,6 +47,22 @@ void make_repository(const std::filesystem::path& directory, std::string_view ex
 
 std::vector<std::string> split_nul(std::string_view text);
 
+// Which entries of directories are opened, by whomever, while this lives (inotify). Looking at them does not count.
+class OpenWatch {
+ public:
+  explicit OpenWatch(const std::vector<std::filesystem::path>& directories);
+  ~OpenWatch();
+  OpenWatch(const OpenWatch&) = delete;
+  OpenWatch& operator=(const OpenWatch&) = delete;
+  std::vector<std::string> opened();  // sorted names; "." is the directory itself
+
+ private:
+  int fd_;
+};
+
+// The largest resident set of a child that runs `work`, in bytes over what it had when it began.
+std::int64_t peak_memory(const std::function<void()>& work);
+
 class MemoryStore : public ContentWriter, public ContentReader {
  public:
   std::unique_ptr<ContentBatch> begin() override;
@@ -55,7 +73,9 @@ class MemoryStore : public ContentWriter, public ContentReader {
   Hash put(std::string content);
   void forget(const Hash& hash) { contents_.erase(hash); }
   std::size_t count() const { return contents_.size(); }
-  int puts = 0;  // since the test set it to 0
+  std::atomic<int> puts = 0;   // since the test set it to 0
+  std::atomic<int> asked = 0;  // the same for `known`
+  std::atomic<std::uint64_t> generation = 0;
   int commits = 0;
   std::function<void()> during_stream;  // called once a stream, behind its first piece
   bool knows = true;                    // whether batches answer `known`

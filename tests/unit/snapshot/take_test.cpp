@@ -271,21 +271,138 @@ TEST_CASE("an unchanged tree is not read again") {
     CHECK(take(options, store).id == first.id);
     CHECK(store.contains(entry->content));
   }
-  SECTION("a damaged cache is ignored") {
-    std::string bytes = runner::test::read_file(options.stat_cache);
-    bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
-    write_file(options.stat_cache, bytes);
-    CHECK(StatCache(options.stat_cache, options.source).size() == 0);
-    CHECK(take(options, store).id == first.id);
-    CHECK(store.puts == 40);
-  }
-  SECTION("a cut cache and another directory's cache are ignored") {
-    CHECK(StatCache(options.stat_cache, "/elsewhere").size() == 0);
-    const std::string bytes = runner::test::read_file(options.stat_cache);
-    for (std::size_t length = 0; length < bytes.size(); length += 97) {
-      write_file(options.stat_cache, bytes.substr(0, length));
-      CHECK(StatCache(options.stat_cache, options.source).size() == 0);
+  SECTION("another directory's cache is ignored") { CHECK(StatCache(options.stat_cache, "/elsewhere").empty()); }
+}
+
+TEST_CASE("a damaged cache is a smaller one and never a wrong one") {
+  const TempDir dir;
+  const TempDir cache;
+  MemoryStore store;
+  const Options options{.source = dir.path(), .data_directory = {}, .stat_cache = cache.path() / "stat"};
+  for (int i = 0; i < 18; ++i)
+    write_file(dir.path() / "a" / std::to_string(i % 3) / std::to_string(i), std::to_string(i));
+  fs::create_symlink("target", dir.path() / "link");
+  const Snapshot first = take(options, store);
+  const std::string good = runner::test::read_file(options.stat_cache);
+  store.puts = 0;
+  SECTION("each byte changed") {
+    for (std::size_t at = 0; at < good.size(); ++at) {
+      std::string bytes = good;
+      bytes[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
+      write_file(options.stat_cache, bytes);
+      REQUIRE(take(options, store).id == first.id);
     }
+    CHECK(store.puts > 0);
+  }
+  SECTION("cut off anywhere") {
+    for (std::size_t length = 0; length < good.size(); ++length) {
+      write_file(options.stat_cache, good.substr(0, length));
+      REQUIRE(take(options, store).id == first.id);
+      store.puts = 0;
+      REQUIRE(take(options, store).id == first.id);
+      REQUIRE(store.puts == 0);  // it has been mended
+    }
+  }
+  SECTION("of an older version") {
+    write_file(options.stat_cache, "runner stat cache 1\n" + good.substr(20));
+    CHECK(StatCache(options.stat_cache, options.source).empty());
+    CHECK(take(options, store).id == first.id);
+    CHECK(runner::test::read_file(options.stat_cache).starts_with("runner stat cache 2\n"));
+  }
+  SECTION("with a torn end") {
+    write_file(options.stat_cache, good + good.substr(good.size() - 150, 100));
+    CHECK(take(options, store).id == first.id);
+    write_file(dir.path() / "a/0/new", "new");
+    CHECK(take(options, store).id == take_plain(dir.path(), store).id);
+  }
+  SECTION("no file at all, no directory for it") {
+    fs::remove_all(cache.path());
+    CHECK(take(options, store).id == first.id);
+    fs::create_directories(cache.path());
+  }
+}
+
+TEST_CASE("a change appends to the cache, and many changes do not make it grow for ever") {
+  const TempDir dir;
+  const TempDir cache;
+  MemoryStore store;
+  const Options options{.source = dir.path(), .data_directory = {}, .stat_cache = cache.path() / "stat"};
+  for (int i = 0; i < 2000; ++i) write_file(dir.path() / std::to_string(i % 20) / std::to_string(i), std::to_string(i));
+  take(options, store);
+  const auto whole = fs::file_size(options.stat_cache);
+  struct ::stat before {};
+  REQUIRE(::stat(options.stat_cache.c_str(), &before) == 0);
+  for (int round = 0; round < 60; ++round) {
+    write_file(dir.path() / "7/7", "round " + std::to_string(round));
+    const Hash id = take(options, store).id;
+    REQUIRE(id == take_plain(dir.path(), store).id);
+    if (round == 0) {
+      struct ::stat after {};
+      REQUIRE(::stat(options.stat_cache.c_str(), &after) == 0);
+      CHECK(after.st_ino == before.st_ino);
+      CHECK(after.st_size > before.st_size);
+      CHECK(after.st_size < before.st_size + before.st_size / 10);
+    }
+  }
+  CHECK(fs::file_size(options.stat_cache) < 2 * whole + (512 << 10));
+  fs::remove_all(dir.path() / "3");
+  fs::create_directories(dir.path() / "21/empty");
+  CHECK(take(options, store).id == take_plain(dir.path(), store).id);
+  CHECK(take(options, store).id == take_plain(dir.path(), store).id);
+}
+
+TEST_CASE("while the store's generation stands nothing is asked for, and when it has changed everything is") {
+  const TempDir dir;
+  const TempDir cache;
+  MemoryStore store;
+  store.generation = 5;
+  const Options options{.source = dir.path(), .data_directory = {}, .stat_cache = cache.path() / "stat"};
+  for (int i = 0; i < 40; ++i) write_file(dir.path() / "d" / std::to_string(i), std::to_string(i));
+  const Hash id = take(options, store).id;
+  take(options, store);  // what was too young to be trusted the first time is now
+  store.asked = store.puts = 0;
+  CHECK(take(options, store).id == id);
+  CHECK(store.asked == 0);
+  CHECK(store.puts == 0);
+
+  const auto lost = find_entry(store, id, "d/7")->content;
+  store.forget(lost);
+  store.generation = 6;
+  CHECK(take(options, store).id == id);
+  CHECK(store.contains(lost));
+  store.asked = store.puts = 0;
+  take(options, store);
+  CHECK(take(options, store).id == id);
+  CHECK(store.puts == 0);
+
+  const auto tree = find_entry(store, id, "d")->content;
+  store.forget(tree);
+  store.generation = 7;
+  CHECK(take(options, store).id == id);
+  CHECK(store.contains(tree));
+
+  store.generation = 0;  // a collection is under way
+  store.forget(lost);
+  store.forget(id);
+  CHECK(take(options, store).id == id);
+  CHECK(store.contains(lost));
+  CHECK(store.contains(id));
+}
+
+TEST_CASE("two snapshots of one tree at once leave a cache that is right") {
+  const TempDir dir;
+  const TempDir cache;
+  MemoryStore store;
+  store.generation = 1;
+  const Options options{.source = dir.path(), .data_directory = {}, .stat_cache = cache.path() / "stat"};
+  for (int i = 0; i < 300; ++i) write_file(dir.path() / std::to_string(i % 9) / std::to_string(i), std::to_string(i));
+  for (int round = 0; round < 20; ++round) {
+    write_file(dir.path() / std::to_string(round % 9) / "changed", std::to_string(round));
+    {
+      std::jthread other([&] { take(options, store); });
+      take(options, store);
+    }
+    REQUIRE(take(options, store).id == take_plain(dir.path(), store).id);
   }
 }
 

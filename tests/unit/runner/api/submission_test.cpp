@@ -73,3 +73,23 @@ TEST_CASE("malformed JSON is named by its position, since a quotation could hold
   CHECK_THROWS_WITH(parse_submission(text),
                     Catch::Contains("not JSON") && Catch::Contains("byte 42") && !Catch::Contains("hunter2"));
 }
+
+TEST_CASE("overrides are the fields of a submission that leave the code and the kind of run alone") {
+  using runner::api::parse_overrides;
+  const auto overrides = parse_overrides(R"({"arguments": [], "name": "x", "environmentVariables": {"A": "1"},
+    "secrets": ["TOKEN"], "maxRunDuration": 90, "caller": {"secrets": {"TOKEN": "hunter2"}}})");
+  CHECK(overrides.arguments == std::vector<std::string>{});
+  CHECK(overrides.name == "x");
+  CHECK(overrides.max_run_duration == "90");
+  CHECK(overrides.canonical.find("hunter2") == std::string::npos);
+  CHECK(overrides.caller_secrets.at("TOKEN") == "hunter2");
+  CHECK_FALSE(parse_overrides("").arguments);
+  CHECK_FALSE(parse_overrides("{}").arguments);
+  for (const char* fixed : {"script", "command", "sourceDirectory", "sourceDirectoryExplicit", "config", "isolation"}) {
+    INFO(fixed);
+    CHECK_THROWS_WITH(parse_overrides("{\"" + std::string(fixed) + "\": null}"),
+                      Catch::Contains("rerun: '" + std::string(fixed) + "' is the original's"));
+  }
+  CHECK_THROWS_WITH(parse_overrides(R"({"nme": "x"})"), Catch::Contains("rerun: unknown field 'nme'"));
+  CHECK_THROWS_WITH(parse_overrides("[]"), Catch::Contains("rerun: must be a JSON object"));
+}

@@ -337,3 +337,179 @@ TEST_CASE("values of secrets are found but never part of the run's record") {
   submission.environment_variables = {{"OFFERED", "x"}};
   CHECK(refusal(submission).message().find("--secret OFFERED: a recorded variable has the same name") == 0);
 }
+
+namespace {
+
+// As a submission with these options would have left it.
+runner::RunRecord original_of(const Source& source) {
+  runner::RunRecord run;
+  run.id = "exp_1700000000_0123abcd";
+  run.name = run.id;
+  run.experiment = "exp";
+  run.tags = {{"kept", std::nullopt}, {"changed", "old"}};
+  run.properties = {{"mine", "x"}};
+  run.priority = 7;
+  run.idempotency_key = "key";
+  run.parent = "parent";
+  run.definition.source_directory = "/no/longer/there";
+  run.definition.script = "train.py";
+  run.definition.arguments = {"--lr", "0.1"};
+  run.definition.max_run_duration = 90s;
+  run.definition.memory_bytes = 64 << 20;
+  run.definition.mounts = {{.source = source.path, .target = "/data", .writable = true}};
+  run.definition.environment_variables = {{"A", "1"}, {"B", "2"}};
+  run.definition.caller_variables = {{"LANG", "de_DE.UTF-8"}};
+  return run;
+}
+
+Error refusal_again(const runner::RunRecord& original, const api::Submission& overrides,
+                    const std::filesystem::path& secrets_file = "/none") {
+  try {
+    pipeline::admit_again(original, overrides, secrets_file);
+  } catch (const Error& error) {
+    return error;
+  }
+  throw std::runtime_error("was admitted");
+}
+
+}  // namespace
+
+TEST_CASE("a repetition without overrides has the original's definition, and a life of its own") {
+  const Source source;
+  const auto original = original_of(source);
+  const auto admission = pipeline::admit_again(original, {}, "/none");
+  const auto& run = admission.run;
+  CHECK(run.experiment == "exp");
+  CHECK(run.name.empty());  // an unnamed run is named after its own id
+  CHECK(run.tags == original.tags);
+  CHECK(run.properties == original.properties);
+  CHECK(run.priority == 0);
+  CHECK_FALSE(run.idempotency_key);
+  CHECK_FALSE(run.parent);
+  CHECK_FALSE(run.snapshot);
+  CHECK(run.definition.source_directory == "/no/longer/there");
+  CHECK(run.definition.arguments == original.definition.arguments);
+  CHECK(run.definition.max_run_duration == 90s);
+  CHECK(run.definition.memory_bytes == 64 << 20);
+  CHECK(run.definition.mounts.size() == 1);
+  CHECK(run.definition.environment_variables == original.definition.environment_variables);
+  CHECK(run.definition.caller_variables == original.definition.caller_variables);
+  CHECK(admission.interpreter_required);
+  auto named = original;
+  named.name = "best";
+  CHECK(pipeline::admit_again(named, {}, "/none").run.name == "best");
+}
+
+TEST_CASE("overrides replace single values and merge into maps") {
+  const Source source;
+  api::Submission overrides;
+  overrides.arguments = {"--lr", "0.2"};
+  overrides.name = "again";
+  overrides.experiment = "other";
+  overrides.tags = {{"changed", "new"}, {"more", std::nullopt}};
+  overrides.properties = {{"mine", "y"}};
+  overrides.max_run_duration = "5m";
+  overrides.memory = "128m";
+  overrides.cpus = "0.5";
+  overrides.pids = "9";
+  overrides.shm_size = "1m";
+  overrides.grace = "1s";
+  overrides.network = "off";
+  overrides.mounts = {"/usr:/data", "/usr:/more:rw"};
+  overrides.environment_variables = {{"B", "3"}, {"C", "4"}};
+  overrides.priority = -3;
+  const auto run = pipeline::admit_again(original_of(source), overrides, "/none").run;
+  CHECK(run.definition.arguments == std::vector<std::string>{"--lr", "0.2"});
+  CHECK(run.name == "again");
+  CHECK(run.experiment == "other");
+  CHECK(run.tags == decltype(run.tags){{"kept", std::nullopt}, {"changed", "new"}, {"more", std::nullopt}});
+  CHECK(run.properties.at("mine") == "y");
+  CHECK(run.definition.max_run_duration == 5min);
+  CHECK(run.definition.memory_bytes == 128 << 20);
+  CHECK(run.definition.cpus == 0.5);
+  CHECK(run.definition.pids == 9);
+  CHECK(run.definition.shm_bytes == 1 << 20);
+  CHECK(run.definition.grace == 1s);
+  CHECK_FALSE(run.definition.network);
+  REQUIRE(run.definition.mounts.size() == 2);
+  CHECK(run.definition.mounts[0].source == "/usr");
+  CHECK_FALSE(run.definition.mounts[0].writable);
+  CHECK(run.definition.environment_variables == std::map<std::string, std::string>{{"A", "1"}, {"B", "3"}, {"C", "4"}});
+  CHECK(run.priority == -3);
+  overrides = {};
+  overrides.arguments = std::vector<std::string>{};
+  CHECK(pipeline::admit_again(original_of(source), overrides, "/none").run.definition.arguments.empty());
+}
+
+TEST_CASE("another environment replaces the old one with all that belongs to it") {
+  const Source source;
+  auto original = original_of(source);
+  original.definition.isolation = runner::Isolation::kDocker;
+  original.definition.image = "base:1";
+  original.definition.image_interpreter = "/opt/python";
+  original.definition.engine.hostname = "h";
+  api::Submission overrides;
+  CHECK_FALSE(pipeline::admit_again(original, overrides, "/none").interpreter_required);
+  overrides.image = "base:2";
+  auto definition = pipeline::admit_again(original, overrides, "/none").run.definition;
+  CHECK(definition.image == "base:2");
+  CHECK(definition.image_interpreter == "/opt/python");
+  CHECK(definition.engine.hostname == "h");
+  overrides = {};
+  overrides.python = "/usr/bin/python3";
+  const auto admission = pipeline::admit_again(original, overrides, "/none");
+  CHECK(admission.run.definition.isolation == runner::Isolation::kSandbox);
+  CHECK(admission.run.definition.image.empty());
+  CHECK(admission.run.definition.image_interpreter.empty());
+  CHECK(admission.run.definition.engine.hostname.empty());
+  CHECK(admission.interpreter_required);
+  overrides.image = "base:2";
+  CHECK(refusal_again(original, overrides).message() == "at most one of --python, --image");
+  overrides = {};
+  overrides.image = "base:2";
+  CHECK(pipeline::admit_again(original_of(source), overrides, "/none").run.definition.isolation ==
+        runner::Isolation::kDocker);
+}
+
+TEST_CASE("a repetition is refused what the original needs and is no longer there") {
+  const Source source;
+  auto original = original_of(source);
+  original.definition.mounts[0].source = "/no/such/place";
+  CHECK(refusal_again(original, {}).message() ==
+        "the original's --mount /no/such/place:/data:rw: there is no /no/such/place");
+  api::Submission overrides;
+  overrides.mounts = {"/usr:/data"};
+  CHECK(pipeline::admit_again(original, overrides, "/none").run.definition.mounts.size() == 1);
+
+  original = original_of(source);
+  original.definition.script.clear();
+  original.definition.command = {"sh", "-c", "true"};
+  CHECK_FALSE(pipeline::admit_again(original, {}, "/none").interpreter_required);
+  overrides = {};
+  overrides.arguments = {"x"};
+  CHECK(refusal_again(original, overrides).message().find("has no script whose arguments") != std::string::npos);
+}
+
+TEST_CASE("a repetition's secrets come from the file, or are given again by name") {
+  const Source source;
+  source.write("secrets.toml", "FILED = 'from the file'\n");
+  std::filesystem::permissions(source.path / "secrets.toml", std::filesystem::perms::owner_read);
+  const auto file = source.path / "secrets.toml";
+  auto original = original_of(source);
+  original.definition.secrets = {"FILED"};
+  CHECK(pipeline::admit_again(original, {}, file).secrets.at("FILED") == "from the file");
+  original.definition.secrets = {"FILED", "GIVEN"};
+  api::Submission overrides;
+  const Error missing = refusal_again(original, overrides, file);
+  CHECK(missing.code() == ErrorCode::kInvalid);
+  CHECK(missing.message().find("secret GIVEN of the original") == 0);
+  CHECK(missing.hint().find("--secret GIVEN") != std::string::npos);
+  overrides.secrets = {"GIVEN", "NEW"};
+  overrides.caller_secrets = {{"GIVEN", "again"}, {"NEW", "n"}};
+  const auto admission = pipeline::admit_again(original, overrides, file);
+  CHECK(admission.secrets ==
+        std::map<std::string, std::string>{{"FILED", "from the file"}, {"GIVEN", "again"}, {"NEW", "n"}});
+  CHECK(admission.run.definition.secrets == std::vector<std::string>{"FILED", "GIVEN", "NEW"});
+  overrides.environment_variables = {{"FILED", "x"}};
+  CHECK(refusal_again(original, overrides, file).message().find("--secret FILED") == 0);
+}
