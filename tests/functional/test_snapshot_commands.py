@@ -30,7 +30,9 @@ class Listing(SnapshotTest):
         self.write("a.log", "")
         self.write("out/big", "")
         self.git("add", "train.py")
-        self.assertEqual(self.ok("snapshot", "ls-files", "-z").out, self.git("ls-files", "-co", "--exclude-standard", "-z"))
+        # git lists the untracked ones first; ours are in one order.
+        listed = self.ok("snapshot", "ls-files", "-z").out.split(b"\0")[:-1]
+        self.assertEqual(listed, sorted(self.git("ls-files", "-co", "--exclude-standard", "-z").split(b"\0")[:-1]))
         ours, gits = self.ok("snapshot", "ls-files").out, self.git("ls-files", "-co", "--exclude-standard")
         self.assertEqual(sorted(ours.splitlines()), sorted(gits.splitlines()))
         # A directory in it: git lists from there, too.
@@ -150,9 +152,11 @@ class ShownAndRestored(SnapshotTest):
         refused = self.ok("snapshot", "restore", snapshot, empty, code=4)
         self.assertIn("is not empty", refused.err)
         self.write("file", "")
-        self.assertIn("no directory", self.ok("snapshot", "restore", snapshot, "file", code=4).err)
+        self.assertIn("not a directory", self.ok("snapshot", "restore", snapshot, "file", code=4).err)
         self.assertIn("No such file", self.ok("snapshot", "restore", snapshot, "absent/below", code=3).err)
-        self.assertIn("current directory", self.ok("snapshot", "restore", snapshot, ".", directory=self.home.new_project(), code=2).err)
+        here = self.home.new_project()
+        self.ok("snapshot", "restore", snapshot, ".", directory=here)
+        self.assertEqual(os.listdir(here), ["a"])
         # Nothing half-made stays anywhere.
         self.assertEqual([name for name in os.listdir(self.home.base) + os.listdir(self.project) if name.startswith(".tmp")], [])
 
@@ -258,6 +262,7 @@ class Large(SnapshotTest):
 
     def test_a_client_that_does_not_ask_hears_it_in_the_answer(self):
         self.fill("many", 302)
+        self.ok("daemon", "start")
         answer = self.home.call("curl", "-sS", "--unix-socket", self.home.data + "/control.sock", "-H", "Content-Type: application/json",
                                 "-d", json.dumps({"sourceDirectory": self.project}), "http://runner/v1/snapshots")
         self.assertEqual(len(json.loads(answer.out)["warnings"]), 1)
