@@ -104,6 +104,18 @@ FileReader::Read FileReader::read(int directory_fd, const std::string& name, con
   }
 }
 
+// Whether what was read between the two is one version. A file that was replaced meanwhile (an editor's or a
+// checkpoint's rename) has lost a name, which moves its change time and nothing else: it is whole all the same, and its
+// stamp no longer worth remembering.
+bool FileReader::is_one_version(const struct ::stat& before, const struct ::stat& after, Read& result) {
+  FileStamp stamp = stamp_of(after);
+  if (after.st_nlink != before.st_nlink) {
+    stamp.changed = result.stamp.changed;
+    result.settled = false;
+  }
+  return stamp == result.stamp;
+}
+
 // False: it changed under the reader.
 bool FileReader::read_file(int directory_fd, const std::string& name, const std::string& shown, Read& result) {
   // O_NONBLOCK: should a FIFO have taken the file's place, opening it must not wait for a writer.
@@ -125,11 +137,11 @@ bool FileReader::read_file(int directory_fd, const std::string& name, const std:
   if (::lseek(fd.get(), 0, SEEK_SET) != 0) throw errno_error(errno, "read " + shown);
   result.type = type_of(result.stamp);
   result.settled = is_settled(result.stamp);
-  return static_cast<std::size_t>(info.st_size) <= kSmall ? put_small(fd.get(), shown, result)
-                                                          : put_large(fd.get(), shown, result);
+  return static_cast<std::size_t>(info.st_size) <= kSmall ? put_small(fd.get(), shown, info, result)
+                                                          : put_large(fd.get(), shown, info, result);
 }
 
-bool FileReader::put_small(int fd, const std::string& shown, Read& result) {
+bool FileReader::put_small(int fd, const std::string& shown, const struct ::stat& before, Read& result) {
   if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kSmall + 1);
   const std::size_t expected = static_cast<std::size_t>(result.stamp.size);
   std::size_t filled = 0;
@@ -139,13 +151,13 @@ bool FileReader::put_small(int fd, const std::string& shown, Read& result) {
     if (got == 0 || filled >= expected) break;
   }
   struct ::stat after {};
-  if (filled != expected || ::fstat(fd, &after) != 0 || stamp_of(after) != result.stamp) return false;
+  if (filled != expected || ::fstat(fd, &after) != 0 || !is_one_version(before, after, result)) return false;
   result.content = batch_.put(std::span<const std::byte>(buffer_.get(), expected));
   return true;
 }
 
 // A torn read is known only after the store has the bytes; nothing will ever refer to them, and `gc` removes them.
-bool FileReader::put_large(int fd, const std::string& shown, Read& result) {
+bool FileReader::put_large(int fd, const std::string& shown, const struct ::stat& before, Read& result) {
   std::int64_t left = result.stamp.size;
   bool grown = false;
   const auto stored = batch_.put_stream([&](std::span<std::byte> into) -> std::size_t {
@@ -155,7 +167,7 @@ bool FileReader::put_large(int fd, const std::string& shown, Read& result) {
     return grown ? 0 : got;  // a log that grows faster than it is read would never end
   });
   struct ::stat after {};
-  if (grown || stored.bytes != result.stamp.size || ::fstat(fd, &after) != 0 || stamp_of(after) != result.stamp)
+  if (grown || stored.bytes != result.stamp.size || ::fstat(fd, &after) != 0 || !is_one_version(before, after, result))
     return false;
   result.content = stored.hash;
   return true;

@@ -46,8 +46,9 @@ class FileReader {
  private:
   bool read_file(int directory_fd, const std::string& name, const std::string& shown, Read& result);
   bool read_symlink(int directory_fd, const std::string& name, const struct ::stat& before, Read& result);
-  bool put_small(int fd, const std::string& shown, Read& result);
-  bool put_large(int fd, const std::string& shown, Read& result);
+  static bool is_one_version(const struct ::stat& before, const struct ::stat& after, Read& result);
+  bool put_small(int fd, const std::string& shown, const struct ::stat& before, Read& result);
+  bool put_large(int fd, const std::string& shown, const struct ::stat& before, Read& result);
 
   ContentBatch& batch_;
   std::unique_ptr<std::byte[]> buffer_;

@@ -228,7 +228,7 @@ bool Scope::includes_file(const Place& place, std::string_view name) const {
     const Rule* rule = ruling(place, name, false).rule;
     if (rule == nullptr || rule->negated()) return true;
   }
-  return place.index->find(place.tracked, name) == TrackedPaths::Kind::kFile;
+  return place.index->find(place.tracked, name) != TrackedPaths::Kind::kNone;  // a file in a submodule's place, too
 }
 
 void Scope::warn(std::string warning) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runner/cli/commands.hpp"
+#include "runner/cli/diff_git.hpp"
 #include "runner/cli/table.hpp"
 #include "runner/cli/terminal.hpp"
 #include "runner/core/error.hpp"
@@ -230,6 +231,7 @@ void print_section(const Section& section, const Json& before, const Json& after
 
 int run(Session& session, const DiffOptions& options) {
   if (options.part == DiffPart::kCode && !session.json()) return print_patch(session, options);
+  if (options.part == DiffPart::kGit) return diff_git(session, options.before, options.after);
   const bool all = !options.part;
   Json document = Json::object();
   bool any = false;
