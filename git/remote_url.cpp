@@ -55,13 +55,24 @@ Remotes read_remotes(git_repository* repository, const std::optional<std::string
   return remotes;
 }
 
+// Whether "user:password@" would stand in the path once the first `length` bytes are replaced by `base`: nobody looks
+// for a password there.
+bool hides_credentials(std::string_view url, std::size_t length, std::string_view base) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t from = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const std::size_t at = url.find('@', from);
+  if (at == std::string_view::npos || length > at) return false;
+  return length != from || !base.ends_with("://");
+}
+
 // The longest prefix wins.
 std::string rewrite(const Remotes& remotes, const std::string& url) {
   const std::pair<std::string, std::string>* best = nullptr;
   for (const auto& candidate : remotes.rewrites)
     if (url.starts_with(candidate.first) && (best == nullptr || candidate.first.size() > best->first.size()))
       best = &candidate;
-  return best == nullptr ? url : best->second + url.substr(best->first.size());
+  if (best == nullptr || hides_credentials(url, best->first.size(), best->second)) return url;
+  return best->second + url.substr(best->first.size());
 }
 
 std::optional<std::string> choose(const Remotes& remotes) {

@@ -80,12 +80,15 @@ EntryType type_of(const FileStamp& stamp) {
   return (stamp.mode & S_IXUSR) != 0 ? EntryType::kExecutable : EntryType::kFile;
 }
 
-FileReader::Read FileReader::read(int directory_fd, const std::string& name, const std::string& shown) {
+FileReader::Read FileReader::read(int directory_fd, const std::string& name, const std::string& shown,
+                                  bool was_regular) {
   for (std::size_t attempt = 0;; ++attempt) {
     Read result;
     struct ::stat info {};
     bool whole = false;
-    if (::fstatat(directory_fd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (was_regular && attempt == 0) {
+      whole = read_file(directory_fd, name, shown, result);
+    } else if (::fstatat(directory_fd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
       if (S_ISREG(info.st_mode)) whole = read_file(directory_fd, name, shown, result);
       if (S_ISLNK(info.st_mode)) whole = read_symlink(directory_fd, name, info, result);
     } else if (errno == EACCES || errno == EPERM) {
@@ -130,10 +133,10 @@ bool FileReader::put_small(int fd, const std::string& shown, Read& result) {
   if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kSmall + 1);
   const std::size_t expected = static_cast<std::size_t>(result.stamp.size);
   std::size_t filled = 0;
-  for (;;) {  // one byte more than expected is asked for: growth shows
+  for (;;) {  // one byte more than expected is asked for: growth shows, and if none came this is the end
     const std::size_t got = read_some(fd, std::span(buffer_.get() + filled, expected + 1 - filled), shown);
     filled += got;
-    if (got == 0 || filled > expected) break;
+    if (got == 0 || filled >= expected) break;
   }
   struct ::stat after {};
   if (filled != expected || ::fstat(fd, &after) != 0 || stamp_of(after) != result.stamp) return false;

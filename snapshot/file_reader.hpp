@@ -40,7 +40,8 @@ class FileReader {
   };
   // A regular file or a symbolic link, retried while it changes under the reader; `shown` is its path for people.
   // Error(kInvalid) naming it when it keeps changing, is gone, or has become something else.
-  Read read(int directory_fd, const std::string& name, const std::string& shown);
+  // `was_regular`: a moment ago it was a regular file, which spares a stat.
+  Read read(int directory_fd, const std::string& name, const std::string& shown, bool was_regular = false);
 
  private:
   bool read_file(int directory_fd, const std::string& name, const std::string& shown, Read& result);

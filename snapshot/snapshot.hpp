@@ -58,6 +58,14 @@ std::vector<Explanation> explain(const Options& options, const std::vector<std::
 // for git::read_state. Only .gitignore files count here, and nothing is built in. False outside any work tree.
 bool has_untracked(const std::filesystem::path& directory);
 
+// Those files, as `git ls-files -o --exclude-standard` in the directory lists them: relative paths, bytewise sorted; a
+// repository of its own is one name that ends in '/'.
+struct UntrackedFiles {
+  std::vector<std::string> paths;  // at most `limit`
+  std::int64_t more = 0;           // how many there are beside
+};
+UntrackedFiles list_untracked(const std::filesystem::path& directory, std::size_t limit);
+
 // Reading a snapshot back
 // -----------------------------------------------------------------------------------------------
 

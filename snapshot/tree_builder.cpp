@@ -150,7 +150,8 @@ void TreeBuilder::queue(Job job, const WalkedDirectory& at) {
 void TreeBuilder::read(const Job& job, int worker) {
   FileReader& reader = readers_[static_cast<std::size_t>(worker)];
   for (TreeFile* file : job.files) {
-    const FileReader::Read read = reader.read(job.directory->get(), file->name, job.node->path + file->name);
+    const FileReader::Read read =
+        reader.read(job.directory->get(), file->name, job.node->path + file->name, S_ISREG(file->stamp.mode));
     if (!read.permitted) {
       const std::lock_guard lock(mutex_);
       unreadable_.push_back(job.node->path + file->name);

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -12,7 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "snapshot/index_paths.hpp"
+#include "runner/core/error.hpp"
+#include "runner/os/git_files.hpp"
+#include "runner/os/git_index.hpp"
 
 namespace runner::snapshot {
 namespace {
@@ -27,7 +31,6 @@ struct Releaser {
   }
 };
 using Repository = std::unique_ptr<git_repository, Releaser<git_repository_free>>;
-using Index = std::unique_ptr<git_index, Releaser<git_index_free>>;
 using Config = std::unique_ptr<git_config, Releaser<git_config_free>>;
 
 // git refuses a repository of another owner because its configuration could name programs to run. Nothing is run here,
@@ -36,6 +39,15 @@ void ensure_libgit2() {
   static const int initialised = [] {
     const int count = git_libgit2_init();
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    // Partial clones and sparse checkouts are read like any other. The options are global and not made for several
+    // threads: where git/ has been at it (the daemon's start), they are set already.
+    git_strarray known{};
+    git_libgit2_opts(GIT_OPT_GET_EXTENSIONS, &known);
+    const bool set = std::any_of(known.strings, known.strings + known.count,
+                                 [](const char* name) { return std::string_view(name) == "partialclone"; });
+    git_strarray_dispose(&known);
+    std::array<const char*, 4> extensions{"partialclone", "worktreeconfig", "preciousobjects", "relativeworktrees"};
+    if (!set) git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions.data(), extensions.size());
     return count;
   }();
   static_cast<void>(initialised);
@@ -101,38 +113,65 @@ void read_configuration(git_repository* repository, WorkTree& tree) {
     tree.excludes_file = expand_path(value, tree.root);
 }
 
-// What the quick reader leaves to libgit2, and what libgit2 then cannot read either.
-void read_index_slowly(git_repository* repository, WorkTree& tree) {
-  git_index* raw = nullptr;
-  if (git_repository_index(&raw, repository) != 0) {
-    tree.warning =
-        "the git index cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
-    return;
-  }
-  const Index index(raw);
+// Collects what TrackedPaths is made of.
+struct PathList {
   std::vector<char> bytes;
   std::vector<TrackedPaths::Path> paths;
-  const std::size_t count = git_index_entrycount(index.get());
-  for (std::size_t at = 0; at < count; ++at) {
-    const git_index_entry* entry = git_index_get_byindex(index.get(), at);
-    const std::string_view path = entry->path;
-    if (!path.starts_with(tree.prefix) || bytes.size() + path.size() > UINT32_MAX) continue;
+
+  void add(std::string_view path, bool repository) {
+    if (bytes.size() + path.size() > UINT32_MAX) throw Error(ErrorCode::kInvalid, "its paths take more than 4 GiB");
     paths.push_back({.at = static_cast<std::uint32_t>(bytes.size()),
                      .length = static_cast<std::uint32_t>(path.size()),
-                     .repository = entry->mode == GIT_FILEMODE_COMMIT});
+                     .repository = repository});
     bytes.insert(bytes.end(), path.begin(), path.end());
   }
-  tree.tracked = TrackedPaths(std::move(bytes), std::move(paths), tree.ignore_case);
+};
+
+// The files of a directory that a sparse index has as one entry, from its tree. What cannot be read is left out: its
+// files count as untracked then.
+void add_tree(git_repository* repository, const os::GitFiles& files, const git_oid& id, const std::string& directory,
+              PathList& paths) {
+  std::array<char, GIT_OID_HEXSZ + 1> hex{};
+  git_oid_tostr(hex.data(), hex.size(), &id);
+  std::string trouble;
+  for (const fs::path& objects : files.object_directories)  // a FIFO in place of the object
+    if (!os::is_readable_to_its_end(objects / std::string(hex.data(), 2) / (hex.data() + 2), trouble)) return;
+  git_tree* raw = nullptr;
+  if (directory.size() > 4096 || git_tree_lookup(&raw, repository, &id) != 0) return;
+  const std::unique_ptr<git_tree, Releaser<git_tree_free>> tree(raw);
+  for (std::size_t at = 0; at < git_tree_entrycount(raw); ++at) {
+    const git_tree_entry* entry = git_tree_entry_byindex(raw, at);
+    const std::string path = directory + git_tree_entry_name(entry);
+    const git_filemode_t mode = git_tree_entry_filemode(entry);
+    if (mode == GIT_FILEMODE_TREE)
+      add_tree(repository, files, *git_tree_entry_id(entry), path + "/", paths);
+    else
+      paths.add(path, mode == GIT_FILEMODE_COMMIT);
+  }
 }
 
-void read_index(git_repository* repository, WorkTree& tree) {
-  git_buf path{};
-  std::optional<IndexPaths> read;
-  if (git_repository_item_path(&path, repository, GIT_REPOSITORY_ITEM_INDEX) == 0)
-    read = read_index_paths(path.ptr, tree.prefix);
-  git_buf_dispose(&path);
-  if (!read) return read_index_slowly(repository, tree);
-  tree.tracked = TrackedPaths(std::move(read->bytes), std::move(read->paths), tree.ignore_case);
+// What a sparse index has as a directory is in no work tree as a rule: its tree is read where it is.
+void read_index(git_repository* repository, const os::GitFiles& files, WorkTree& tree) {
+  try {
+    const os::GitIndex index = os::GitIndex::read(files.directory / "index");
+    const auto range = index.below(tree.prefix);
+    PathList paths;
+    paths.paths.reserve(range.last - range.first);
+    for (std::size_t at = range.first; at < range.last; ++at) {
+      const os::GitIndexEntry& entry = index.entries()[at];
+      if (entry.type() == os::kGitTree) {
+        git_oid id{};
+        std::copy(entry.id.begin(), entry.id.end(), id.id);
+        if (is_there(tree.root / entry.path)) add_tree(repository, files, id, std::string(entry.path), paths);
+        continue;
+      }
+      paths.add(entry.path, entry.type() == os::kGitSubmodule);
+    }
+    tree.tracked = TrackedPaths(std::move(paths.bytes), std::move(paths.paths), tree.ignore_case);
+  } catch (const Error& error) {
+    tree.warning =
+        "the git index cannot be read (" + error.message() + "): tracked files that an ignore rule names are out";
+  }
 }
 
 // The work tree whose ".git" stands in `candidate`, if it is one and `directory` lies in it.
@@ -140,12 +179,14 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
   ensure_libgit2();
   WorkTree tree;
   tree.root = candidate;
+  const fs::path dot_git = candidate / ".git";
+  const os::GitFiles files = os::inspect_git_files(dot_git);  // libgit2 would wait for a FIFO for ever
   git_repository* raw = nullptr;
-  if (git_repository_open_ext(&raw, candidate.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0) {
-    const fs::path dot_git = candidate / ".git";
+  if (!files.trouble.empty() ||
+      git_repository_open_ext(&raw, candidate.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr) != 0) {
     if (!looks_like_repository(dot_git)) return std::nullopt;
-    tree.warning =
-        "the git repository cannot be read (" + last_error() + "): tracked files that an ignore rule names are out";
+    tree.warning = "the git repository cannot be read (" + (files.trouble.empty() ? last_error() : files.trouble) +
+                   "): tracked files that an ignore rule names are out";
     tree.info_exclude = dot_git / "info" / "exclude";
     tree.excludes_file = default_excludes_file();
   }
@@ -169,7 +210,7 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
     tree.info_exclude = fs::path(path.ptr) / "exclude";
   git_buf_dispose(&path);
   read_configuration(repository.get(), tree);
-  read_index(repository.get(), tree);
+  read_index(repository.get(), files, tree);
   return tree;
 }
 

@@ -250,7 +250,7 @@ void Batch::gather(const Hash& hash, std::span<const std::byte> bytes) {
     // Somebody who waited here too may have taken it.
     if (filling_.bytes.size() < kLotBytes && filling_.items.size() < kLotItems) return;
     full = std::exchange(filling_, {});
-    filling_.bytes.reserve(kLotBytes + kDirectBytes);
+    filling_.bytes = take_buffer_locked();
     ++lots_in_flight_;
   }
   struct Landing {
@@ -307,6 +307,7 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
     Row row{item.hash, as_signed(item.size), Codec::kPlain, item.offset, item.size};
     if (const auto frame = compressor->compress(std::span(prepared.plain).subspan(item.offset, item.size))) {
       row.codec = Codec::kZstd;
+      if (prepared.compressed.capacity() == 0) prepared.compressed = take_buffer();
       row.offset = prepared.compressed.size();
       row.stored_size = frame->size();
       prepared.compressed.insert(prepared.compressed.end(), frame->begin(), frame->end());
@@ -317,8 +318,32 @@ Batch::PreparedLot Batch::prepare(Lot lot) {
   return prepared;
 }
 
+std::vector<std::byte> Batch::take_buffer_locked() {
+  std::vector<std::byte> buffer;
+  if (buffers_.empty()) {
+    buffer.reserve(kLotBytes + kDirectBytes);
+  } else {
+    buffer = std::move(buffers_.back());
+    buffers_.pop_back();
+    buffer.clear();
+  }
+  return buffer;
+}
+
+std::vector<std::byte> Batch::take_buffer() {
+  const std::lock_guard lock(mutex_);
+  return take_buffer_locked();
+}
+
+Batch::GivenBack::~GivenBack() {
+  const std::lock_guard lock(batch.mutex_);
+  for (std::vector<std::byte>* buffer : {&lot.plain, &lot.compressed})
+    if (buffer->capacity() >= kLotBytes) batch.buffers_.push_back(std::move(*buffer));
+}
+
 void Batch::write_lot(Lot lot) {
-  const PreparedLot prepared = prepare(std::move(lot));
+  PreparedLot prepared = prepare(std::move(lot));
+  const GivenBack given_back{*this, prepared};
   if (prepared.rows.empty()) return;
   require_room(prepared.plain.size());
   std::vector<Entry> entries;

@@ -48,7 +48,9 @@ class History {
     RunRecord run;
     bool existed;
   };
-  Added add_run(const RunRecord& run);
+  // `artifacts`: what the run has from the start (the uncommitted change), in the same transaction; ignored where the
+  // run exists.
+  Added add_run(const RunRecord& run, std::span<const Artifact> artifacts = {});
 
   // Moves a run that has not ended to `status`; sets `started` when given (first time only). False, and nothing
   // changed, if the run has ended or waits for its cancellation while `status` is not kFinalizing. Not synced: a power

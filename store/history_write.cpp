@@ -50,7 +50,14 @@ std::int64_t experiment_of(Connection& connection, const std::string& name) {
   return connection.last_insert_id();
 }
 
-void insert(Connection& connection, const RunRecord& run, const Documents& documents) {
+void insert(Connection& connection, std::int64_t seq, std::span<const Artifact> artifacts) {
+  for (const Artifact& artifact : artifacts)
+    connection.run("INSERT INTO artifact(run, name, bytes, sha256) VALUES (?, ?, ?, ?)", seq, artifact.name,
+                   artifact.bytes, artifact.sha256);
+}
+
+void insert(Connection& connection, const RunRecord& run, const Documents& documents,
+            std::span<const Artifact> artifacts) {
   const std::int64_t experiment = experiment_of(connection, run.experiment);
   std::optional<std::int64_t> parent;
   if (run.parent) parent = seq_of(connection, *run.parent);
@@ -68,6 +75,7 @@ void insert(Connection& connection, const RunRecord& run, const Documents& docum
     connection.run("INSERT INTO tag(run, key, value) VALUES (?, ?, ?)", seq, key, value);
   for (const auto& [key, value] : run.properties)
     connection.run("INSERT INTO property(run, key, value) VALUES (?, ?, ?)", seq, key, value);
+  insert(connection, seq, artifacts);
 }
 
 }  // namespace
@@ -77,12 +85,12 @@ History::Impl::Impl(const std::filesystem::path& path) : database(path, kSchema,
 History::History(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
 History::~History() = default;
 
-History::Added History::add_run(const RunRecord& run) {
+History::Added History::add_run(const RunRecord& run, std::span<const Artifact> artifacts) {
   const Documents documents = documents_of(run);
   std::optional<RunRecord> found;
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
     found = existing(connection, run);
-    if (!found) insert(connection, run, documents);
+    if (!found) insert(connection, run, documents, artifacts);
   });
   return found ? Added{std::move(*found), true} : Added{run, false};
 }
@@ -140,9 +148,7 @@ bool History::finish(const std::string& id, RunStatus final_status, const std::s
                    " AND status NOT IN ('Completed', 'Failed', 'Canceled')",
                    seq, to_string(final_status), reason, outcome_json, error_json, ended) == 1;
     if (!finished) return;
-    for (const Artifact& artifact : artifacts)
-      connection.run("INSERT INTO artifact(run, name, bytes, sha256) VALUES (?, ?, ?, ?)", seq, artifact.name,
-                     artifact.bytes, artifact.sha256);
+    insert(connection, seq, artifacts);
   });
   return finished;
 }

@@ -130,6 +130,20 @@ ordered_json git_of(const std::optional<GitState>& git) {
           {"remote", or_null(git->repository_uri)}};
 }
 
+ordered_json artifact_of(const Artifact& artifact) {
+  return {{"name", artifact.name}, {"bytes", artifact.bytes}, {"sha256", artifact.sha256.hex()}};
+}
+
+// The stored uncommitted change: what the pipeline keeps with the run at submit.
+void append_change(ordered_json& git, std::span<const Artifact> artifacts) {
+  git["patch"] = nullptr;
+  git["untrackedFiles"] = nullptr;
+  for (const Artifact& artifact : artifacts) {
+    if (artifact.name == "git/diff.patch") git["patch"] = artifact_of(artifact);
+    if (artifact.name == "git/untracked.txt") git["untrackedFiles"] = artifact_of(artifact);
+  }
+}
+
 ordered_json image_of(const std::optional<ImageRef>& image) {
   if (!image) return nullptr;
   return {{"id", image->id}, {"digest", text_or_null(image->digest)}, {"platform", image->platform}};
@@ -162,10 +176,6 @@ ordered_json error_of(const std::optional<RunError>& error) {
   return {{"code", error->code},
           {"message", error->message},
           {"hint", error->hint.empty() ? ordered_json(nullptr) : ordered_json(error->hint)}};
-}
-
-ordered_json artifact_of(const Artifact& artifact) {
-  return {{"name", artifact.name}, {"bytes", artifact.bytes}, {"sha256", artifact.sha256.hex()}};
 }
 
 // What a list item and the whole document share.
@@ -224,12 +234,13 @@ std::string run_document(const RunRecord& run, const RunDetails& details) {
   for (const Artifact& artifact : details.artifacts) {
     if (artifact.name.starts_with("outputs/"))
       outputs.push_back(artifact_of(artifact));
-    else
+    else if (!artifact.name.starts_with("git/"))  // said in `git`
       logs.push_back(artifact.name);
   }
   document["outputs"] = std::move(outputs);
   document["logFiles"] = std::move(logs);
   append_facts(document, run);
+  if (run.git) append_change(document["git"], details.artifacts);
   document["notices"] = details.notices;
   return dump(document);
 }

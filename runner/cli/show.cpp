@@ -81,6 +81,11 @@ void add_definition(Page& page, const Json& run) {
     page.line("git", joined(" ", {text_at(git, "branch"), text_at(git, "commit").substr(0, kDigestDigits),
                                   dirty.is_boolean() && dirty.get<bool>() ? "(with uncommitted changes)" : "",
                                   text_at(git, "remote")}));
+    const auto kept = [&](const char* key) {
+      const Json& file = member(git, key);
+      return file.is_object() ? text_at(file, "name") + " (" + size_text(file, "bytes") + ")" : std::string();
+    };
+    page.line("kept with it", joined(", ", {kept("patch"), kept("untrackedFiles")}));
   }
   const Json& environment = member(run, "environment");
   const std::string python = text_at(environment, "pythonVersion");

@@ -1,9 +1,9 @@
 // The daemon as a process: one per home, crash-only. Starting after SIGKILL and after a clean stop are the same code.
 //
-// Threads: main (waits for the end), http-accept and one per connection (runner/daemon/http_server), run-worker ×4
-// (runner/pipeline/scheduler), run-watch (runner/pipeline/run_watch), and the sandbox's two (runner/exec): the
-// runtime's trial in the first moments, warming cgroups when a submission comes. Databases have none
-// (store/group_commit.hpp).
+// Threads: main (waits for the end), http-accept and one per connection (runner/daemon/http_server), git-state beside
+// one that submits (runner/pipeline/source_reading), run-worker ×4 (runner/pipeline/scheduler), run-watch
+// (runner/pipeline/run_watch), and the sandbox's two (runner/exec): the runtime's trial in the first moments, warming
+// cgroups when a submission comes. Databases have none (store/group_commit.hpp).
 #pragma once
 
 #include <filesystem>

@@ -23,6 +23,7 @@ struct Admission {
   std::map<std::string, std::string>
       secrets;                       // name → value of run.definition.secrets; apart, so that nobody stores them
   std::vector<std::string> notices;  // unknown runconfig keys
+  std::vector<Artifact> artifacts;   // what the run has from the start: its uncommitted change (source_reading.hpp)
 };
 
 // Errors: kInvalid for everything the user can correct (cli.md: exit code 2), kNotFound for a missing source directory.

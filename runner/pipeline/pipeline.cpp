@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "git/git_state.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
@@ -37,6 +38,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
                os::python_package_directory()),
       containers_(exec::describe_host(data, os::program_directory() / "runner-init", os::python_package_directory()),
                   os::program_directory() / "runner-shim", os::program_directory() / "runner-engine") {
+  git::start();
   watch_ = std::make_unique<RunWatch>(RunObserver{
       .started = [this](const std::string& id) { mark_started(id); },
       .log_grew = [this](const std::string& id) { events_.notify(id); },

@@ -75,6 +75,8 @@ Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission
   run.git = original.git;
   if (run.git)
     for (auto& [key, value] : git::properties_of(*run.git)) run.properties.insert_or_assign(key, value);
+  for (Artifact& artifact : history_.artifacts(id))
+    if (artifact.name.starts_with("git/")) admission.artifacts.push_back(std::move(artifact));
   run.properties[kRerunOf] = original.id;
   return accept(std::move(admission), std::move(warnings));
 }

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <random>
 
-#include "git/git_state.hpp"
 #include "runner/core/error.hpp"
 #include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/pipeline/source_reading.hpp"
 #include "snapshot/snapshot.hpp"
 
 namespace runner::pipeline {
@@ -142,6 +142,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const No
   resolve(admission);
 
   const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone
+  SourceReading reading(run.definition.source_directory);
   const snapshot::Options options = snapshot_options(run.definition.source_directory);
   auto frozen = take_snapshot(run.definition.source_directory, notify);
   run.snapshot = frozen.id;
@@ -150,9 +151,11 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const No
 
   std::vector<std::string> warnings = std::move(admission.notices);
   std::move(frozen.warnings.begin(), frozen.warnings.end(), std::back_inserter(warnings));
-  run.git = git::read_state(run.definition.source_directory, warnings, snapshot::has_untracked);
-  if (run.git)
+  if (const auto source = reading.finish(warnings)) {
+    run.git = source->state;
     for (auto& [key, value] : git::properties_of(*run.git)) run.properties.insert_or_assign(key, value);
+    admission.artifacts = store_change(*source, content_);
+  }
   return accept(std::move(admission), std::move(warnings));
 }
 
@@ -167,7 +170,7 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   if (!admission.secrets.empty()) secrets_.with([&](auto& secrets) { secrets[run.id] = std::move(admission.secrets); });
   const auto added = [&] {
     try {
-      return history_.add_run(run);
+      return history_.add_run(run, admission.artifacts);
     } catch (...) {
       secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
       throw;

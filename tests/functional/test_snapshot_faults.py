@@ -16,10 +16,11 @@ class Killed(StoreTest):
     def source(self):
         """Many small files and a large one of several pieces, under directories that are trees of their own."""
         generator = random.Random(7)
+        source = self.home.new_project("source-" + self.home.token)  # beside the project: no run shall need it
         for number in range(FILES):
-            self.write("t/d%d/e%d/f%d" % (number % 11, number % 3, number), generator.randbytes(1500))
-        self.write("t/large", generator.randbytes(24 << 20))
-        return self.project + "/t"
+            self.write("%s/d%d/e%d/f%d" % (source, number % 11, number % 3, number), generator.randbytes(1500))
+        self.write(source + "/large", generator.randbytes(24 << 20))
+        return source
 
     def test_no_half_snapshot_is_ever_visible(self):
         source = self.source()
@@ -37,9 +38,9 @@ class Killed(StoreTest):
         for number in range(KILLS):
             self.runs()  # a daemon is there
             pid = self.home.daemon_pid()
+            size = os.path.getsize(self.home.data + "/content.db-wal")
             creating = self.home.background("snapshot", "create", source)
             if number % 3 == 0:  # as soon as something has been written; else at any moment
-                size = os.path.getsize(self.home.data + "/content.db-wal")
                 self.spin(lambda: os.path.getsize(self.home.data + "/content.db-wal") != size or creating.process.poll() is not None)
             else:
                 self.spin(lambda: creating.process.poll() is not None, generator.random() * duration)
@@ -86,7 +87,7 @@ class Killed(StoreTest):
         os.remove(self.project + "/data.bin")
         generator = random.Random(int.from_bytes(os.urandom(4), "big"))
         for number in range(8):
-            self.create(self.tree(800, "g%d" % number, size=3000))
+            self.create(self.tree(800, "g%d" % number, size=3000))  # after the run: not in its snapshot
             pid = self.home.daemon_pid()
             collecting = self.home.background("gc")
             self.spin(lambda: collecting.process.poll() is not None, generator.random() * 0.15)

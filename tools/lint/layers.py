@@ -37,7 +37,7 @@ LAYERS = {
     "runner/http": (["runner/core", "runner/os"], ["fmt", "json", "boost", "curl"]),
     "runner/engine": (["runner/core", "runner/os", "runner/http"], ["fmt", "json", "archive"]),
     "snapshot": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
-    "git": (["runner/core", "runner/os"], ["fmt", "git2"]),
+    "git": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
     "envs": (["runner/core", "runner/os", "runner/http", "runner/engine"], ["fmt", "json", "openssl"]),
     "store": (["runner/core", "runner/os"], ["fmt", "json", "sqlite", "zstd", "openssl"]),
     "runner/collect": (["runner/core", "runner/os"], ["fmt", "json"]),

@@ -12,108 +12,18 @@
 #include <random>
 
 #include "git/git_state.hpp"
-#include "runner/os/file.hpp"
-#include "runner/os/process.hpp"
+#include "tests/unit/git/git_repository.hpp"
 
-namespace fs = std::filesystem;
 using runner::GitState;
 using runner::git::properties_of;
 using runner::git::read_state;
 using runner::git::strip_credentials;
+using namespace runner::git::test;  // NOLINT(google-build-using-namespace): its helpers are this file's words
 
 // libgit2 1.5 forgets its match data wherever it matches configuration keys with a regular expression and one does not
 // match: submodules, `extensions.*`. Only leaks allocated inside PCRE on its behalf are passed over.
 extern "C" const char* __lsan_default_suppressions();  // NOLINT(bugprone-reserved-identifier): the sanitizer's name
 extern "C" const char* __lsan_default_suppressions() { return "leak:libpcre2-8\n"; }
-
-namespace {
-
-struct TempDir {
-  TempDir() {
-    std::string pattern = (fs::canonical(fs::temp_directory_path()) / "runner-test-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    path = pattern;
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  fs::path path;
-};
-
-const fs::path& test_home() {
-  static const TempDir home;
-  return home.path;
-}
-
-// Before libgit2 starts: the developer's own configuration does not count.
-const bool home_is_set = [] {
-  ::setenv("HOME", test_home().c_str(), 1);
-  ::unsetenv("XDG_CONFIG_HOME");
-  return true;
-}();
-
-runner::os::Captured run_git(const fs::path& directory, const std::vector<std::string>& arguments) {
-  static const auto program = runner::os::find_program("git", "/usr/local/bin:/usr/bin:/bin").value();
-  runner::os::SpawnRequest request{
-      .arguments = {program.string(), "-C", directory.string()},
-      .environment = {"HOME=" + test_home().string(), "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C",
-                      "PATH=/usr/local/bin:/usr/bin:/bin", "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@t",
-                      "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@t"},
-      .directory = {},
-      .descriptors = {}};
-  request.arguments.insert(request.arguments.end(),
-                           {"-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false"});
-  request.arguments.insert(request.arguments.end(), arguments.begin(), arguments.end());
-  return runner::os::capture(request, std::chrono::seconds(60));
-}
-
-std::string git(const fs::path& directory, const std::vector<std::string>& arguments) {
-  const auto captured = run_git(directory, arguments);
-  INFO("git " << arguments[0] << ": " << captured.err);
-  REQUIRE(captured.exit_code == 0);
-  std::string out = captured.out;
-  if (out.ends_with('\n')) out.pop_back();
-  return out;
-}
-
-void write(const fs::path& path, std::string_view content) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary) << content;
-}
-
-void make_repository(const fs::path& directory) {
-  fs::create_directories(directory);
-  git(directory, {"init", "-q", "-b", "main"});
-}
-
-void commit_all(const fs::path& directory) {
-  git(directory, {"add", "-A"});
-  git(directory, {"commit", "-q", "--allow-empty", "-m", "x"});
-}
-
-std::optional<GitState> state_of(const fs::path& directory) {
-  std::vector<std::string> notes;
-  auto state = read_state(directory, notes);
-  for (const std::string& note : notes) UNSCOPED_INFO(note);
-  CHECK(notes.empty());
-  return state;
-}
-
-// Everything but the URL, as git says it.
-void check_against_git(const fs::path& directory) {
-  const auto state = state_of(directory);
-  REQUIRE(state);
-  const auto branch = run_git(directory, {"symbolic-ref", "--short", "-q", "HEAD"});
-  CHECK((state->branch ? *state->branch + "\n" : "") == branch.out);
-  const auto commit = run_git(directory, {"rev-parse", "-q", "--verify", "HEAD"});
-  CHECK((state->commit ? *state->commit + "\n" : "") == commit.out);
-  const std::string status = git(directory, {"status", "--porcelain", "--", "."});
-  INFO("git status: " << status);
-  CHECK(state->dirty == !status.empty());
-}
-
-}  // namespace
 
 TEST_CASE("a directory in no repository has no git state") {
   const TempDir dir;
@@ -310,6 +220,23 @@ TEST_CASE("the remote is the upstream's, else origin, else the first") {
   CHECK(state_of(dir.path)->repository_uri == git(dir.path, {"remote", "get-url", "origin"}));
 }
 
+TEST_CASE("a rewriting of the URL brings no password to light") {
+  const TempDir dir;
+  make_repository(dir.path);
+  git(dir.path, {"remote", "add", "origin", "https://user:secret@example.org/x.git"});
+  git(dir.path, {"config", "remote.origin.pushurl", "https://user:secret@example.org/push.git"});
+  const std::string base = GENERATE(as<std::string>{}, "https://user:", "https://us", "https://user:sec",
+                                    "https://user:secret@", "https://", "h", "https://user:secret@example.org/");
+  for (const char* kind : {"insteadOf", "pushInsteadOf"})
+    git(dir.path, {"config", std::string("url.https://u:secret@mirror.example.org/.") + kind, base});
+  INFO(base);
+  const auto state = state_of(dir.path);
+  REQUIRE(state->repository_uri);
+  INFO(*state->repository_uri);
+  CHECK(state->repository_uri->find("sec") == std::string::npos);
+  CHECK(state->repository_uri->find("ret") == std::string::npos);
+}
+
 TEST_CASE("what cannot be read becomes a note") {
   const TempDir dir;
   make_repository(dir.path);
@@ -361,11 +288,14 @@ TEST_CASE("nothing is executed and no variable redirects") {
   ::setenv("GIT_DIR", (other.path / ".git").c_str(), 1);
   ::setenv("GIT_WORK_TREE", other.path.c_str(), 1);
   ::setenv("GIT_INDEX_FILE", "/nonexistent", 1);
-  const auto state = state_of(dir.path);
+  std::vector<std::string> notes;
+  const auto source = source_of(dir.path, notes);
   for (const char* name : {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}) ::unsetenv(name);
-  REQUIRE(state);
-  CHECK(state->commit == commit);
-  CHECK(state->dirty);
+  REQUIRE(source);
+  CHECK(source->state.commit == commit);
+  CHECK(source->state.dirty);
+  CHECK(source->patch == "# runner: left out: a.py: under a filter program of .gitattributes, which is not run\n");
+  CHECK(notes.size() == 1);
   CHECK_FALSE(fs::exists(proof));
 }
 

@@ -272,6 +272,30 @@ TEST_CASE("A run that waits for its cancellation can only be finalized") {
   CHECK(error_of([&] { history.request_cancel("none", ""); }).code() == ErrorCode::kNotFound);
 }
 
+TEST_CASE("A run may have artifacts from the start, in the transaction of its row") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  RunRecord run = sample_run("train_1_00000001");
+  run.idempotency_key = "once";
+  const std::vector<Artifact> first{{"git/diff.patch", 1, hash_of_byte(1)}};
+  CHECK_FALSE(history.add_run(run, first).existed);
+  REQUIRE(history.artifacts(run.id).size() == 1);
+  // The same submission again changes nothing.
+  CHECK(history.add_run(run, std::vector<Artifact>{{"git/untracked.txt", 2, hash_of_byte(2)}}).existed);
+  CHECK(history.artifacts(run.id).size() == 1);
+  // An artifact that cannot be stored takes the row with it.
+  const std::vector<Artifact> twice{{"git/diff.patch", 1, hash_of_byte(1)}, {"git/diff.patch", 1, hash_of_byte(1)}};
+  CHECK_THROWS(history.add_run(sample_run("train_1_00000002"), twice));
+  CHECK(error_of([&] { history.get("train_1_00000002"); }).code() == ErrorCode::kNotFound);
+  // The end adds its own.
+  const std::vector<Artifact> last{{"outputs/a", 2, hash_of_byte(2)}};
+  CHECK(history.finish(run.id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(9), last));
+  const auto stored = history.artifacts(run.id);
+  REQUIRE(stored.size() == 2);
+  CHECK(stored[0].name == "git/diff.patch");
+  CHECK(stored[1].name == "outputs/a");
+}
+
 TEST_CASE("A run finishes once, with outcome, error and artifacts") {
   const TemporaryDirectory directory;
   History history(directory / "runner.db");
