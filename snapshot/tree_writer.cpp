@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kJobFiles = 128;
 constexpr std::int64_t kJobBytes = 1 << 20;
 constexpr std::size_t kQueueJobs = 64;  // each may hold a directory open
-// Below this the thread would take longer to start than it saves (as in read_queue.cpp).
+// Below this the thread would take longer to start than it saves (as in work_pool.cpp).
 constexpr std::int64_t kHelperFiles = 128;
 constexpr std::int64_t kHelperBytes = 4 << 20;
 
