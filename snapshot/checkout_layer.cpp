@@ -114,8 +114,9 @@ std::optional<std::int64_t> thin_weight(const ContentReader& store, const LayerB
       return is_directory(change.after) && !is_directory(change.before) ? Walk::kInto : Walk::kPast;
     });
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound) throw;
-    return std::nullopt;  // no run has that snapshot any more
+    if (error.code() != ErrorCode::kNotFound && error.code() != ErrorCode::kInternal) throw;
+    return std::nullopt;  // no run has that snapshot any more, or it is damaged: no base (and if it is ours, its making
+                          // says so)
   }
   return weight > limit ? std::nullopt : std::optional(weight);
 }

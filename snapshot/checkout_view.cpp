@@ -61,7 +61,12 @@ class LayerComparison {
     } catch (const Error& error) {
       return note(path, error.message());
     }
-    std::map<std::string, Seen> seen = look(path, parts);
+    std::map<std::string, Seen> seen;
+    try {
+      seen = look(path, parts);
+    } catch (const Error& error) {
+      return note(path, error.message());
+    }
     for (const TreeEntry& entry : entries) {
       const std::string name = path.empty() ? entry.name : path + "/" + entry.name;
       const auto at = seen.find(entry.name);

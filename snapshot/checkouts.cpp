@@ -176,6 +176,7 @@ class Checkouts::Impl {
         changed_.wait(lock);
         continue;
       }
+      table_.unpin(snapshot, owner);  // by `adopt`, for a run that is only about to start: it must not wait for itself
       if (checkout->uses > 0) {
         if (Clock::now() < deadline) {
           changed_.wait_until(lock, deadline);

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <utility>
 
+#include "runner/core/error.hpp"
 #include "snapshot/walk.hpp"
 #include "snapshot/work_pool.hpp"
 
@@ -27,7 +28,13 @@ class Surveyor : public WalkVisitor {
     std::vector<std::string> closed;
     for (const std::string& name : files) {
       struct ::stat info {};
-      if (::fstatat(at.fd->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
+      if (::fstatat(at.fd->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == EACCES || errno == EPERM)
+          closed.push_back(at.path + name);
+        else if (errno != ENOENT && errno != ENOTDIR)
+          throw errno_error(errno, "stat " + at.path + name);
+        continue;  // gone meanwhile
+      }
       EntryType type = EntryType::kSymlink;
       if (S_ISREG(info.st_mode)) {
         type = (info.st_mode & S_IXUSR) != 0 ? EntryType::kExecutable : EntryType::kFile;

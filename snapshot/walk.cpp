@@ -112,7 +112,12 @@ class Walk {
       if (scope_.is_git_name(place, entry.name)) continue;
       if (entry.type == DT_UNKNOWN) {
         struct ::stat info {};
-        if (::fstatat(at.fd->get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (::fstatat(at.fd->get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+          if (errno == ENOENT || errno == ENOTDIR) continue;  // tracked and not there, or gone meanwhile
+          if (errno != EACCES && errno != EPERM) throw errno_error(errno, "stat " + at.path + entry.name);
+          scope_.add_unreadable(at.path + entry.name);
+          continue;
+        }
         entry.type = static_cast<unsigned char>(IFTODT(info.st_mode));
       }
       if (entry.type == DT_DIR) {

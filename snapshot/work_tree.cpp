@@ -98,8 +98,20 @@ fs::path default_excludes_file() {
   return home.empty() ? fs::path{} : fs::path(home) / ".config" / "git" / "ignore";
 }
 
-void read_configuration(git_repository* repository, WorkTree& tree) {
+// libgit2 1.5 does not know config.worktree.
+void add_worktree_configuration(git_repository* repository, const fs::path& file, WorkTree& tree) {
+  git_config* raw = nullptr;
+  if (!is_there(file) || git_repository_config(&raw, repository) != 0) return;
+  const Config config(raw);
+  int enabled = 0;
+  if (git_config_get_bool(&enabled, config.get(), "extensions.worktreeconfig") != 0 || enabled == 0) return;
+  if (git_config_add_file_ondisk(config.get(), file.c_str(), GIT_CONFIG_LEVEL_APP, repository, 0) != 0)
+    tree.warning = "config.worktree cannot be read (" + last_error() + "): it is not followed";
+}
+
+void read_configuration(git_repository* repository, const os::GitFiles& files, WorkTree& tree) {
   tree.excludes_file = default_excludes_file();
+  add_worktree_configuration(repository, files.directory / "config.worktree", tree);
   git_config* raw = nullptr;
   if (git_repository_config_snapshot(&raw, repository) != 0) {
     tree.warning = "the git configuration cannot be read (" + last_error() + "): core.excludesFile is not followed";
@@ -117,6 +129,7 @@ void read_configuration(git_repository* repository, WorkTree& tree) {
 struct PathList {
   std::vector<char> bytes;
   std::vector<TrackedPaths::Path> paths;
+  std::size_t expanded = 0;  // of trees that a sparse index names: six of them can name a million files
 
   void add(std::string_view path, bool repository) {
     if (bytes.size() + path.size() > UINT32_MAX) throw Error(ErrorCode::kInvalid, "its paths take more than 4 GiB");
@@ -124,6 +137,11 @@ struct PathList {
                      .length = static_cast<std::uint32_t>(path.size()),
                      .repository = repository});
     bytes.insert(bytes.end(), path.begin(), path.end());
+  }
+  void add_expanded(std::string_view path, bool repository) {
+    constexpr std::size_t kMost = 2'000'000;
+    if (++expanded > kMost) throw Error(ErrorCode::kInvalid, "its sparse directories hold more than two million files");
+    add(path, repository);
   }
 };
 
@@ -146,7 +164,7 @@ void add_tree(git_repository* repository, const os::GitFiles& files, const git_o
     if (mode == GIT_FILEMODE_TREE)
       add_tree(repository, files, *git_tree_entry_id(entry), path + "/", paths);
     else
-      paths.add(path, mode == GIT_FILEMODE_COMMIT);
+      paths.add_expanded(path, mode == GIT_FILEMODE_COMMIT);
   }
 }
 
@@ -209,7 +227,7 @@ std::optional<WorkTree> open_at(const fs::path& candidate, const fs::path& direc
   if (git_repository_item_path(&path, repository.get(), GIT_REPOSITORY_ITEM_INFO) == 0)
     tree.info_exclude = fs::path(path.ptr) / "exclude";
   git_buf_dispose(&path);
-  read_configuration(repository.get(), tree);
+  read_configuration(repository.get(), files, tree);
   read_index(repository.get(), files, tree);
   return tree;
 }

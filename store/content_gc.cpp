@@ -144,10 +144,10 @@ void ContentCollection::for_each_garbage(const std::function<void(const Garbage&
 // data.
 const std::vector<std::int64_t>& ContentCollection::strays() {
   if (strays_) return *strays_;
-  std::vector<bool> named(static_cast<std::size_t>(std::clamp<std::int64_t>(first_new_chunk_ + 1, 1, kMostChunks)));
   if (first_new_chunk_ >= kMostChunks)
     throw Error(ErrorCode::kInternal, "content.db: chunk " + std::to_string(first_new_chunk_) + " cannot be",
                 "`runner fsck` says what is damaged");
+  std::vector<bool> named(static_cast<std::size_t>(first_new_chunk_ + 1));
   for (std::optional<Hash> cursor = Hash{}; cursor;) {
     tick_();
     const auto reader = database_.read();
@@ -158,7 +158,9 @@ const std::vector<std::int64_t>& ContentCollection::strays() {
       cursor = query.hash(0);
       if (query.is_null(1)) continue;
       const std::int64_t id = query.integer(1);
-      if (id > 0 && id < first_new_chunk_) named[static_cast<std::size_t>(id)] = true;
+      if (id <= 0 || id >= first_new_chunk_) continue;
+      if (named[static_cast<std::size_t>(id)]) shared_.insert(id);
+      named[static_cast<std::size_t>(id)] = true;
     }
     if (count < kPage) cursor.reset();
   }
@@ -217,6 +219,11 @@ void ContentCollection::write_slice(const Work& work) {
   if (took < kSlice / 2) slice_ = std::min(kMostInSlice, 2 * slice_);
 }
 
+// A damaged row may name somebody else's chunk, which must not go with it.
+bool ContentCollection::is_own(std::int64_t chunk) const {
+  return chunk < first_new_chunk_ && !shared_.contains(chunk);
+}
+
 void ContentCollection::remove(std::span<const Row> rows, Swept& swept) {
   if (database_.free_bytes() < kLittleRoom) slice_ = kLittleSlice;
   while (!rows.empty()) {
@@ -235,10 +242,11 @@ void ContentCollection::remove(std::span<const Row> rows, Swept& swept) {
         auto row = slice.begin();
         for (const Hash& hash : doomed) {  // a subsequence of the slice
           row = std::find_if(row, slice.end(), [&](const Row& candidate) { return candidate.hash == hash; });
-          if (row->chunk)
-            connection.run("DELETE FROM chunk WHERE id = ?", *row->chunk);
-          else
+          if (row->chunk) {
+            if (is_own(*row->chunk)) connection.run("DELETE FROM chunk WHERE id = ?", *row->chunk);
+          } else {
             connection.run("DELETE FROM part WHERE content = ?", hash);
+          }
           connection.run("DELETE FROM content WHERE hash = ?", hash);
         }
         change_generation(connection);

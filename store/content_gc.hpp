@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 #include "runner/core/content.hpp"
@@ -76,6 +77,7 @@ class ContentCollection {
   std::vector<Row> unkept_after(std::optional<Hash>& cursor, bool large, std::size_t limit) const;
   void sweep_contents(bool large, Swept& swept);
   void remove(std::span<const Row> rows, Swept& swept);
+  bool is_own(std::int64_t chunk) const;  // after `strays`
   const std::vector<std::int64_t>& strays();
   void sweep_strays(Swept& swept);
   template <class Work>
@@ -91,7 +93,8 @@ class ContentCollection {
   bool pieces_kept_ = false;
   HashPrefixes pieces_;  // every chunk that a `part` row names
   std::optional<std::vector<std::int64_t>> strays_;
-  std::size_t slice_ = 64;  // rows a transaction, adapted to its duration
+  std::unordered_set<std::int64_t> shared_;  // chunks that more than one row names: damage
+  std::size_t slice_ = 64;                   // rows a transaction, adapted to its duration
 };
 
 }  // namespace runner::store

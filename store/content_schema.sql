@@ -27,7 +27,7 @@ CREATE TABLE part (
   PRIMARY KEY (content, offset)
 ) STRICT, WITHOUT ROWID;
 
--- One row: changed in every transaction that deletes rows of `content`, drawn at random (content_uses.hpp). While it is the same,
+-- One row: changed in every transaction that deletes rows of `content`, and by each opening; drawn at random (content_uses.hpp). While it is the same,
 -- whatever could be found can be found, and the snapshots' stat caches need not ask.
 CREATE TABLE generation (
   one   INTEGER PRIMARY KEY CHECK (one = 1),

@@ -52,7 +52,13 @@ Error missing(const Hash& hash) {
 
 class ContentStore::Impl {
  public:
-  explicit Impl(const std::filesystem::path& path) : database(path, kSchema, kOptions) {}
+  // A file that was copied back from an older one shows a number that it had before: contents that have come since are
+  // gone. So each opening draws a new one. A crash that takes it back is followed by another opening.
+  explicit Impl(const std::filesystem::path& path) : database(path, kSchema, kOptions) { forget_generation(); }
+
+  void forget_generation() {
+    database.write(Sync::kRelaxed, [](Connection& connection) { change_generation(connection); });
+  }
 
   struct Found {
     std::int64_t size;
@@ -148,6 +154,8 @@ std::unique_ptr<ContentCheck> ContentStore::check(std::function<void()> tick) co
 std::int64_t ContentStore::disk_bytes() const { return impl_->database.disk_bytes(); }
 
 void ContentStore::distrust(const Hash& hash) { impl_->uses.distrust(hash); }
+
+void ContentStore::distrust_caches() { impl_->forget_generation(); }
 
 bool ContentStore::contains(const Hash& hash) const { return impl_->find(hash).has_value(); }
 

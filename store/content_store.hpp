@@ -46,6 +46,9 @@ class ContentStore final : public ContentWriter, public ContentReader {
   // A content that cannot be read as it was stored: no batch finds it any more, and the next `put` of it replaces it.
   // `read` does this by itself. Forgotten when the store is closed.
   void distrust(const Hash& hash);
+  // Something that a row names is missing: caches of hashes are to ask for each again, so that what is submitted again
+  // is read again.
+  void distrust_caches();
 
  private:
   class Impl;

@@ -93,9 +93,10 @@ class ContentUses {
   std::unordered_set<Hash, HashHasher> distrusted_;
 };
 
-// The number that ContentBatch::generation() tells: drawn at random, so that a file that was replaced by another or by
-// its own older copy does not show a number it had before. Never 0.
+// The number that ContentBatch::generation() tells: drawn at random whenever rows of `content` are deleted and whenever
+// the file is opened, so that a file that was replaced by another or by its own older copy does not show a number it
+// had before. Never 0.
 std::uint64_t read_generation(Connection& connection);
-void change_generation(Connection& connection);  // within the deleting transaction
+void change_generation(Connection& connection);  // within the deleting transaction, or at the opening
 
 }  // namespace runner::store

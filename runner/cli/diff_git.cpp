@@ -66,23 +66,11 @@ std::string side_line(const char* mark, const Json& run, Colour colour) {
          printable(state_text(run)) + "\n";
 }
 
-// A patch is the user's own files: nothing in it may steer the terminal; tabs are harmless.
-std::string patch_line(std::string_view line) {
-  std::string text;
-  for (;;) {
-    const std::size_t tab = line.find('\t');
-    text += printable(line.substr(0, tab));
-    if (tab == std::string_view::npos) return text;
-    text += '\t';
-    line.remove_prefix(tab + 1);
-  }
-}
-
 void append_patch(std::string& text, const std::string& patch) {
   for (const std::string& line : lines_of(patch)) {
     Colour colour = Colour::kNone;
     if (line.starts_with("diff --git ") || line.starts_with("# runner: ")) colour = Colour::kBold;
-    text.append(coloured(patch_line(line), colour)).append("\n");
+    text.append(coloured(printable_with_tabs(line), colour)).append("\n");
   }
 }
 

@@ -1,5 +1,7 @@
 #include "runner/cli/run_diff.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -161,7 +163,8 @@ std::string PatchPainter::paint(std::string_view piece) {
 
 std::string PatchPainter::rest() { return line(std::exchange(unfinished_, {})); }
 
-std::string PatchPainter::line(std::string_view text) {
+std::string PatchPainter::line(std::string_view raw) {
+  const std::string text = printable_with_tabs(raw);      // nothing in a file may steer the terminal
   if (text.starts_with("diff --git ")) in_hunk_ = false;  // in a hunk a line begins with one of " +-\"
   if (text.starts_with("@@ ")) {
     in_hunk_ = true;
@@ -170,7 +173,7 @@ std::string PatchPainter::line(std::string_view text) {
   if (!in_hunk_) return coloured(text, Colour::kBold);
   if (text.starts_with('+')) return coloured(text, Colour::kGreen);
   if (text.starts_with('-')) return coloured(text, Colour::kRed);
-  return std::string(text);
+  return text;
 }
 
 namespace {
@@ -193,7 +196,7 @@ std::string code_target(const DiffOptions& options, const char* format) {
 
 int print_patch(Session& session, const DiffOptions& options) {
   PatchPainter painter;
-  const bool painted = coloured("x", Colour::kBold) != "x";
+  const bool painted = ::isatty(STDOUT_FILENO) == 1;  // into a pipe it goes byte for byte: for `git apply`
   try {
     session.client().stream("GET", code_target(options, "patch"), [&](std::span<const std::byte> piece) {
       const std::string_view text(reinterpret_cast<const char*>(piece.data()), piece.size());

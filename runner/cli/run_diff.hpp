@@ -18,7 +18,8 @@ Json metric_differences(const Json& before, const Json& after);  // last values
 // The answer of GET …/code-diff as `git diff --stat` would show it.
 std::string code_stat(const Json& code, std::size_t width);
 
-// Colours a patch line by line as it comes, whatever pieces it comes in. Bytes are passed on as they are.
+// Makes a patch fit for a terminal, line by line as it comes, whatever pieces it comes in: colours, and nothing that
+// would steer the terminal.
 class PatchPainter {
  public:
   // The piece with colours, as far as its lines are complete.
@@ -26,7 +27,7 @@ class PatchPainter {
   std::string rest();  // what was left without a line's end
 
  private:
-  std::string line(std::string_view text);
+  std::string line(std::string_view raw);
   std::string unfinished_;
   bool in_hunk_ = false;
 };

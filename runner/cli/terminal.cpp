@@ -176,4 +176,15 @@ std::string coloured(std::string_view text, Colour colour, Stream stream) {
   return "\x1b[" + std::string(kCodes[static_cast<std::size_t>(colour)]) + "m" + std::string(text) + "\x1b[0m";
 }
 
+std::string printable_with_tabs(std::string_view line) {
+  std::string text;
+  for (;;) {
+    const std::size_t tab = line.find('\t');
+    text += printable(line.substr(0, tab));
+    if (tab == std::string_view::npos) return text;
+    text += '\t';
+    line.remove_prefix(tab + 1);
+  }
+}
+
 }  // namespace runner::cli

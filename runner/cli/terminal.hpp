@@ -22,6 +22,8 @@ void report(const Error& error, bool json) noexcept;
 // Text from elsewhere (names, tags, messages, file names), made fit for one line of a terminal: control characters,
 // escape sequences, bidirectional overrides and bytes that are not UTF-8 come out as \n, \x1b, \u202e, \xff.
 std::string printable(std::string_view text);
+// The same for a line of a file: tabs are harmless and stay.
+std::string printable_with_tabs(std::string_view line);
 // Columns the text takes: combining marks none, East Asian wide characters two. For text that went through printable().
 std::size_t display_width(std::string_view text);
 // At most `width` columns, the last one "…" when something was cut off.

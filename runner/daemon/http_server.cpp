@@ -23,12 +23,12 @@
 namespace runner::daemon {
 namespace {
 
-// Handlers run on this stack: git's and SQLite's path buffers fit well, and the trees that are walked recursively are
-// those of our own data directory. Only touched pages are resident, glibc returns them when the thread ends.
+// Handlers run on this stack, and trees are walked on it recursively: a level of the deepest directory there may be in
+// a snapshot (2 000) takes up to 1.5 KiB. Only touched pages are resident, glibc returns them when the thread ends.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t kStackBytes = 8 << 20;  // instrumented frames are several times as large
+constexpr std::size_t kStackBytes = 32 << 20;  // instrumented frames are several times as large
 #else
-constexpr std::size_t kStackBytes = 1 << 20;
+constexpr std::size_t kStackBytes = 8 << 20;
 #endif
 constexpr int kBacklog = 128;            // connections the kernel holds while the acceptor is busy
 constexpr int kRetryMilliseconds = 100;  // out of descriptors: until then some request will have ended

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <climits>
 #include <cstring>
 #include <utility>
 
@@ -101,6 +102,7 @@ void GitIndex::read_content() {
 std::size_t GitIndex::read_entries(std::size_t count, std::uint32_t version, std::size_t end) {
   entries_.reserve(count);
   std::size_t at = 12;
+  std::size_t expanded_bytes = 0;
   const char* const base = content_.data();
   std::string_view previous;
   for (std::size_t i = 0; i < count; ++i) {
@@ -147,7 +149,10 @@ std::size_t GitIndex::read_entries(std::size_t count, std::uint32_t version, std
     const std::size_t length = static_cast<std::size_t>(static_cast<const char*>(zero) - (base + name_at));
     entry.path = {base + name_at, length};
     if (version == 4) {
-      if (kept + length > 65536) damaged("a path in it");  // prefixes could add up to anything
+      // No longer path can be in a work tree, and prefixes could add up to anything.
+      if (kept + length >= PATH_MAX) damaged("a path in it");
+      expanded_bytes += kept + length;
+      if (expanded_bytes > 64 * content_.size() + (std::size_t{64} << 20)) damaged("its paths");
       entry.path = expanded_.emplace_back(std::string(previous.substr(0, kept)).append(entry.path));
       at = name_at + length + 1;
     } else {

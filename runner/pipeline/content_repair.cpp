@@ -89,7 +89,17 @@ bool ContentRepair::offer(const fs::path& file, const Hash& content, std::int64_
   } else {
     struct ::stat info {};
     const os::Fd fd = open_regular(file, info);
-    if (!fd || info.st_size != bytes || batch->put_stream(reader_of(fd, file)).hash != content) return false;
+    if (!fd || info.st_size != bytes) return false;
+    bool readable = true;  // a bad block of the user's disk: not this file, then
+    const auto stored = batch->put_stream([&](std::span<std::byte> out) -> std::size_t {
+      try {
+        return reader_of(fd, file)(out);
+      } catch (const Error&) {
+        readable = false;
+        return 0;
+      }
+    });
+    if (!readable || stored.hash != content) return false;
   }
   batch->commit();
   return true;

@@ -171,7 +171,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
       history_.set_status(id, RunStatus::kFinalizing, "", started->time);
   history_.set_status(id, RunStatus::kFinalizing, "");
   ingest_metrics(id, true);
-  const auto hold = content_.hold();  // until the row names the artifacts
+  auto hold = content_.hold();  // until the row names the artifacts
   auto artifacts = collect_artifacts(run);
 
   auto error = error_of(ended->outcome);
@@ -182,7 +182,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     if (hidden)
       error->hint = "the path exists on this machine but is not visible in the run: --mount " + *hidden + ":" + *hidden;
   }
-  end(history_.get(id), ended->outcome, error, std::move(artifacts));
+  end(history_.get(id), ended->outcome, error, std::move(artifacts), std::move(hold));
 }
 
 std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
@@ -204,9 +204,10 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
 }
 
 void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error,
-                   std::vector<Artifact> artifacts) {
+                   std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
   history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+  hold.reset();  // what follows may take its time
   events_.notify(run.id);
   watch_->remove(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });

@@ -33,7 +33,9 @@ class EverythingCheck {
       for (const std::string& problem : problems) report_.problems.push_back({.text = problem, .runs = {}});
     check_contents();
     check_references();
-    if (options_.repair) repair();
+    if (!references_->faults().empty())
+      content_.distrust_caches();  // what is missing is read again with the next submit
+    if (options_.repair) attempt([&] { repair(); });
     report_references();
     report_unreferenced();
     check_checkouts();
@@ -149,7 +151,7 @@ class EverythingCheck {
     now_doing("reading again what can be had");
     ContentRepair::Wanted wanted;
     for (const ReferenceCheck::Fault& fault : faults) {
-      if (content_.contains(fault.content)) content_.distrust(fault.content);
+      if (content_.contains(fault.content)) content_.distrust(fault.content);  // one that is missing: see `run`
       wanted.insert(fault.content);
     }
     ContentRepair repair(content_, wanted);

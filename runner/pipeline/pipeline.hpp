@@ -163,7 +163,8 @@ class Pipeline {
   void finish(const std::string& id);
   void finish_once(const std::string& id);
   void finish_or_throw(const std::string& id);
-  void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts);
+  void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts,
+           store::ContentStore::Hold hold = {});
   void clear_away(const std::string& id);
   bool clear_container(const std::string& id);
   void withdraw_cancelled(const std::string& id);

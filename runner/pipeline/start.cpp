@@ -74,7 +74,13 @@ std::vector<std::filesystem::path> Pipeline::check_out(const RunRecord& run) {
     history_.set_status(run.id, RunStatus::kPreparing, "checking out the snapshot");
     events_.notify(run.id);
   }
-  return checkouts_.acquire(*run.snapshot, run.id);
+  try {
+    return checkouts_.acquire(*run.snapshot, run.id);
+  } catch (const Error& error) {
+    // Something of the snapshot is missing: the next submit of these files must not take them for stored.
+    if (error.code() == ErrorCode::kNotFound) content_.distrust_caches();
+    throw;
+  }
 }
 
 // Podman mounts no overlays: there a run has a copy of its own.
@@ -89,15 +95,16 @@ void Pipeline::check_out_ahead(const std::string& id) {
   try {
     const RunRecord run = history_.get(id);
     if (is_final(run.status) || !takes_layers(run)) return;
-    checkouts_.acquire(run.snapshot.value(), id);
-    // It may have ended meanwhile, and nobody would release it any more.
-    if (is_final(history_.get(id).status)) checkouts_.release(id);
+    // Not held for the run: until it starts, what is not needed now must be able to give room to what is.
+    const std::string owner = "ahead of " + id;
+    checkouts_.acquire(run.snapshot.value(), owner);
+    checkouts_.release(owner);
   } catch (const std::exception& error) {
     spdlog::warn("run {}: no checkout ahead of its start: {}", id, error.what());
   }
 }
 
-// Of the runs that wait for a slot the next ones only: each holds its checkout, and the cache has a limit.
+// Of the runs that wait for a slot the next ones only: the cache has a limit.
 void Pipeline::look_ahead() {
   constexpr std::size_t kAhead = 2;
   for (const std::string& id : scheduler_->held_up(kAhead)) ahead_->enqueue(id);

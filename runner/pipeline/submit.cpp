@@ -1,5 +1,6 @@
 // Submission → snapshot → git → environment → row.
 #include <openssl/evp.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -178,7 +179,12 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   }();
   if (added.existed) secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   if (added.existed) return Submitted{.run = added.run, .existed = true, .warnings = {}};
-  for (const std::string& warning : warnings) history_.add_notice(run.id, warning);
+  try {
+    for (const std::string& warning : warnings) history_.add_notice(run.id, warning);
+  } catch (const Error& error) {
+    // The run is acknowledged by its row: it is not to wait for ever because a warning could not be written.
+    spdlog::warn("run {}: its warnings are not recorded: {}", run.id, error.message());
+  }
   if (run.environment.kind == "image" && !run.environment.image)
     await_image(run);
   else

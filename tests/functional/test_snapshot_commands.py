@@ -161,6 +161,21 @@ class ShownAndRestored(SnapshotTest):
         # Nothing half-made stays anywhere.
         self.assertEqual([name for name in os.listdir(self.home.base) + os.listdir(self.project) if name.startswith((".tmp", ".runner-restore"))], [])
 
+    def test_a_tree_as_deep_as_paths_can_be(self):
+        depth = 1900  # a path has at most 4 095 bytes
+        deepest = "/".join(["d"] * depth)
+        made = self.home.call("sh", "-c", f"mkdir -p {deepest} && echo deep > {deepest}/file && echo 'print(1)' > main.py", directory=self.project)
+        self.assertEqual(made.code, 0, made.describe())
+        snapshot = self.create()
+        self.assertEqual(self.ok("snapshot", "ls-files").text.splitlines(), [deepest + "/file", "main.py"])
+        self.assertIn("main.py", self.ok("submit", "--dry-run", "main.py").text)
+        self.assertEqual(self.submit("--json", "main.py").json["snapshotId"], snapshot)
+        self.ok("fsck")
+        target = self.project + "-deep"
+        self.addCleanup(self.home.call, "rm", "-rf", target)
+        self.ok("snapshot", "restore", snapshot, target)
+        self.assertEqual(self.create(target), snapshot)
+
     def test_names_of_snapshots(self):
         self.write("main.py", "print(1)\n")
         run = self.submit("--json", "main.py").json

@@ -117,14 +117,21 @@ TEST_CASE("the summary of changed files is that of git diff --stat") {
 TEST_CASE("without colours a painted patch is the patch, whatever pieces it comes in") {
   ::setenv("NO_COLOR", "1", 1);
   const std::string patch =
-      "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\xff\n\\ No newline at end of file";
+      "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\tb\x1b[2J\n+b\xff\n\\ No newline at end of file";
+  std::string shown;
+  for (std::size_t at = 0; at < patch.size();) {
+    const std::size_t end = std::min(patch.find('\n', at), patch.size());
+    shown += printable_with_tabs(std::string_view(patch).substr(at, end - at)) + (end < patch.size() ? "\n" : "");
+    at = end + 1;
+  }
+  CHECK(shown.find('\x1b') == std::string::npos);
   for (std::size_t size = 1; size < patch.size(); ++size) {
     PatchPainter painter;
     std::string text;
     for (std::size_t at = 0; at < patch.size(); at += size)
       text += painter.paint(std::string_view(patch).substr(at, size));
     text += painter.rest();
-    CHECK(text == patch);
+    CHECK(text == shown);
   }
   ::unsetenv("NO_COLOR");
 }
