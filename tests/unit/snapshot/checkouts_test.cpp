@@ -346,6 +346,13 @@ TEST_CASE("records that nobody wrote, and checkouts of another version, are not 
     CHECK(at.checkouts->acquire(id, "another").size() == 1);
     CHECK(at.checkouts->verify(id).empty());
   }
+  SECTION("a run that is only about to start does not wait for itself") {
+    at.limits.patience = std::chrono::milliseconds(0);
+    at.start();
+    at.checkouts->adopt(id, "run");  // what recovery does for every run directory, started or not
+    CHECK(at.checkouts->acquire(id, "run").size() == 1);
+    CHECK(at.checkouts->verify(id).empty());
+  }
   SECTION("a live run keeps it, and others are told") {
     at.limits.patience = std::chrono::milliseconds(0);
     at.start();
@@ -388,6 +395,19 @@ TEST_CASE("checkouts that somebody removed by hand come back") {
   CHECK(at.checkouts->verify(top).empty());
   at.checkouts->acquire(base, "four");
   CHECK(at.checkouts->verify(base).empty());
+}
+
+TEST_CASE("a base whose own snapshot is damaged is no base, and no trouble") {
+  Fixture at;
+  const Hash base = at.put(tree_of(100));
+  at.checkouts->acquire(base, "one");
+  const Hash other = at.put(tree_of(100, 1));
+  at.store.during_read = [&](const Hash& hash) {
+    if (hash == base) throw Error(ErrorCode::kInternal, "content is damaged");
+  };
+  CHECK(at.checkouts->acquire(other, "two").size() == 1);
+  at.store.during_read = nullptr;
+  CHECK(at.checkouts->verify(other).empty());
 }
 
 TEST_CASE("a failure leaves nothing half made and names the file") {

@@ -138,6 +138,26 @@ TEST_CASE("Chunks of a killed batch are freed, also when contents must stay") {
   check_consistent(directory);
 }
 
+TEST_CASE("A damaged row that names somebody else's chunk does not take it along") {
+  const TemporaryDirectory directory;
+  const auto file = directory / "content.db";
+  Hash kept;
+  Hash gone;
+  {
+    ContentStore content(file);
+    kept = put_one(content, "kept");
+    gone = put_one(content, "gone");
+  }
+  sql(file, "UPDATE content SET chunk = (SELECT chunk FROM content WHERE hash = x'" + kept.hex() +
+                "') WHERE hash = x'" + gone.hex() + "'");
+  ContentStore content(file);
+  collect(content, {kept});
+  CHECK_FALSE(content.contains(gone));
+  CHECK(content.read_all(kept) == "kept");
+  collect(content, {kept});  // the chunk that nobody named any more
+  check_consistent(directory);
+}
+
 TEST_CASE("Killed at any step, a collection has lost nothing that is kept, and the next one finishes") {
   const TemporaryDirectory directory;
   std::vector<std::string> kept;

@@ -32,7 +32,9 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 }  // namespace
 
-TEST_CASE("The generation stays over batches and restarts, changes with a deletion and is another in another file") {
+TEST_CASE(
+    "The generation stays over batches, changes with a deletion and with each opening, and is another in another "
+    "file") {
   const TemporaryDirectory directory;
   const auto file = directory / "content.db";
   std::uint64_t first = 0;
@@ -49,14 +51,44 @@ TEST_CASE("The generation stays over batches and restarts, changes with a deleti
     store.begin()->put(bytes_of("dropped"));  // removes its chunk, which nobody could find
     REQUIRE(store.begin()->generation() == first);
   }
-  REQUIRE(ContentStore(file).begin()->generation() == first);
+  const std::uint64_t second = ContentStore(file).begin()->generation();
+  REQUIRE(second != first);
   {
     Connection connection(file, Connection::Mode::kReadWrite);
     change_generation(connection);
-    REQUIRE(read_generation(connection) != first);
+    REQUIRE(read_generation(connection) != second);
   }
   REQUIRE(ContentStore(file).begin()->generation() != first);
   REQUIRE(ContentStore(directory / "other.db").begin()->generation() != first);
+}
+
+TEST_CASE("A file that was copied back from an older one shows no generation that it had") {
+  const TemporaryDirectory directory;
+  const auto file = directory / "content.db";
+  const auto store_one = [&](const char* text) {
+    ContentStore store(file);
+    const auto batch = store.begin();
+    batch->put(bytes_of(text));
+    batch->commit();
+    return batch->generation();
+  };
+  const std::uint64_t first = store_one("one");
+  std::filesystem::copy_file(file, directory / "old.db");
+  const std::uint64_t later = store_one("two");
+  std::filesystem::copy_file(directory / "old.db", file, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::remove(file.string() + "-wal");
+  std::filesystem::remove(file.string() + "-shm");
+  const std::uint64_t back = ContentStore(file).begin()->generation();
+  REQUIRE(back != later);
+  REQUIRE(back != first);
+}
+
+TEST_CASE("Caches are told to ask again") {
+  const TemporaryDirectory directory;
+  ContentStore store(directory / "content.db");
+  const std::uint64_t before = store.begin()->generation();
+  store.distrust_caches();
+  REQUIRE(store.begin()->generation() != before);
 }
 
 TEST_CASE("A content.db of the first schema version gets a generation") {
