@@ -232,7 +232,8 @@ class Document(RunnerTest):
                            "mlflow.source.git.commit": self.commit}.items():
             self.assertEqual(properties.get(key), value, key)
         self.assertEqual(self.document["git"], {"commit": self.commit, "branch": "main", "dirty": False,
-                                                "remote": "https://example.com/some/repo.git"})
+                                                "remote": "https://example.com/some/repo.git",
+                                                "patch": None, "untrackedFiles": None})
         self.assertNotIn("secret-token", json.dumps(self.document))
 
     def test_the_environment_names_kind_and_digest(self):
