@@ -411,7 +411,8 @@ class Diff(Reuse):
         [parameter] = self.ok("run", "diff", first, second, "--params", "--json").json["items"]
         self.assertEqual(parameter, {"name": "arguments", "before": ["a"], "after": ["b"]})
         self.assertEqual(self.ok("run", "diff", first, second, "--env", "--json").json["items"], [])
-        self.assertEqual(self.ok("run", "diff", first, second, "--git", "--json").json["items"], [])
+        git = self.ok("run", "diff", first, second, "--git", "--json").json
+        self.assertEqual((git["a"]["runId"], git["b"]["runId"], git["sameChange"]), (first, second, True))
         [code] = self.ok("run", "diff", first, second, "--code", "--json").json["items"]
         self.assertEqual((code["path"], code["additions"], code["deletions"], code["binary"]), ("main.py", 1, 1, False))
 
