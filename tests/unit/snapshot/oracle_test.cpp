@@ -112,14 +112,18 @@ Comparison compare(const RandomTree& tree, bool explained) {
   if (tree.amlignore || tree.ignore_case || !tree.nested.empty()) comparison.our_untracked = comparison.git_untracked;
   const runner::snapshot::Options options{.source = source, .data_directory = {}, .stat_cache = {}};
   comparison.ours = runner::snapshot::list_files(options);
-  // With core.ignorecase on a file system that tells cases apart, git forgets a "B" beside a tracked "b"; we keep it.
+  // With core.ignorecase on a file system that tells cases apart, git forgets a "B" beside a tracked "b", file or
+  // submodule; we keep it.
   const std::string prefix = tree.source.empty() ? "" : tree.source + "/";
   if (tree.ignore_case)
     std::erase_if(comparison.ours, [&](const std::string& path) {
+      const auto is_it = [&](const std::string& tracked) {
+        return runner::snapshot::equal_bytes(tracked, prefix + path, true);
+      };
       return !std::binary_search(comparison.git.begin(), comparison.git.end(), path) &&
-             std::any_of(tree.tracked.begin(), tree.tracked.end(), [&](const std::string& tracked) {
-               return runner::snapshot::equal_bytes(tracked, prefix + path, true);
-             });
+             (std::any_of(tree.tracked.begin(), tree.tracked.end(), is_it) ||
+              std::any_of(tree.nested.begin(), tree.nested.end(),
+                          [&](const auto& nested) { return nested.second && is_it(nested.first); }));
     });
   if (!explained || tree.ignore_case) return comparison;
   for (const std::set<std::string>& paths : {tree.files, tree.fifos})
