@@ -117,13 +117,20 @@ Comparison compare(const RandomTree& tree, bool explained) {
   const std::string prefix = tree.source.empty() ? "" : tree.source + "/";
   if (tree.ignore_case)
     std::erase_if(comparison.ours, [&](const std::string& path) {
+      const std::string whole = prefix + path;
       const auto is_it = [&](const std::string& tracked) {
-        return runner::snapshot::equal_bytes(tracked, prefix + path, true);
+        return runner::snapshot::equal_bytes(tracked, whole, true);
+      };
+      // Itself, or a directory on the way to it whose name differs from the submodule's in case only.
+      const auto is_in_place_of = [&](const std::string& module) {
+        const std::string_view start = std::string_view(whole).substr(0, module.size());
+        return start != module && runner::snapshot::equal_bytes(module, start, true) &&
+               (whole.size() == module.size() || whole[module.size()] == '/');
       };
       return !std::binary_search(comparison.git.begin(), comparison.git.end(), path) &&
              (std::any_of(tree.tracked.begin(), tree.tracked.end(), is_it) ||
               std::any_of(tree.nested.begin(), tree.nested.end(),
-                          [&](const auto& nested) { return nested.second && is_it(nested.first); }));
+                          [&](const auto& nested) { return nested.second && is_in_place_of(nested.first); }));
     });
   if (!explained || tree.ignore_case) return comparison;
   for (const std::set<std::string>& paths : {tree.files, tree.fifos})
