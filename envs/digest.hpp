@@ -1,4 +1,4 @@
-// SHA-256 of a text. Private to this folder.
+// SHA-256 of a text. Any thread.
 #pragma once
 
 #include <string_view>
