@@ -3,10 +3,13 @@
 #include <grp.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace runner::engine {
 namespace {
@@ -45,6 +48,11 @@ ErrorCode code_for(int status) {
     default:
       return ErrorCode::kUnavailable;
   }
+}
+
+bool has_any(const std::string& words, std::initializer_list<std::string_view> parts) {
+  return std::any_of(parts.begin(), parts.end(),
+                     [&](std::string_view part) { return words.find(part) != std::string::npos; });
 }
 
 }  // namespace
@@ -87,6 +95,27 @@ Error failure(const std::filesystem::path& socket, const http::TransferResult& r
       break;
   }
   return Error(code_for(result.status), attempted + ": " + engine_words(result));
+}
+
+bool is_refusal(const std::string& words) {
+  return has_any(words, {"unauthorized", "Unauthorized", "no basic auth credentials", "authentication required",
+                         "access denied", "access to the resource is denied", "incorrect username or password"});
+}
+
+Error registry_failure(const std::string& attempted, const std::string& words, const std::string& registry,
+                       ErrorCode otherwise) {
+  const std::string said = on_one_line(words);
+  if (is_refusal(words)) {
+    const bool known = !registry.empty() && registry != "docker.io";
+    return Error(ErrorCode::kPermission,
+                 attempted + ": the registry " + (registry.empty() ? "" : registry + " ") + "refuses: " + said,
+                 known ? "docker login " + registry : "docker login");
+  }
+  if (has_any(words, {"no space left on device", "disk quota exceeded"}))
+    return Error(ErrorCode::kNoSpace, attempted + ": " + said, "docker system df; docker image prune");
+  const bool unreachable = has_any(words, {"dial tcp", "net/http:", "no such host", "connection refused", "i/o timeout",
+                                           "TLS handshake", "server gave HTTP response"});
+  return Error(unreachable ? ErrorCode::kUnavailable : otherwise, attempted + ": " + said);
 }
 
 }  // namespace runner::engine
