@@ -95,7 +95,8 @@ void BuildAnswer::take_line(const std::string& line) {
     step_ = std::move(step);
     pull_.reset();
     if (listener_.on_step) listener_.on_step(*step_);
-  } else if (std::string_view rest = line; eat(rest, "Successfully built ") && image_.empty() && is_image_digits(rest)) {
+  } else if (std::string_view rest = line;
+             eat(rest, "Successfully built ") && image_.empty() && is_image_digits(rest)) {
     image_ = rest;
   }
   if (listener_.on_line) listener_.on_line(line);

@@ -131,9 +131,11 @@ void Engine::pull(const std::string& reference, const std::function<bool(const s
   if (!registry_auth.empty()) request.headers.push_back("X-Registry-Auth: " + registry_auth);
   const auto result = transfers_.call(std::move(request));
   const std::string attempted = "pull image " + reference;
-  if (result.kind == Kind::kAnswered && result.status >= 300 && is_refusal(engine_words(result)))
-    throw registry_failure(attempted, engine_words(result), registry_of(reference), ErrorCode::kUnavailable);
-  if (!answered(result)) throw failure(socket(), result, attempted);
+  if (!answered(result)) {
+    const Error error = failure(socket(), result, attempted);
+    if (result.kind != Kind::kAnswered) throw Error(error);
+    throw registry_failure(attempted, engine_words(result), registry_of(reference), error.code());
+  }
   // The status came before the work: what failed later stands in the stream.
   if (!state.error().empty())
     throw registry_failure(attempted, state.error(), registry_of(reference), ErrorCode::kUnavailable);

@@ -42,10 +42,9 @@ std::string registry_of_step(const std::string& text) {
 
 Error failed_build(const BuildAnswer& answer, const std::string& attempted) {
   const auto& step = answer.step();
-  const std::string place =
-      step ? attempted + ": step " + std::to_string(step->number) + " of " + std::to_string(step->total) + ", " +
-                 step->text
-           : attempted;
+  const std::string place = step ? attempted + ": step " + std::to_string(step->number) + " of " +
+                                       std::to_string(step->total) + ", " + step->text
+                                 : attempted;
   if (answer.exit_status())
     return Error(ErrorCode::kInvalid, place + ": it ended with status " + std::to_string(*answer.exit_status()));
   return registry_failure(place, answer.error(), step ? registry_of_step(step->text) : "", ErrorCode::kInvalid);
@@ -74,8 +73,8 @@ std::string Engine::build_image(const ImageBuild& build, const BuildListener& li
   if (answer.image().starts_with("sha256:") && answer.image().size() == 71) return answer.image();
   const auto image = answer.image().empty() ? std::nullopt : inspect_image(answer.image());
   if (!image)
-    throw Error(ErrorCode::kUnavailable, attempted + ": the container engine at " + socket().string() +
-                                             " ended its answer without an image");
+    throw Error(ErrorCode::kUnavailable,
+                attempted + ": the container engine at " + socket().string() + " ended its answer without an image");
   return image->id;
 }
 

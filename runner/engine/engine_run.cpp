@@ -87,11 +87,9 @@ int Engine::follow(const std::string& id, const std::string& attempted, const On
                                          },
                                      .stop = stop_});
   if (!answered(logs)) throw failure(socket(), logs, attempted);
-  const json ended = parsed(socket(),
-                            transfers_.call({.method = "POST",
-                                             .target = target + "/wait?condition=not-running",
-                                             .stop = stop_}),
-                            attempted);
+  const json ended = parsed(
+      socket(), transfers_.call({.method = "POST", .target = target + "/wait?condition=not-running", .stop = stop_}),
+      attempted);
   return ended.value("StatusCode", 0);
 }
 

@@ -55,6 +55,12 @@ bool has_any(const std::string& words, std::initializer_list<std::string_view> p
                      [&](std::string_view part) { return words.find(part) != std::string::npos; });
 }
 
+// What an Engine says when a registry wants other credentials, or any.
+bool is_refusal(const std::string& words) {
+  return has_any(words, {"unauthorized", "Unauthorized", "no basic auth credentials", "authentication required",
+                         "incorrect username or password"});
+}
+
 }  // namespace
 
 Error unreachable(const std::filesystem::path& socket, int os_error) {
@@ -97,19 +103,17 @@ Error failure(const std::filesystem::path& socket, const http::TransferResult& r
   return Error(code_for(result.status), attempted + ": " + engine_words(result));
 }
 
-bool is_refusal(const std::string& words) {
-  return has_any(words, {"unauthorized", "Unauthorized", "no basic auth credentials", "authentication required",
-                         "access denied", "access to the resource is denied", "incorrect username or password"});
-}
-
 Error registry_failure(const std::string& attempted, const std::string& words, const std::string& registry,
                        ErrorCode otherwise) {
   const std::string said = on_one_line(words);
+  const bool known = !registry.empty() && registry != "docker.io";
+  const std::string login = known ? "docker login " + registry : "docker login";
+  // Docker Hub's answer for a private image, and for a name that is nobody's.
+  if (has_any(words, {"access denied", "access to the resource is denied"}))
+    return Error(otherwise, attempted + ": " + said, "check the name; for a private image: " + login);
   if (is_refusal(words)) {
-    const bool known = !registry.empty() && registry != "docker.io";
     return Error(ErrorCode::kPermission,
-                 attempted + ": the registry " + (registry.empty() ? "" : registry + " ") + "refuses: " + said,
-                 known ? "docker login " + registry : "docker login");
+                 attempted + ": the registry " + (registry.empty() ? "" : registry + " ") + "refuses: " + said, login);
   }
   if (has_any(words, {"no space left on device", "disk quota exceeded"}))
     return Error(ErrorCode::kNoSpace, attempted + ": " + said, "docker system df; docker image prune");

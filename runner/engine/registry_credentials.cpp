@@ -32,7 +32,8 @@ std::string base64url(std::string_view bytes) {
   std::string text;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     unsigned group = 0;
-    for (std::size_t j = 0; j < 3; ++j) group = group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
+    for (std::size_t j = 0; j < 3; ++j)
+      group = group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
     for (std::size_t j = 0; j < 4; ++j) text += i + j > bytes.size() ? '=' : kDigits[group >> (18 - 6 * j) & 63U];
   }
   return text;
@@ -45,12 +46,18 @@ std::optional<std::string> from_base64(std::string_view text) {
   while (text.ends_with('=')) text.remove_suffix(1);
   for (const char c : text) {
     unsigned digit = 0;
-    if (c >= 'A' && c <= 'Z') digit = static_cast<unsigned>(c - 'A');
-    else if (c >= 'a' && c <= 'z') digit = static_cast<unsigned>(c - 'a') + 26;
-    else if (c >= '0' && c <= '9') digit = static_cast<unsigned>(c - '0') + 52;
-    else if (c == '+' || c == '-') digit = 62;
-    else if (c == '/' || c == '_') digit = 63;
-    else return std::nullopt;
+    if (c >= 'A' && c <= 'Z')
+      digit = static_cast<unsigned>(c - 'A');
+    else if (c >= 'a' && c <= 'z')
+      digit = static_cast<unsigned>(c - 'a') + 26;
+    else if (c >= '0' && c <= '9')
+      digit = static_cast<unsigned>(c - '0') + 52;
+    else if (c == '+' || c == '-')
+      digit = 62;
+    else if (c == '/' || c == '_')
+      digit = 63;
+    else
+      return std::nullopt;
     group = (group << 6 | digit) & 0xffffU;
     bits += 6;
     if (bits < 8) continue;
@@ -182,8 +189,12 @@ RegistryCredentials::Login RegistryCredentials::from_helper(const std::string& n
       return {};
     }
     const json body = json::parse(helped.out, nullptr, false);
-    Login login{.user = text_at(body, "Username"), .password = text_at(body, "Secret"), .identity_token = {}, .registry_token = {}};
-    if (login.user == "<token>") login = {.user = {}, .password = {}, .identity_token = login.password, .registry_token = {}};
+    Login login{.user = text_at(body, "Username"),
+                .password = text_at(body, "Secret"),
+                .identity_token = {},
+                .registry_token = {}};
+    if (login.user == "<token>")
+      login = {.user = {}, .password = {}, .identity_token = login.password, .registry_token = {}};
     return login;
   } catch (const Error&) {
     warnings_.push_back(program + ": it did not answer within " + std::to_string(kHelperLimit.count()) + " s");
@@ -213,9 +224,7 @@ json as_json(const std::string& host, const std::string& user, const std::string
   return body;
 }
 
-std::string header_of(const json& body) {
-  return base64url(body.dump(-1, ' ', false, json::error_handler_t::replace));
-}
+std::string header_of(const json& body) { return base64url(body.dump(-1, ' ', false, json::error_handler_t::replace)); }
 
 }  // namespace
 
