@@ -29,13 +29,13 @@ struct Tool {
 class BuildConsole {
  public:
   struct Options {
-    std::filesystem::path log;      // appended to; made 0600
-    std::filesystem::path scratch;  // the build's temporary directory
-    std::filesystem::path guard;    // the program runner-guard
-    std::vector<std::string> secrets{};         // never written: shown as ****
-    std::function<bool()> stopped;              // asked ten times a second
+    std::filesystem::path log;                         // appended to; made 0600
+    std::filesystem::path scratch;                     // the build's temporary directory
+    std::filesystem::path guard;                       // the program runner-guard
+    std::vector<std::string> secrets{};                // never written: shown as ****
+    std::function<bool()> stopped;                     // asked ten times a second
     std::function<void(const std::string&)> progress;  // a line for people: "installing: numpy (3 of 12)"
-    std::chrono::nanoseconds deadline;          // CLOCK_MONOTONIC (os::monotonic_now())
+    std::chrono::nanoseconds deadline;                 // CLOCK_MONOTONIC (os::monotonic_now())
   };
   explicit BuildConsole(Options options);
 

@@ -24,7 +24,8 @@ class BuildContext {
   // SHA-256 (hex) of names, kinds, modes, link targets and contents in bytewise order; not of times and owners.
   // `memo` is a file in which the answer is remembered for as long as no file looks changed; it may be deleted.
   std::string digest(const std::filesystem::path& memo) const;
-  // Uncompressed POSIX tar (pax). `write` may throw to end it. Error(kConflict) for a file that changes while it is read.
+  // Uncompressed POSIX tar (pax). `write` may throw to end it. Error(kConflict) for a file that changes while it is
+  // read.
   void stream(const std::function<void(std::span<const std::byte>)>& write) const;
 
  private:

@@ -20,17 +20,17 @@ namespace runner::envs {
 struct BuildSettings {
   std::map<std::string, std::string> variables;  // the caller's: PATH, HOME, proxies, PIP_*, UV_*, CONDA_*
   std::string conda_client;                      // config.toml's `conda`; empty: the first that is found
-  std::filesystem::path tools;   // private tool environments (py-rattler's); kept between builds
-  std::filesystem::path wheels;  // our copies of wheels (wheel_store.hpp)
+  std::filesystem::path tools;                   // private tool environments (py-rattler's); kept between builds
+  std::filesystem::path wheels;                  // our copies of wheels (wheel_store.hpp)
   // index URL (as it stands in the specification) → the same with credentials. In memory only.
   std::map<std::string, std::string> credentials;
 };
 
 struct BuildRequest {
   Specification specification;
-  std::optional<Lock> lock;         // exactly these packages, or an error naming what cannot be had
-  std::filesystem::path prefix;     // absent; made at the very path where it will be used
-  Interpreter base;                 // kVenv: the Python it is made with
+  std::optional<Lock> lock;      // exactly these packages, or an error naming what cannot be had
+  std::filesystem::path prefix;  // absent; made at the very path where it will be used
+  Interpreter base;              // kVenv: the Python it is made with
   BuildSettings settings;
 };
 

@@ -1,5 +1,5 @@
-// A conda prefix on this disk, for this machine or for an image: what build_conda and build_conda_in_image share. Private
-// to this folder. Blocking; one thread; throws what builders.hpp says.
+// A conda prefix on this disk, for this machine or for an image: what build_conda and build_conda_in_image share.
+// Private to this folder. Blocking; one thread; throws what builders.hpp says.
 //
 // The client always runs here; it only unpacks and patches files. What runs programs of the prefix (pip, the scripts of
 // activation) goes through `inside`, because they need the libraries of the machine the prefix is for.
@@ -17,8 +17,8 @@
 namespace runner::envs {
 
 // As BuildConsole::run (`out` null) and capture.
-using RunTool = std::function<int(const Tool& tool, const std::function<void(std::string_view line)>& on_line,
-                                  std::string* out)>;
+using RunTool =
+    std::function<int(const Tool& tool, const std::function<void(std::string_view line)>& on_line, std::string* out)>;
 
 struct CondaPrefixOptions {
   // Virtual package → its version, in place of what the client finds out about this machine: {"glibc", "2.36"} is

@@ -15,7 +15,8 @@
 namespace runner::envs {
 
 enum class SpecificationKind { kInterpreter, kVenv, kConda, kImage, kDockerfile, kCondaImage };
-std::string_view to_string(SpecificationKind kind);  // "interpreter", "venv", "conda", "image", "dockerfile", "conda-image"
+std::string_view to_string(
+    SpecificationKind kind);  // "interpreter", "venv", "conda", "image", "dockerfile", "conda-image"
 
 struct Specification {
   SpecificationKind kind = SpecificationKind::kInterpreter;

@@ -15,7 +15,7 @@ namespace runner::envs {
 
 struct ReadSpecification {
   Specification specification{};
-  std::string name{};  // conda files have one; no part of the identity
+  std::string name{};                              // conda files have one; no part of the identity
   std::map<std::string, std::string> variables{};  // a conda file's `variables:`; of the run, no part of the identity
   // URL as it stands in the specification → with its credentials. For the build; never stored, never shown.
   std::map<std::string, std::string> credentials{};
@@ -23,10 +23,14 @@ struct ReadSpecification {
 };
 
 // A requirements.txt as pip reads it: comments, continuation lines, -r and -c (relative to the file that says so),
-// --hash, environment markers, options, ${VARIABLES} (left as they are, they are expanded by the build). A local wheel or
-// source archive counts with its content. Editable and directory requirements are refused: what they install changes
+// --hash, environment markers, options, ${VARIABLES} (left as they are, they are expanded by the build). A local wheel
+// or source archive counts with its content. Editable and directory requirements are refused: what they install changes
 // without the environment's noticing.
 ReadSpecification read_requirements(const std::filesystem::path& file);
+// The same text where it stands in another file: line 1 of it is line `first_line` of `label` in messages; `-r`, `-c`
+// and local files are relative to `directory`.
+ReadSpecification parse_requirements(std::string_view text, const std::string& label,
+                                     const std::filesystem::path& directory, int first_line = 1);
 // [project] dependencies (and requires-python) of a pyproject.toml.
 ReadSpecification read_pyproject(const std::filesystem::path& file);
 // By its name: *.toml is a pyproject, anything else requirements.
@@ -42,8 +46,8 @@ std::string normalised_name(std::string_view name);
 // "Foo [B,a] >=1 , <2 ; python_version<'3.9'" → "foo[a,b]<2,>=1; python_version < \"3.9\"". Error(kInvalid) saying what
 // is wrong, without a place.
 std::string normalised_requirement(std::string_view requirement);
-// "NumPy =1.26", "python >=3.10,<3.11" → "numpy=1.26", "python>=3.10,<3.11"; "conda-forge::pkg[build=*_0]" kept in shape.
-// Error(kInvalid).
+// "NumPy =1.26", "python >=3.10,<3.11" → "numpy=1.26", "python>=3.10,<3.11"; "conda-forge::pkg[build=*_0]" kept in
+// shape. Error(kInvalid).
 std::string normalised_match_spec(std::string_view spec);
 
 // "https://user:secret@host/simple" → {"https://host/simple", true}; ${VARIABLES} are no credentials.
