@@ -54,6 +54,7 @@ LAYERS = {
     "tools/runnerd": (["runner/core", "runner/os", "runner/daemon"], ["spdlog"]),
     "tools/runner-shim": (["runner/core", "runner/os", "runner/shim"], []),
     "tools/runner-engine": (["runner/core", "runner/os", "runner/http", "runner/engine", "runner/shim"], ["json"]),
+    "tools/runner-guard": ([], []),
     "tools/runner-init": (["runner/shim"], []),  # init_protocol.hpp only: it is compiled without the folder libraries
 }
 GENERATED = {"embedded": ["runner/daemon", "store"]}  # folder of generated headers: who may include them

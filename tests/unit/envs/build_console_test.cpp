@@ -1,0 +1,144 @@
+#include "envs/build_console.hpp"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "runner/os/clock.hpp"
+#include "runner/os/file.hpp"
+
+using namespace runner;
+using namespace runner::envs;
+
+namespace {
+
+class Scratch {
+ public:
+  Scratch() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "runner-console-XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path_ = pattern;
+  }
+  ~Scratch() { std::filesystem::remove_all(path_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct Bench {
+  Scratch directory;
+  std::vector<std::string> told;
+  std::function<bool()> stopped;
+  std::chrono::nanoseconds limit = std::chrono::seconds(60);
+  std::vector<std::string> secrets;
+
+  BuildConsole console() {
+    return BuildConsole({.log = directory.path() / "build.log",
+                         .scratch = directory.path(),
+                         .guard = std::filesystem::path(RUNNER_BIN_DIR) / "runner-guard",
+                         .secrets = secrets,
+                         .stopped = stopped,
+                         .progress = [this](const std::string& line) { told.push_back(line); },
+                         .deadline = os::monotonic_now() + limit});
+  }
+  std::string log() const { return os::read_file_if_exists(directory.path() / "build.log").value_or(""); }
+};
+
+Tool shell(const std::string& script) {
+  return {.name = "tool", .arguments = {"/bin/sh", "-c", script}, .variables = {{"PATH", "/usr/bin:/bin"}}, .directory = {}};
+}
+
+bool alive(const std::filesystem::path& pid_file) {
+  std::ifstream stream(pid_file);
+  pid_t pid = 0;
+  stream >> pid;
+  REQUIRE(pid > 1);
+  return ::kill(pid, 0) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("what a tool says is in the log, in order, and its status is returned") {
+  Bench bench;
+  auto console = bench.console();
+  console.step("installing");
+  std::vector<std::string> lines;
+  CHECK(console.run(shell("echo one; echo two >&2; printf 'three\\rfour'; exit 3"),
+                    [&](std::string_view line) { lines.emplace_back(line); }) == 3);
+  CHECK(bench.log() == "==> installing\none\ntwo\nthree\nfour\n");
+  CHECK(lines == std::vector<std::string>{"one", "two", "three", "four"});
+  CHECK(bench.told == std::vector<std::string>{"installing"});
+}
+
+TEST_CASE("a secret is shown nowhere") {
+  Bench bench;
+  bench.secrets = {"s3cret"};
+  auto console = bench.console();
+  console.step("asking https://u:s3cret@host/");
+  std::string seen;
+  CHECK(console.run(shell("echo ERROR: 401 for https://u:s3cret@host/; exit 1"),
+                    [&](std::string_view line) { seen = line; }) == 1);
+  const Error error = console.failure("tool", 1);
+  for (const std::string& text : {bench.log(), error.message(), seen, bench.told.front()}) {
+    CHECK(text.find("s3cret") == std::string::npos);
+    CHECK(text.find("u:****@host") != std::string::npos);
+  }
+}
+
+TEST_CASE("a failure begins with the most telling of the last lines and has the others") {
+  Bench bench;
+  auto console = bench.console();
+  CHECK(console.run(shell("echo Looking; echo 'ERROR: No matching distribution for x'; echo '[notice] new pip'; exit 1")) == 1);
+  const Error error = console.failure("pip", 1);
+  CHECK(error.message() == "pip: ERROR: No matching distribution for x\nLooking\n[notice] new pip");
+  CHECK(error.code() == ErrorCode::kInvalid);
+}
+
+TEST_CASE("a full disk is told as such") {
+  Bench bench;
+  auto console = bench.console();
+  CHECK(console.run(shell("echo 'OSError: [Errno 28] No space left on device'; exit 1")) == 1);
+  CHECK(console.failure("pip", 1).code() == ErrorCode::kNoSpace);
+}
+
+TEST_CASE("a tool that is not wanted any more ends with all that it has started") {
+  Bench bench;
+  const auto pid = bench.directory.path() / "pid";
+  bench.stopped = [&] { return std::filesystem::exists(pid) && std::filesystem::file_size(pid) > 0; };
+  auto console = bench.console();
+  CHECK_THROWS_WITH(console.run(shell("setsid sh -c 'echo $$ > pid; exec sleep 1000' & sleep 1000")),
+                    "the build was stopped");
+  CHECK_FALSE(alive(pid));
+}
+
+TEST_CASE("what a tool leaves running ends with it") {
+  Bench bench;
+  auto console = bench.console();
+  CHECK(console.run(shell("setsid sleep 1000 & echo $! > pid; exit 0")) == 0);
+  CHECK_FALSE(alive(bench.directory.path() / "pid"));
+}
+
+TEST_CASE("a build has a limit") {
+  Bench bench;
+  bench.limit = std::chrono::milliseconds(200);
+  auto console = bench.console();
+  CHECK_THROWS_WITH(console.run(shell("sleep 1000")), "the environment's build took longer than its limit");
+}
+
+TEST_CASE("an answer is captured, and what is said beside it is logged") {
+  Bench bench;
+  auto console = bench.console();
+  std::string out;
+  CHECK(console.capture(shell("echo answer; echo words >&2"), out) == 0);
+  CHECK(out == "answer\n");
+  CHECK(bench.log() == "words\n");
+}
