@@ -1,5 +1,5 @@
-// One walk over the YAML nodes; every complaint has the line and column of its node. Nothing here recurses: aliases that
-// refer to each other cannot blow it up, and what a file may hold is counted.
+// One walk over the YAML nodes; every complaint has the line and column of its node. Nothing here recurses: aliases
+// that refer to each other cannot blow it up, and what a file may hold is counted.
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -33,7 +33,11 @@ std::size_t count_lines(std::string_view text) {
 std::size_t invalid_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    const std::size_t length = byte < 0x80 ? 1 : byte >= 0xC2 && byte < 0xE0 ? 2 : (byte & 0xF0) == 0xE0 ? 3 : byte >= 0xF0 && byte < 0xF5 ? 4 : 0;
+    const std::size_t length = byte < 0x80                   ? 1
+                               : byte >= 0xC2 && byte < 0xE0 ? 2
+                               : (byte & 0xF0) == 0xE0       ? 3
+                               : byte >= 0xF0 && byte < 0xF5 ? 4
+                                                             : 0;
     if (length == 0 || i + length > text.size()) return i;
     for (std::size_t k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xC0) != 0x80) return i;
@@ -68,10 +72,12 @@ class CondaFile {
   static constexpr const char* kHint = "a conda environment file has channels: and dependencies:, each with a list";
 
   YAML::Node parse(std::string_view text) {
-    if (text.size() > kMaxBytes) throw Error(ErrorCode::kInvalid, label_ + ": larger than 1 MiB, no conda environment file");
+    if (text.size() > kMaxBytes)
+      throw Error(ErrorCode::kInvalid, label_ + ": larger than 1 MiB, no conda environment file");
     if (const auto bad = std::min(invalid_utf8(text), text.find('\0')); bad != std::string_view::npos)
       throw Error(ErrorCode::kInvalid,
-                  label_ + ":" + std::to_string(count_lines(text.substr(0, bad)) + 1) + ": not UTF-8 text", "save it as UTF-8");
+                  label_ + ":" + std::to_string(count_lines(text.substr(0, bad)) + 1) + ": not UTF-8 text",
+                  "save it as UTF-8");
     try {
       const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
       if (documents.size() > 1) refuse(documents[1], "a second YAML document", "keep one of them");
@@ -94,7 +100,8 @@ class CondaFile {
 
   std::string text_of(const YAML::Node& node, const std::string& what) {
     if (++entries_ > kMaxEntries) refuse(node, "more than 10 000 entries");
-    if (!node.IsScalar()) refuse(node, what + " must be text, not a " + (node.IsMap() ? "mapping" : node.IsSequence() ? "list" : "null"));
+    if (!node.IsScalar())
+      refuse(node, what + " must be text, not a " + (node.IsMap() ? "mapping" : node.IsSequence() ? "list" : "null"));
     if (node.Scalar().size() > kMaxText) refuse(node, what + " is longer than 32 KiB");
     return node.Scalar();
   }
@@ -123,7 +130,8 @@ class CondaFile {
       add_variables(value);
     } else if (key != "prefix") {
       const std::string_view meant = nearest(key, kKeys);
-      warn(key_node, "unknown key '" + key + "'" + (meant.empty() ? "" : ", did you mean '" + std::string(meant) + "'?"));
+      warn(key_node,
+           "unknown key '" + key + "'" + (meant.empty() ? "" : ", did you mean '" + std::string(meant) + "'?"));
     }
   }
 
@@ -142,7 +150,8 @@ class CondaFile {
   // "user:password@" and conda's "/t/TOKEN/" go to the credentials.
   std::string keep_secrets(const std::string& url) {
     std::string stripped = without_credentials(url).url;
-    if (const auto token = stripped.find("/t/"); stripped.find("://") != std::string::npos && token != std::string::npos)
+    if (const auto token = stripped.find("/t/");
+        stripped.find("://") != std::string::npos && token != std::string::npos)
       if (const auto end = stripped.find('/', token + 3); end != std::string::npos && stripped[token + 3] != '$')
         stripped.erase(token, end - token);
     if (stripped != url) found_.credentials[stripped] = url;
@@ -197,7 +206,8 @@ class CondaFile {
         refuse(pair.first, "'" + name + "' is no name of a variable");
       const std::string text = pair.second.IsNull() ? "" : text_of(pair.second, "the variable '" + name + "'");
       if (text.find('\0') != std::string::npos) refuse(pair.second, "the variable '" + name + "' has a NUL in it");
-      if (!found_.variables.emplace(name, text).second) refuse(pair.first, "the variable '" + name + "' is there twice");
+      if (!found_.variables.emplace(name, text).second)
+        refuse(pair.first, "the variable '" + name + "' is there twice");
     }
   }
 
@@ -231,7 +241,8 @@ ReadSpecification parse_conda(std::string_view yaml, const std::string& label, c
 
 ReadSpecification read_conda_file(const fs::path& file) {
   std::error_code error;
-  if (fs::is_directory(file, error)) throw Error(ErrorCode::kInvalid, file.string() + ": a directory, no conda environment file");
+  if (fs::is_directory(file, error))
+    throw Error(ErrorCode::kInvalid, file.string() + ": a directory, no conda environment file");
   return parse_conda(os::read_file(file, kMaxBytes), file.string(), fs::absolute(file).parent_path());
 }
 

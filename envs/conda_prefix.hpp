@@ -16,10 +16,6 @@
 
 namespace runner::envs {
 
-// As BuildConsole::run (`out` null) and capture.
-using RunTool =
-    std::function<int(const Tool& tool, const std::function<void(std::string_view line)>& on_line, std::string* out)>;
-
 struct CondaPrefixOptions {
   // Virtual package → its version, in place of what the client finds out about this machine: {"glibc", "2.36"} is
   // CONDA_OVERRIDE_GLIBC; an empty version: there is none ({"cuda", ""}).

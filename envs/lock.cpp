@@ -40,7 +40,8 @@ std::string to_json(const Lock& lock) {
 Lock lock_from_json(std::string_view text) {
   try {
     const json document = json::parse(text);
-    Lock lock{.python_version = document.value("pythonVersion", ""), .image = document.value("image", ""), .packages = {}};
+    Lock lock{
+        .python_version = document.value("pythonVersion", ""), .image = document.value("image", ""), .packages = {}};
     for (const json& item : document.at("packages"))
       lock.packages.push_back({.manager = item.at("manager"),
                                .name = item.at("name"),

@@ -29,7 +29,8 @@ std::string_view trimmed(std::string_view text) {
 bool is_operator(char c) { return kOperators.find(c) != std::string_view::npos; }
 bool is_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.'; }
 bool is_version(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("_.+!*<>=~,|()-^$").find(c) != std::string_view::npos;
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+         std::string_view("_.+!*<>=~,|()-^$").find(c) != std::string_view::npos;
 }
 
 std::string lower(std::string_view text) {
@@ -87,9 +88,8 @@ void check_constraint(std::string_view spec, std::string_view tail, const std::v
   for (const char c : tail)
     if (!is_version(c) && kBlanks.find(c) == std::string_view::npos)
       refuse(spec, std::string("'") + c + "' in its version", c == ':' ? "write NAME=VERSION" : "");
-  if (std::any_of(fields.begin(), fields.end(), [](const std::string& f) {
-        return is_operator(f.back()) || f.back() == ',' || f.back() == '|';
-      }))
+  if (std::any_of(fields.begin(), fields.end(),
+                  [](const std::string& f) { return is_operator(f.back()) || f.back() == ',' || f.back() == '|'; }))
     refuse(spec, "an operator without a version");
 }
 
@@ -115,7 +115,8 @@ std::string normalised_match_spec(std::string_view spec) {
   if (const auto comment = spec.find(" #"); comment != std::string_view::npos) spec = spec.substr(0, comment);
   spec = trimmed(spec);
   if (spec.empty()) refuse(spec, "empty");
-  if (is_archive(spec) || spec.find("://") < spec.find_first_of(" [")) return std::string(spec);
+  const bool names_channel = spec.find("::") != std::string_view::npos;
+  if (is_archive(spec) || (!names_channel && spec.find("://") < spec.find_first_of(" ["))) return std::string(spec);
 
   std::string_view rest = spec;
   const std::string bracket = bracket_of(spec, rest);
@@ -131,7 +132,8 @@ std::string normalised_match_spec(std::string_view spec) {
   if (name.empty()) refuse(spec, rest.empty() ? "no name" : std::string("'") + rest[0] + "' where its name begins");
   const auto fields = fields_of(tail);
   check_constraint(spec, tail, fields);
-  if (!tail.empty() && end < rest.size() && !is_operator(rest[end]) && kBlanks.find(rest[end]) == std::string_view::npos)
+  if (!tail.empty() && end < rest.size() && !is_operator(rest[end]) &&
+      kBlanks.find(rest[end]) == std::string_view::npos)
     refuse(spec, std::string("'") + rest[end] + "' in its name");
   return channel + name + constraint(fields) + bracket;
 }

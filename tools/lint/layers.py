@@ -57,7 +57,7 @@ LAYERS = {
     "tools/runner-guard": ([], []),
     "tools/runner-init": (["runner/shim"], []),  # init_protocol.hpp only: it is compiled without the folder libraries
 }
-GENERATED = {"embedded": ["runner/daemon", "store"]}  # folder of generated headers: who may include them
+GENERATED = {"embedded": ["runner/daemon", "store", "envs"]}  # folder of generated headers: who may include them
 
 TREES = ("runner", "snapshot", "envs", "store", "git", "tools")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

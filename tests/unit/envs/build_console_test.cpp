@@ -54,7 +54,10 @@ struct Bench {
 };
 
 Tool shell(const std::string& script) {
-  return {.name = "tool", .arguments = {"/bin/sh", "-c", script}, .variables = {{"PATH", "/usr/bin:/bin"}}, .directory = {}};
+  return {.name = "tool",
+          .arguments = {"/bin/sh", "-c", script},
+          .variables = {{"PATH", "/usr/bin:/bin"}},
+          .directory = {}};
 }
 
 bool alive(const std::filesystem::path& pid_file) {
@@ -97,7 +100,8 @@ TEST_CASE("a secret is shown nowhere") {
 TEST_CASE("a failure begins with the most telling of the last lines and has the others") {
   Bench bench;
   auto console = bench.console();
-  CHECK(console.run(shell("echo Looking; echo 'ERROR: No matching distribution for x'; echo '[notice] new pip'; exit 1")) == 1);
+  CHECK(console.run(
+            shell("echo Looking; echo 'ERROR: No matching distribution for x'; echo '[notice] new pip'; exit 1")) == 1);
   const Error error = console.failure("pip", 1);
   CHECK(error.message() == "pip: ERROR: No matching distribution for x\nLooking\n[notice] new pip");
   CHECK(error.code() == ErrorCode::kInvalid);
