@@ -70,6 +70,9 @@ class History {
   // cut; the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one.
   void add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset);
   std::int64_t journal_offset(const std::string& id) const;
+  // What the run has besides what it had from the start, durably; a name that is there already stays. Ignored for a run
+  // that has ended.
+  void add_artifacts(const std::string& id, std::span<const Artifact> artifacts);
   // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced.
   void add_notice(const std::string& id, const std::string& text);
 
@@ -99,6 +102,7 @@ class History {
   std::vector<std::string> check_file() const;
 
  private:
+  friend class Environments;  // its tables are in the same file
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,5 +1,8 @@
 // Everything that changes runner.db, but for metrics. JSON is made before the writer is asked for: others may be
 // waiting for it.
+#include <array>
+
+#include "embedded/environment_schema.hpp"
 #include "embedded/history_schema.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"
@@ -8,7 +11,14 @@
 namespace runner::store {
 namespace {
 
-constexpr Schema kSchema{"runner.db", 0x52756e52 /* "RunR" */, 1, embedded::history_schema, {}};
+constexpr int kSchemaVersion = 2;
+constexpr std::array kMigrations{Migration{2, "environments", embedded::environment_schema}};
+
+// A new file begins as if it had been made by the first version and gone through all that came since.
+Schema schema() {
+  static const std::string current = std::string(embedded::history_schema) + std::string(embedded::environment_schema);
+  return {"runner.db", 0x52756e52 /* "RunR" */, kSchemaVersion, current, kMigrations};
+}
 
 // The JSON columns of a new run.
 struct Documents {
@@ -80,7 +90,7 @@ void insert(Connection& connection, const RunRecord& run, const Documents& docum
 
 }  // namespace
 
-History::Impl::Impl(const std::filesystem::path& path) : database(path, kSchema, DatabaseOptions{}) {}
+History::Impl::Impl(const std::filesystem::path& path) : database(path, schema(), DatabaseOptions{}) {}
 
 History::History(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
 History::~History() = default;
@@ -151,6 +161,18 @@ bool History::finish(const std::string& id, RunStatus final_status, const std::s
     insert(connection, seq, artifacts);
   });
   return finished;
+}
+
+void History::add_artifacts(const std::string& id, std::span<const Artifact> artifacts) {
+  impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    const std::int64_t seq = seq_of(connection, id);
+    for (const Artifact& artifact : artifacts)
+      connection.run(
+          "INSERT INTO artifact(run, name, bytes, sha256) SELECT seq, ?2, ?3, ?4 FROM run WHERE seq = ?1 AND ended IS "
+          "NULL"
+          " ON CONFLICT DO NOTHING",
+          seq, artifact.name, artifact.bytes, artifact.sha256);
+  });
 }
 
 void History::add_notice(const std::string& id, const std::string& text) {

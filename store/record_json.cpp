@@ -107,7 +107,7 @@ EngineOptions engine_from(const Json& json) {
 // {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
 //  "cpus", "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
-//  "secrets": [names]}
+//  "secrets": [names], "rebuildEnvironment", "pullImage"}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -132,6 +132,8 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "engineSocket", definition.engine_socket);
   if (Json engine = engine_json(definition.engine); !engine.empty()) json["engine"] = std::move(engine);
   put(json, "secrets", definition.secrets);
+  if (definition.rebuild_environment) json["rebuildEnvironment"] = true;
+  if (definition.pull_image) json["pullImage"] = true;
   return dump(json, "the run definition");
 }
 
@@ -165,6 +167,8 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "engineSocket", definition.engine_socket);
     if (json.contains("engine")) definition.engine = engine_from(json["engine"]);
     get(json, "secrets", definition.secrets);
+    get(json, "rebuildEnvironment", definition.rebuild_environment);
+    get(json, "pullImage", definition.pull_image);
     return definition;
   });
 }
@@ -272,6 +276,17 @@ RunError error_from_json(std::string_view text) {
     get(json, "hint", error.hint);
     return error;
   });
+}
+
+std::string to_json(const std::map<std::string, std::string>& variables) {
+  Json json = Json::object();
+  for (const auto& [name, value] : variables) json[name] = value;
+  return dump(json, "the environment's variables");
+}
+
+std::map<std::string, std::string> variables_from_json(std::string_view text) {
+  return parse(text, "the environment's variables",
+               [](const Json& json) { return json.get<std::map<std::string, std::string>>(); });
 }
 
 }  // namespace runner::store

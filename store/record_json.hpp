@@ -3,6 +3,7 @@
 // Error(kInternal).
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -15,11 +16,13 @@ std::string to_json(const GitState& git);
 std::string to_json(const EnvironmentRef& environment);
 std::string to_json(const Outcome& outcome);
 std::string to_json(const RunError& error);
+std::string to_json(const std::map<std::string, std::string>& variables);
 
 RunDefinition definition_from_json(std::string_view text);
 GitState git_from_json(std::string_view text);
 EnvironmentRef environment_from_json(std::string_view text);
 Outcome outcome_from_json(std::string_view text);
 RunError error_from_json(std::string_view text);
+std::map<std::string, std::string> variables_from_json(std::string_view text);
 
 }  // namespace runner::store

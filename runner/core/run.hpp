@@ -117,6 +117,8 @@ struct RunDefinition {
   std::string engine_socket;         // absolute path of the Engine's socket, as it was found at submit
   EngineOptions engine;              // isolation docker only
   std::vector<std::string> secrets;  // names; their values are stored nowhere
+  bool rebuild_environment = false;  // --rebuild: only what was built after the run was submitted will do
+  bool pull_image = false;           // --pull: what the registry has now, though an image of that name is here
 };
 
 struct GitState {                             // absent facts are absent properties (DESIGN.md)
@@ -135,14 +137,14 @@ struct ImageRef {
 
 // A prepared environment, as a run refers to it.
 struct EnvironmentRef {
-  std::string name;     // "user-managed" for an existing interpreter; an image's reference
-  std::string version;  // registry version, or empty
-  std::string kind;     // "interpreter", "image", "none", later "venv", "conda", …
-  Hash digest;          // identity of the specification
-  std::optional<Hash> lock_digest;
-  std::string interpreter;        // absolute path as the script's argv[0]; empty where a run needs none
-  std::string python_version;     // "3.11.7"; empty if not Python
-  std::optional<ImageRef> image;  // kind "image", once it is resolved; `digest` is then the image's id
+  std::string name;                 // "user-managed" for an existing interpreter; an image's reference
+  std::string version;              // registry version, or empty
+  std::string kind;                 // "interpreter", "venv", "conda", "image", "dockerfile", "conda-image", "none"
+  Hash digest;                      // identity of the specification
+  std::optional<Hash> lock_digest;  // of what is in it; absent until it is built
+  std::string interpreter;          // absolute path as the script's argv[0]; empty where a run needs none
+  std::string python_version;       // "3.11.7"; empty if not Python
+  std::optional<ImageRef> image;    // once it is resolved; of kind "image" `digest` is then its id
 };
 
 struct RunError {  // Azure's error object

@@ -426,7 +426,7 @@ TEST_CASE("The schema has a version, an application id and the right page size")
   const TemporaryDirectory directory;
   const auto file = directory / "runner.db";
   const History history(file);
-  CHECK(sql(file, "PRAGMA user_version") == "1");
+  CHECK(sql(file, "PRAGMA user_version") == "2");
   CHECK(sql(file, "PRAGMA application_id") == std::to_string(0x52756e52));
   CHECK(sql(file, "PRAGMA page_size") == "4096");
   CHECK(sql(file, "PRAGMA journal_mode") == "wal");
