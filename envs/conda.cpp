@@ -32,8 +32,9 @@ struct Outcome {
 };
 
 bool says_no_network(std::string_view line) {
-  constexpr std::array<std::string_view, 7> kWords{"CondaHTTPError",       "Could not resolve", "resolve host", "onnection refused",
-                                                   "onnection failed", "timed out",         "etwork is unreachable"};
+  constexpr std::array<std::string_view, 7> kWords{"CondaHTTPError",       "Could not resolve", "resolve host",
+                                                   "onnection refused",    "onnection failed",  "timed out",
+                                                   "etwork is unreachable"};
   return std::any_of(kWords.begin(), kWords.end(), [&](std::string_view word) { return line.find(word) != line.npos; });
 }
 
@@ -53,9 +54,8 @@ class CondaBuild {
     install_sublist(result);
     console_.step("activation");
     result.variables = conda_activation(request_.prefix, inside());
-    std::sort(result.lock.packages.begin(), result.lock.packages.end(), [](const auto& a, const auto& b) {
-      return std::tie(a.manager, a.name) < std::tie(b.manager, b.name);
-    });
+    std::sort(result.lock.packages.begin(), result.lock.packages.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.manager, a.name) < std::tie(b.manager, b.name); });
     if (!options_.link_scripts && command.client.flavour != CondaFlavour::kPyRattler &&
         command.client.flavour != CondaFlavour::kRattler)
       result.warnings.push_back(command.client.name + " ran the packages' post-link scripts on this machine");
@@ -80,7 +80,8 @@ class CondaBuild {
                    [](const LockedPackage& package) { return package.manager == "conda"; });
     for (const LockedPackage& package : command.packages)
       if (package.url.empty())
-        throw Error(ErrorCode::kInvalid, "the lock does not say where " + package.name + " " + package.version + " came from",
+        throw Error(ErrorCode::kInvalid,
+                    "the lock does not say where " + package.name + " " + package.version + " came from",
                     "build it anew with --rebuild");
     return command;
   }
@@ -93,7 +94,8 @@ class CondaBuild {
     const std::size_t count = command.packages.empty() ? command.specs.size() : command.packages.size();
     console_.step(command.client.name + ": " + std::to_string(count) +
                   (command.packages.empty() ? " packages asked for" : " locked packages"));
-    const bool is_rattler = command.client.flavour == CondaFlavour::kRattler || command.client.flavour == CondaFlavour::kPyRattler;
+    const bool is_rattler =
+        command.client.flavour == CondaFlavour::kRattler || command.client.flavour == CondaFlavour::kPyRattler;
     Outcome outcome;
     if (is_rattler || command.packages.empty()) {
       outcome = attempt(command);
@@ -138,7 +140,8 @@ class CondaBuild {
     const std::string why = outcome.why.substr(0, outcome.why.find_last_not_of(" \n") + 1);
     const Error said = console_.failure(command.client.name, outcome.status);
     if (said.code() == ErrorCode::kNoSpace || why.find("No space left on device") != why.npos)
-      throw Error(ErrorCode::kNoSpace, "no space for the conda packages: " + why, "runner gc frees unused environments");
+      throw Error(ErrorCode::kNoSpace, "no space for the conda packages: " + why,
+                  "runner gc frees unused environments");
     if (command.client.flavour == CondaFlavour::kPyRattler) {
       if (outcome.status == kNoSolution)
         throw Error(ErrorCode::kInvalid, "the conda packages cannot be had together: " + why,
@@ -163,7 +166,8 @@ class CondaBuild {
       std::string text = os::read_file(entry.path());
       bool changed = false;
       for (const auto& [url, secret] : request_.settings.credentials)
-        for (auto at = text.find(secret); !secret.empty() && at != std::string::npos; at = text.find(secret, at + url.size())) {
+        for (auto at = text.find(secret); !secret.empty() && at != std::string::npos;
+             at = text.find(secret, at + url.size())) {
           text.replace(at, secret.size(), url);
           changed = true;
         }
@@ -173,12 +177,14 @@ class CondaBuild {
 
   static void require_locked(const std::vector<LockedPackage>& there, const std::vector<LockedPackage>& wanted) {
     for (const LockedPackage& package : wanted) {
-      const auto found = std::find_if(there.begin(), there.end(), [&](const auto& one) { return one.name == package.name; });
+      const auto found =
+          std::find_if(there.begin(), there.end(), [&](const auto& one) { return one.name == package.name; });
       const auto describe = [](const LockedPackage& one) { return one.name + " " + one.version + " " + one.build; };
       if (found == there.end() || found->version != package.version || found->build != package.build)
         throw Error(ErrorCode::kInvalid, "the lock asks for " + describe(package) + ", the client installed " +
                                              (found == there.end() ? "none" : describe(*found)));
-      const bool comparable = found->hash.substr(0, found->hash.find(':')) == package.hash.substr(0, package.hash.find(':'));
+      const bool comparable =
+          found->hash.substr(0, found->hash.find(':')) == package.hash.substr(0, package.hash.find(':'));
       if (comparable && found->hash != package.hash)
         throw Error(ErrorCode::kInvalid, describe(package) + " is another file than the one locked: " + found->hash +
                                              ", expected " + package.hash);
@@ -196,7 +202,8 @@ class CondaBuild {
   void install_sublist(BuildResult& result) {
     if (request_.specification.pip.empty()) return;
     if (result.interpreter.empty())
-      throw Error(ErrorCode::kInvalid, "a pip list, but no Python in the environment", "add python to the dependencies");
+      throw Error(ErrorCode::kInvalid, "a pip list, but no Python in the environment",
+                  "add python to the dependencies");
     auto packages = install_pip(request_, result.interpreter, inside(), console_);
     std::move(packages.begin(), packages.end(), std::back_inserter(result.lock.packages));
   }

@@ -1,5 +1,5 @@
-// Activation is shell code of packages. It is run once, after the build, and what it exports is remembered: a run starts
-// no shell and gets the same variables every time.
+// Activation is shell code of packages. It is run once, after the build, and what it exports is remembered: a run
+// starts no shell and gets the same variables every time.
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
@@ -61,8 +61,8 @@ Variables declared(const fs::path& prefix) {
 }
 
 bool is_shells_own(const std::string& name) {
-  constexpr std::array<std::string_view, 9> kOwn{"PATH",  "PWD", "OLDPWD", "SHLVL", "_", "CONDA_PREFIX", "CONDA_DEFAULT_ENV",
-                                                 "CONDA_SHLVL", "PS1"};
+  constexpr std::array<std::string_view, 9> kOwn{
+      "PATH", "PWD", "OLDPWD", "SHLVL", "_", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "PS1"};
   return std::find(kOwn.begin(), kOwn.end(), name) != kOwn.end();
 }
 
@@ -79,8 +79,8 @@ Variables conda_activation(const fs::path& prefix, const RunTool& run) {
   std::string exported;
   const int status = run(tool, {}, &exported);
   if (status != 0 || exported.empty())
-    throw Error(ErrorCode::kInvalid, "the activation scripts of the conda packages fail (exit code " +
-                                         std::to_string(status) + ")",
+    throw Error(ErrorCode::kInvalid,
+                "the activation scripts of the conda packages fail (exit code " + std::to_string(status) + ")",
                 "see " + (prefix / "etc/conda/activate.d").string());
   for (std::size_t begin = 0; begin < exported.size();) {
     const auto end = std::min(exported.find('\0', begin), exported.size());
@@ -88,7 +88,8 @@ Variables conda_activation(const fs::path& prefix, const RunTool& run) {
     begin = end + 1;
     const auto equals = entry.find('=');
     if (equals == std::string::npos || equals == 0) continue;
-    if (const std::string name = entry.substr(0, equals); !is_shells_own(name)) variables[name] = entry.substr(equals + 1);
+    if (const std::string name = entry.substr(0, equals); !is_shells_own(name))
+      variables[name] = entry.substr(equals + 1);
   }
   return variables;
 }

@@ -64,7 +64,8 @@ std::optional<CondaClient> started(const fs::path& program, const BuildSettings&
   auto flavour = flavour_of(program.filename());
   if (!flavour) flavour = flavour_of(version);
   if (!flavour) return std::nullopt;
-  const std::string name = version.find(' ') == std::string::npos ? program.filename().string() + " " + version : version;
+  const std::string name =
+      version.find(' ') == std::string::npos ? program.filename().string() + " " + version : version;
   return CondaClient{.flavour = *flavour, .program = program, .name = name, .major = major_of(version)};
 }
 
@@ -118,7 +119,10 @@ std::optional<fs::path> host_python(const BuildSettings& settings, BuildConsole&
     const auto program = os::find_program(name, path);
     if (!program) continue;
     std::string ignored;
-    const Tool tool{.name = name, .arguments = {*program, "-I", "-c", kCanHost}, .variables = tool_variables(settings), .directory = {}};
+    const Tool tool{.name = name,
+                    .arguments = {*program, "-I", "-c", kCanHost},
+                    .variables = tool_variables(settings),
+                    .directory = {}};
     if (console.capture(tool, ignored) == 0) return program;
   }
   return std::nullopt;
@@ -129,8 +133,8 @@ void install(const fs::path& environment, const BuildSettings& settings, BuildCo
   const std::string package = std::string("py-rattler==") + kPyRattlerVersion;
   auto variables = tool_variables(settings);
   const auto run = [&](const std::string& name, const std::vector<std::string>& arguments) {
-    const int status =
-        console.run({.name = name, .arguments = arguments, .variables = variables, .directory = {}}, [&](std::string_view line) { console.progress(std::string(line)); });
+    const int status = console.run({.name = name, .arguments = arguments, .variables = variables, .directory = {}},
+                                   [&](std::string_view line) { console.progress(std::string(line)); });
     if (status != 0) no_client(console.failure(name, status).message());
   };
   const std::string python = environment / "bin/python";
@@ -165,7 +169,8 @@ CondaClient py_rattler(const BuildSettings& settings, BuildConsole& console) {
 }  // namespace
 
 std::map<std::string, std::string> tool_variables(const BuildSettings& settings) {
-  constexpr std::array<std::string_view, 5> kActive{"VIRTUAL_ENV", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "PS1", "PIP_USER"};
+  constexpr std::array<std::string_view, 5> kActive{"VIRTUAL_ENV", "CONDA_DEFAULT_ENV", "CONDA_SHLVL", "PS1",
+                                                    "PIP_USER"};
   std::map<std::string, std::string> variables;
   for (const auto& [name, value] : settings.variables) {
     const bool active = std::find(kActive.begin(), kActive.end(), name) != kActive.end();

@@ -130,7 +130,7 @@ def virtual_packages(overrides):
         name = "__" + name.lstrip("_")
         found.pop(name, None)
         if version:
-            found[name] = rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), "0")
+            found[name] = rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), rattler.BuildString("0"))
     return list(found.values())
 
 
@@ -181,7 +181,7 @@ def locked_record(package):
     url = package["url"]
     subdir = url.rsplit("/", 2)[-2]
     record = PackageRecord(
-        package["name"], package["version"], package["build"], 0, subdir,
+        package["name"], package["version"], rattler.BuildString(package["build"]), 0, subdir,
         sha256=bytes.fromhex(package["sha256"]) if package.get("sha256") else None,
         md5=bytes.fromhex(package["md5"]) if package.get("md5") else None,
     )
