@@ -1,5 +1,5 @@
-// Real conda prefixes, made by py-rattler from a channel that tests/functional/support/conda_channel.py builds here. Where
-// py-rattler cannot be installed they are skipped, unless RUNNER_STRICT=1.
+// Real conda prefixes, made by py-rattler from a channel that tests/functional/support/conda_channel.py builds here.
+// Where py-rattler cannot be installed they are skipped, unless RUNNER_STRICT=1.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -176,9 +176,10 @@ TEST_CASE("what activation exports is known without activating") {
   Bench bench;
   const BuildRequest request = request_for(*with, bench, {"activated"});
   const BuildResult result = build(request, bench);
-  CHECK(result.variables == std::map<std::string, std::string>{{"BANNER_HOME", request.prefix.string() + "/share/banner"},
-                                                               {"FROM_JSON", "yes"},
-                                                               {"GREETING", "two\nlines"}});
+  CHECK(result.variables ==
+        std::map<std::string, std::string>{{"BANNER_HOME", request.prefix.string() + "/share/banner"},
+                                           {"FROM_JSON", "yes"},
+                                           {"GREETING", "two\nlines"}});
   CHECK(result.interpreter.empty());
   CHECK(result.lock.python_version.empty());
 }
@@ -357,8 +358,9 @@ TEST_CASE("without any client and without an index the error says what was looke
     FAIL("a client was found");
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kUnavailable);
-    CHECK_THAT(error.message(), Catch::StartsWith("no conda client: none of micromamba, mamba, conda, rattler on PATH") &&
-                                    Catch::Contains("py-rattler"));
+    CHECK_THAT(error.message(),
+               Catch::StartsWith("no conda client: none of micromamba, mamba, conda, rattler on PATH") &&
+                   Catch::Contains("py-rattler"));
     CHECK_THAT(error.hint(), Catch::Contains("config.toml"));
   }
   // Half an installation is none: it is made anew.
