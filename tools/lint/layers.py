@@ -38,7 +38,7 @@ LAYERS = {
     "runner/engine": (["runner/core", "runner/os", "runner/http"], ["fmt", "json", "archive"]),
     "snapshot": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
     "git": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
-    "envs": (["runner/core", "runner/os", "runner/http", "runner/engine"], ["fmt", "json", "openssl", "toml", "yaml"]),
+    "envs": (["runner/core", "runner/os", "runner/http", "runner/engine"], ["fmt", "archive", "json", "openssl", "toml", "yaml"]),
     "store": (["runner/core", "runner/os"], ["fmt", "json", "sqlite", "zstd", "openssl"]),
     "runner/collect": (["runner/core", "runner/os"], ["fmt", "json"]),
     "runner/shim": (["runner/core", "runner/os", "runner/collect"], ["json"]),
