@@ -26,6 +26,10 @@ struct Tool {
   std::filesystem::path directory;               // where it runs; empty: the scratch directory
 };
 
+// Runs a tool where it belongs, here or in a container: BuildConsole::run with `out` null, else capture.
+using RunTool =
+    std::function<int(const Tool& tool, const std::function<void(std::string_view line)>& on_line, std::string* out)>;
+
 class BuildConsole {
  public:
   struct Options {

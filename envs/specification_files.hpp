@@ -27,6 +27,10 @@ struct ReadSpecification {
 // or source archive counts with its content. Editable and directory requirements are refused: what they install changes
 // without the environment's noticing.
 ReadSpecification read_requirements(const std::filesystem::path& file);
+// The same text where it stands in another file: line 1 of it is line `first_line` of `label` in messages; `-r`, `-c`
+// and local files are relative to `directory`.
+ReadSpecification parse_requirements(std::string_view text, const std::string& label,
+                                     const std::filesystem::path& directory, int first_line = 1);
 // [project] dependencies (and requires-python) of a pyproject.toml.
 ReadSpecification read_pyproject(const std::filesystem::path& file);
 // By its name: *.toml is a pyproject, anything else requirements.
