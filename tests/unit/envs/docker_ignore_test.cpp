@@ -56,7 +56,10 @@ TEST_CASE("a .dockerignore means what moby makes of it") {
 }
 
 TEST_CASE("comments, blanks, a byte order mark and line ends of other systems are no part of a pattern") {
-  CHECK(ignores("\xEF\xBB\xBF" "a\r\n", "a"));
+  CHECK(
+      ignores("\xEF\xBB\xBF"
+              "a\r\n",
+              "a"));
   CHECK_FALSE(ignores("#a\n", "a"));
   CHECK(ignores("\n\n  a  \n", "a"));
   CHECK(ignores("/a/", "a/b"));

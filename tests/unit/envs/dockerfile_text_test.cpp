@@ -30,7 +30,8 @@ TEST_CASE("base images are those of FROM, without stages and scratch, each once"
 }
 
 TEST_CASE("arguments before the first FROM stand for parts of a base's name") {
-  const std::string text = "ARG TAG=12\nARG BASE=debian:${TAG}-slim\nARG NONE\nFROM ${BASE}\nARG LATER=x\nFROM ${NONE:-busybox}:$TAG\n";
+  const std::string text =
+      "ARG TAG=12\nARG BASE=debian:${TAG}-slim\nARG NONE\nFROM ${BASE}\nARG LATER=x\nFROM ${NONE:-busybox}:$TAG\n";
   CHECK(base_images(text, {}) == Names{"debian:12-slim", "busybox:12"});
   CHECK(base_images(text, {{"TAG", "13"}, {"NONE", "alpine"}}) == Names{"debian:13-slim", "alpine:13"});
   CHECK(base_images("ARG A=x\nFROM \"${A:+y}\"\n", {}) == Names{"y"});
@@ -50,7 +51,8 @@ TEST_CASE("words are expanded as a shell would, and quotes go") {
 
 TEST_CASE("continued lines, comments among them, directives and here-documents are read as docker reads them") {
   const DockerfileText text = parse_dockerfile(
-      "# syntax=docker/dockerfile:1\n# escape=`\n\nFROM a `\n  # a comment\n\n  AS b\nRUN <<EOF cat && \\\nFROM no\nEOF\n"
+      "# syntax=docker/dockerfile:1\n# escape=`\n\nFROM a `\n  # a comment\n\n  AS b\nRUN <<EOF cat && \\\nFROM "
+      "no\nEOF\n"
       "\tcopy --from=b --chown=1:1 x y\r\n");
   REQUIRE(text.instructions.size() == 3);
   CHECK(text.escape == '`');
@@ -89,7 +91,7 @@ TEST_CASE("a step that failed has a line") {
   CHECK(line_of_step(text, 0, 1, "ARG A=1") == 1);
   CHECK(line_of_step(text, 0, 3, "RUN x y") == 4);
   CHECK(line_of_step(text, 0, 5, "RUN z") == 7);
-  CHECK(line_of_step(text, 2, 2, "RUN z") == 7);  // Podman counts anew in each stage
+  CHECK(line_of_step(text, 2, 2, "RUN z") == 7);      // Podman counts anew in each stage
   CHECK(line_of_step(text, 0, 6, "LABEL x=y") == 0);  // the Engine's own
   CHECK(line_of_step(text, 0, 3, "COPY x y") == 0);   // it counts otherwise than we do
 }
