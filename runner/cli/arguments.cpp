@@ -88,12 +88,26 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
 }
 
+// At most one of them, but for --conda with --image.
+void define_environment(CLI::App& app, SubmitOptions& o) {
+  add_text(app, "--python", o.python, "PATH", "interpreter (the active environment's, else python3)");
+  add_text(app, "--requirements", o.requirements, "FILE",
+           "a virtual environment of a requirements.txt or pyproject.toml");
+  add_text(app, "--conda,-d,--conda-dependencies", o.conda, "FILE", "a conda environment; with --image in that image");
+  add_text(app, "--image", o.image, "REF", "run in a container of this image, with the Python that is in it");
+  add_text(app, "--dockerfile", o.dockerfile, "FILE", "an image built of the source directory");
+  add_text(app, "--env", o.environment, "NAME[:VERSION]", "a registered environment ('runner env list')");
+  add_key_values(app, "--build-arg", "--build-arg", o.build_arguments,
+                 "of the Dockerfile; K alone: the caller's value");
+  app.add_flag("--pull", o.pull, "ask the registry for the image though one of its name is here");
+  app.add_flag("--rebuild", o.rebuild, "build the environment anew, resolving its packages again");
+}
+
 void define(CLI::App& app, SubmitOptions& o) {
   add_text(app, "-e,--experiment", o.experiment, "NAME", "experiment (the source directory's name)");
   add_text(app, "--source-dir", o.source_directory, "DIR", "what is snapshotted (the current directory)");
   add_text(app, "-c,--config", o.config, "NAME", "a runconfig: .runner/NAME[.runconfig], then .azureml/…, then a path");
-  add_text(app, "--python", o.python, "PATH", "interpreter (the active environment's, else python3)");
-  add_text(app, "--image", o.image, "REF", "run in a container of this image, with the Python that is in it");
+  define_environment(app, o);
   add_text(app, "--isolation", o.isolation, "KIND", "sandbox, docker (with --image)");
   define_run(app, o);
   app.add_flag("--dry-run", o.dry_run, "print the files, the environment and the command; run and store nothing");
@@ -110,8 +124,7 @@ void define(CLI::App& app, SubmitOptions& o) {
 void define(CLI::App& app, RerunOptions& o) {
   add_run(app, o.run);
   add_text(app, "-e,--experiment", o.overrides.experiment, "NAME", "experiment (the original's)");
-  add_text(app, "--python", o.overrides.python, "PATH", "another interpreter");
-  add_text(app, "--image", o.overrides.image, "REF", "another image");
+  define_environment(app, o.overrides);
   define_run(app, o.overrides);
   app.footer(
       "The code is the snapshot of the original, not the working directory. What is not given is as it was; secrets\n"

@@ -21,13 +21,17 @@ struct GlobalOptions {
 using KeyValue = std::pair<std::string, std::optional<std::string>>;
 
 struct SubmitOptions {
-  std::optional<std::string> config, experiment, name, source_directory, parent, python, image, isolation,
-      max_run_duration, grace, cpus, memory, pids, shm_size, network, idempotency_key;
+  std::optional<std::string> config, experiment, name, source_directory, parent, python, image, requirements, conda,
+      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, network,
+      idempotency_key;
   std::vector<KeyValue> tags;
   std::vector<KeyValue> properties;             // value always set
   std::vector<KeyValue> environment_variables;  // no value: the caller's
   std::vector<std::string> mounts;
-  std::vector<std::string> secrets;  // names
+  std::vector<std::string> secrets;       // names
+  std::vector<KeyValue> build_arguments;  // of a Dockerfile; no value: the caller's
+  bool pull = false;
+  bool rebuild = false;
   std::optional<int> priority;
   bool detach = false;
   bool dry_run = false;

@@ -39,6 +39,7 @@ struct EngineRun {
   std::string home;
   RunDefinition definition;
   ImageFacts image;
+  std::vector<std::string> read_only_paths{};  // of the host, bound at their own paths
 };
 
 class EngineContainers {

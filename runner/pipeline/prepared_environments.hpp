@@ -1,0 +1,70 @@
+// The environments that are built: on this disk below envs/, or as images in an Engine. Found again only while they are
+// still what was built; made in place and published by a row, so that what a crash leaves half done is nobody's.
+//
+//   envs/<16 digits of the identity>-<n>/prefix        the environment
+//                                        build.log     of its build; followed while it lasts, an artifact of the runs
+//                                                      that waited for it afterwards
+//                                        scratch/      gone when the build ends
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "envs/interpreter.hpp"
+#include "envs/lock.hpp"
+#include "envs/specification.hpp"
+#include "runner/exec/engine_containers.hpp"
+#include "runner/os/data_directory.hpp"
+#include "runner/pipeline/environment_builds.hpp"
+#include "store/environments.hpp"
+
+namespace runner::pipeline {
+
+class PreparedEnvironments {
+ public:
+  struct Limits {
+    std::chrono::milliseconds build;  // the longest that one may take
+    std::string conda_client;         // of the configuration; may be empty
+  };
+  PreparedEnvironments(const os::DataDirectory& data, store::Environments& rows, const envs::InterpreterProbe& probe,
+                       const exec::EngineContainers& containers, Limits limits);
+
+  struct Wanted {
+    Hash environment;
+    std::optional<Hash> lock{};           // exactly this
+    std::optional<UtcTime> not_before{};  // built since then
+  };
+  // The newest that will do and is intact. One that was changed or removed behind our back is forgotten. Starts no
+  // process; asks an Engine for images only.
+  std::optional<store::EnvironmentBuild> find(const Wanted& wanted);
+
+  // Builds and publishes; EnvironmentBuilds' callback.
+  store::EnvironmentBuild build(const BuildJob& job, BuildControl& control);
+  // After `build` has ended and its log was kept: what an unpublished one left is removed; what a published one can be
+  // built again from without a network is kept (wheels).
+  void settle(const BuildEnd& end, const BuildJob* job = nullptr);
+
+  std::filesystem::path prefix_of(const store::EnvironmentBuild& build) const;
+  std::filesystem::path log_in(const std::filesystem::path& directory) const { return directory / "build.log"; }
+
+  // Removes one: the row first. Its image only if nothing else in the Engine uses it.
+  void remove(const store::EnvironmentBuild& build);
+  // Directories that no row names: of builds that were interrupted, or of forgotten ones.
+  std::vector<std::filesystem::path> orphans() const;
+
+ private:
+  bool is_intact(const store::EnvironmentBuild& build) const;
+  std::filesystem::path new_directory(const Hash& environment) const;
+
+  const os::DataDirectory data_;
+  store::Environments& rows_;
+  const envs::InterpreterProbe& probe_;
+  const exec::EngineContainers& containers_;
+  const Limits limits_;
+};
+
+}  // namespace runner::pipeline
