@@ -2,8 +2,9 @@
 // what is there, not what was planned.
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
+#include <iterator>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "envs/build_lock.hpp"
@@ -204,8 +205,15 @@ class CondaBuild {
     if (result.interpreter.empty())
       throw Error(ErrorCode::kInvalid, "a pip list, but no Python in the environment",
                   "add python to the dependencies");
-    auto packages = install_pip(request_, result.interpreter, inside(), console_);
-    std::move(packages.begin(), packages.end(), std::back_inserter(result.lock.packages));
+    PipResult pip = install_pip({.specification = request_.specification,
+                                 .lock = request_.lock,
+                                 .prefix = request_.prefix,
+                                 .settings = request_.settings,
+                                 .shared = true,
+                                 .inside = options_.inside},
+                                console_);
+    std::move(pip.packages.begin(), pip.packages.end(), std::back_inserter(result.lock.packages));
+    std::move(pip.warnings.begin(), pip.warnings.end(), std::back_inserter(result.warnings));
   }
 
   RunTool inside() const {

@@ -134,7 +134,7 @@ Tool py_rattler(const CondaCommand& command) {
   json request{{"prefix", command.prefix},
                {"cache", command.cache},
                {"channels", effective_channels(command.channels)},
-               {"mirrors", command.credentials},
+               {"credentials", command.credentials},
                {"virtual", command.virtual_packages},
                {"offline", command.offline},
                {"link_scripts", command.link_scripts}};

@@ -6,7 +6,7 @@ REQUEST is a JSON file:
   channels        URLs or names, in order of priority
   specs           match specs to solve, or
   packages        [{name, version, build, url, channel, sha256 | md5}]: exactly these, nothing is solved
-  mirrors         {URL as it is recorded: the same with credentials}
+  credentials     {URL as it is recorded: the same with user:password@ or /t/TOKEN}
   virtual         {"glibc": "2.36", "cuda": ""}: instead of what this machine has; "" is none
   offline         nothing is fetched
   link_scripts    packages' post-link scripts are run
@@ -16,6 +16,7 @@ Prints a line for each thing done, for people. Ends with 0; 3: no solution; 4: a
 over several lines.
 """
 import asyncio
+import base64
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ import warnings
 import rattler
 from rattler.exceptions import FetchRepoDataError, GatewayError, SolverError
 from rattler.networking import Client
-from rattler.networking.middleware import AuthenticationMiddleware, MirrorMiddleware, RetryMiddleware
+from rattler.networking.middleware import AddHeadersMiddleware, AuthenticationMiddleware, MirrorMiddleware, RetryMiddleware
 from rattler.repo_data import PackageRecord, RepoDataRecord
 
 NO_SOLUTION, NOT_TO_BE_HAD, WRONG_HASH = 3, 4, 5
@@ -130,14 +131,35 @@ def virtual_packages(overrides):
         name = "__" + name.lstrip("_")
         found.pop(name, None)
         if version:
-            found[name] = rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), "0")
+            found[name] = rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), rattler.BuildString("0"))
     return list(found.values())
 
 
 def client_for(request):
+    """A password goes into a header, a token is a part of the path: what is recorded has neither."""
+    headers, mirrors = [], {}
+    for url, secret in request.get("credentials", {}).items():
+        parts = urllib.parse.urlsplit(secret)
+        host = parts.hostname or ""
+        if parts.username is not None:
+            text = "%s:%s" % (urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))
+            path = urllib.parse.urlsplit(url).path.rstrip("/")
+            headers.append((host, path, {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}))
+        bare = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        if bare != url:
+            mirrors[url] = [bare]
+
+    def header_of(host, path):
+        for known, begin, header in headers:
+            if host == known and (path == begin or path.startswith(begin + "/")):
+                return header
+        return None
+
     middlewares = [RetryMiddleware(3), AuthenticationMiddleware()]
-    if request.get("mirrors"):
-        middlewares.append(MirrorMiddleware({url: [secret] for url, secret in request["mirrors"].items()}))
+    if mirrors:
+        middlewares.append(MirrorMiddleware(mirrors))
+    if headers:
+        middlewares.append(AddHeadersMiddleware(header_of))
     return Client(middlewares)
 
 
@@ -181,7 +203,7 @@ def locked_record(package):
     url = package["url"]
     subdir = url.rsplit("/", 2)[-2]
     record = PackageRecord(
-        package["name"], package["version"], package["build"], 0, subdir,
+        package["name"], package["version"], rattler.BuildString(package["build"]), 0, subdir,
         sha256=bytes.fromhex(package["sha256"]) if package.get("sha256") else None,
         md5=bytes.fromhex(package["md5"]) if package.get("md5") else None,
     )

@@ -235,9 +235,10 @@ bool Pipeline::ensure_environment(RunRecord& run) {
   const bool chosen = run.environment.lock_digest.has_value();
   // Until it is known which build is the run's, only a fresh one will do for --rebuild and --pull.
   const bool fresh = !chosen && (run.definition.rebuild_environment || run.definition.pull_image);
-  const auto build = prepared_->find({.environment = run.environment.digest,
-                                      .lock = run.environment.lock_digest,
-                                      .not_before = fresh ? std::optional(run.created) : std::nullopt});
+  const auto build = prepared_->acquire({.environment = run.environment.digest,
+                                         .lock = run.environment.lock_digest,
+                                         .not_before = fresh ? std::optional(run.created) : std::nullopt},
+                                        run.id);
   if (build) {
     take_build(run.environment, *build);
     if (!chosen) history_.set_environment(run.id, run.environment);

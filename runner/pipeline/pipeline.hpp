@@ -121,6 +121,7 @@ class Pipeline {
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
   const os::DataDirectory& data() const { return data_; }
+  const Configuration& configuration() const { return configuration_; }
 
  private:
   // The environment is what stood in the way of a start.
