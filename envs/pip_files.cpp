@@ -82,7 +82,8 @@ std::map<std::string, std::set<std::string>> required_hashes(const Specification
     for (const std::string& requirement : *list)
       for (auto at = requirement.find(kHash); at != std::string::npos; at = requirement.find(kHash, at + 1)) {
         const auto begin = at + kHash.size();
-        hashes[name_of_requirement(requirement)].insert(requirement.substr(begin, requirement.find(' ', begin) - begin));
+        hashes[name_of_requirement(requirement)].insert(
+            requirement.substr(begin, requirement.find(' ', begin) - begin));
       }
   hashes.erase("");
   return hashes;
@@ -92,7 +93,8 @@ void check_local_files(const Specification& specification) {
   for (const auto& [file, digest] : specification.files) {
     std::error_code ignored;
     if (!fs::exists(file, ignored))
-      throw Error(ErrorCode::kInvalid, file + ": is gone; the requirements name it", "put it back, or submit again without it");
+      throw Error(ErrorCode::kInvalid, file + ": is gone; the requirements name it",
+                  "put it back, or submit again without it");
     if (digest_of_file(file).hex() != digest)
       throw Error(ErrorCode::kInvalid, file + ": has changed since the requirements were read", "submit again");
   }
@@ -117,21 +119,24 @@ Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vect
     const std::string pinned = package.name + "==" + package.version;
     return std::any_of(said.begin(), said.end(), [&](const std::string& line) {
       const auto at = line.find(pinned);
-      const bool named = at != std::string::npos &&
-                         (at + pinned.size() == line.size() ||
-                          (std::isalnum(static_cast<unsigned char>(line[at + pinned.size()])) == 0 && line[at + pinned.size()] != '.'));
+      const bool named =
+          at != std::string::npos && (at + pinned.size() == line.size() ||
+                                      (std::isalnum(static_cast<unsigned char>(line[at + pinned.size()])) == 0 &&
+                                       line[at + pinned.size()] != '.'));
       return named || (!file.empty() && line.find(file) != std::string::npos);
     });
   };
   // What is said last is what it failed for.
   const auto found = std::find_if(wanted.begin(), wanted.end(), mentions);
   if (found == wanted.end()) return otherwise.within("installing from the lock");
-  const std::string what = found->name + " " + found->version + " (" + (found->url.empty() ? "source unknown" : found->url) + ")";
+  const std::string what =
+      found->name + " " + found->version + " (" + (found->url.empty() ? "source unknown" : found->url) + ")";
   const bool mismatch = std::any_of(said.begin(), said.end(), [](const std::string& line) {
     return line.find("ash mismatch") != std::string::npos || line.find("DO NOT MATCH THE HASHES") != std::string::npos;
   });
   if (mismatch)
-    return Error(ErrorCode::kInvalid, what + ": what is there now is not what was locked (hash mismatch)\n" + otherwise.message(),
+    return Error(ErrorCode::kInvalid,
+                 what + ": what is there now is not what was locked (hash mismatch)\n" + otherwise.message(),
                  "--rebuild resolves anew");
   return Error(ErrorCode::kUnavailable, what + ": is in no cache and could not be fetched\n" + otherwise.message(),
                "connect to the network, or resolve anew with --rebuild");

@@ -24,11 +24,13 @@ constexpr std::string_view kSha256 = "sha256:";
 std::vector<LockedPackage> lacking(const WheelStore& store, const Lock& lock) {
   std::vector<LockedPackage> packages;
   for (const LockedPackage& package : lock.packages)
-    if (package.manager == "pip" && package.hash.starts_with(kSha256) && !store.has(package.hash)) packages.push_back(package);
+    if (package.manager == "pip" && package.hash.starts_with(kSha256) && !store.has(package.hash))
+      packages.push_back(package);
   return packages;
 }
 
-// pip makes a wheel of a source archive, for the archive would want its build tools again; uv has that wheel in its cache.
+// pip makes a wheel of a source archive, for the archive would want its build tools again; uv has that wheel in its
+// cache.
 bool copied_from_disk(const WheelStore& store, const LockedPackage& package, bool with_uv, BuildConsole& console) {
   const auto path = path_of_file_url(package.url);
   std::error_code ignored;
@@ -45,21 +47,24 @@ void let_pip_collect(const WheelStore& store, const std::vector<LockedPackage>& 
   const fs::path wheels = console.scratch() / "stock";
   std::vector<std::string> lines;
   for (const std::string& option : specification.pip_options)
-    if (const auto [name, value] = pip_option(option); name.find("index") != std::string::npos || name == "--find-links" ||
-                                                       name == "--trusted-host" || name == "--pre")
+    if (const auto [name, value] = pip_option(option); name.find("index") != std::string::npos ||
+                                                       name == "--find-links" || name == "--trusted-host" ||
+                                                       name == "--pre")
       lines.push_back(value.empty() ? name : name + "=" + url_with_credentials(value, settings));
-  for (const LockedPackage& package : packages) lines.push_back(package.name + "==" + package.version + " --hash=" + package.hash);
+  for (const LockedPackage& package : packages)
+    lines.push_back(package.name + "==" + package.version + " --hash=" + package.hash);
   const fs::path file = write_lines(console.scratch(), "stock.txt", lines);
   const Tool pip{.name = "pip wheel",
-                 .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps", "--progress-bar", "off",
-                               "--wheel-dir", wheels.string(), "--requirement", file.string()},
+                 .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps",
+                               "--progress-bar", "off", "--wheel-dir", wheels.string(), "--requirement", file.string()},
                  .variables = pip_variables(settings, console.scratch()),
                  .directory = {}};
   if (console.run(pip) != 0) console.write("some wheels have no copy: a build from the lock may need the network\n");
   std::error_code ignored;
   for (fs::directory_iterator entry(wheels, ignored), end; entry != end; entry.increment(ignored)) {
     const auto made = artefact_name(entry->path().filename().string());
-    const auto package = std::find_if(packages.begin(), packages.end(), [&](const LockedPackage& one) { return made && one.name == made->name; });
+    const auto package = std::find_if(packages.begin(), packages.end(),
+                                      [&](const LockedPackage& one) { return made && one.name == made->name; });
     if (package == packages.end()) continue;
     const bool same = std::string(kSha256) + digest_of_file(entry->path()).hex() == package->hash;
     store.add(package->hash, entry->path(), !same);
@@ -88,7 +93,8 @@ std::optional<WheelStore::Copy> WheelStore::find(const std::string& artefact) co
   for (fs::directory_iterator kept(place, ignored), end; kept != end; kept.increment(ignored)) {
     const std::string hash = kept->path().filename();
     for (const auto& file : fs::directory_iterator(kept->path(), ignored))
-      if (digest_of_file(file.path()).hex() == hash) return Copy{.file = file.path(), .hash = std::string(kSha256) + hash};
+      if (digest_of_file(file.path()).hex() == hash)
+        return Copy{.file = file.path(), .hash = std::string(kSha256) + hash};
   }
   if (fs::exists(place, ignored)) os::remove_tree(place);
   return std::nullopt;

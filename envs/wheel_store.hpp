@@ -1,5 +1,6 @@
-// Our copies of what pip and uv installed, by the SHA-256 of the artefact a lock names: what a cache of theirs would lose
-// (an index that forbids caching, a find-links directory that is gone, a wheel that was built from a source archive).
+// Our copies of what pip and uv installed, by the SHA-256 of the artefact a lock names: what a cache of theirs would
+// lose (an index that forbids caching, a find-links directory that is gone, a wheel that was built from a source
+// archive).
 //
 //   WHEELS/<SHA-256 of the artefact>/<SHA-256 of the file>/<its name>
 //
