@@ -179,8 +179,8 @@ class PipInstaller {
 
   void read_report(const fs::path& file) {
     try {
-      for (const json& item : json::parse(os::read_file(file)).at("install"))
-        result_.packages.push_back(package_from(item));
+      const json document = json::parse(os::read_file(file));
+      for (const json& item : document.at("install")) result_.packages.push_back(package_from(item));
     } catch (const json::exception& error) {
       throw Error(ErrorCode::kInternal, std::string("pip's report makes no sense: ") + error.what());
     }
