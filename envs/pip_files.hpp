@@ -32,6 +32,10 @@ std::string url_of_requirement(std::string_view requirement);
 // The requirement with the URL's credentials in place.
 std::string requirement_line(const std::string& requirement, const BuildSettings& settings);
 
+// "name==version", or "name @ URL" for what the specification names by its URL; without a hash.
+std::string locked_requirement(const LockedPackage& package, const Specification& specification,
+                               const BuildSettings& settings);
+
 // Writes "scratch/NAME", 0600.
 std::filesystem::path write_lines(const std::filesystem::path& scratch, const std::string& name,
                                   const std::vector<std::string>& lines);

@@ -198,9 +198,10 @@ class UvInstaller {
       throw Error(ErrorCode::kInvalid, package.name + ": uv compares SHA-256 only", "write --hash=sha256:…");
     const auto other = [&](const PylockArtefact& file) { return !hashes.contains(file.hash); };
     std::string found;
-    for (const PylockArtefact& wheel : package.wheels) found += "\n  " + wheel.hash + " " + file_name_of(wheel.url);
+    for (const std::string& hash : hashes) found += "\n  asked for: " + hash;
+    for (const PylockArtefact& wheel : package.wheels) found += "\n  there is:  " + wheel.hash + " " + file_name_of(wheel.url);
     for (const auto* one : {&package.source, &package.archive})
-      if (*one) found += "\n  " + (*one)->hash + " " + file_name_of((*one)->url);
+      if (*one) found += "\n  there is:  " + (*one)->hash + " " + file_name_of((*one)->url);
     const auto before = package.wheels.size();
     package.wheels.erase(std::remove_if(package.wheels.begin(), package.wheels.end(), other), package.wheels.end());
     bool changed = package.wheels.size() != before;
@@ -210,7 +211,7 @@ class UvInstaller {
         changed = true;
       }
     if (package.wheels.empty() && !package.source && !package.archive)
-      throw Error(ErrorCode::kInvalid, package.name + "==" + package.version + ": hash mismatch: none of its files has the asked hash; there are:" + found,
+      throw Error(ErrorCode::kInvalid, package.name + "==" + package.version + ": hash mismatch: none of its files has the asked hash" + found,
                   "check where the package comes from before you change the hash");
     return changed;
   }

@@ -48,7 +48,7 @@ void let_pip_collect(const WheelStore& store, const std::vector<LockedPackage>& 
     if (const auto [name, value] = pip_option(option); name.find("index") != std::string::npos || name == "--find-links" ||
                                                        name == "--trusted-host" || name == "--pre")
       lines.push_back(value.empty() ? name : name + "=" + url_with_credentials(value, settings));
-  for (const LockedPackage& package : packages) lines.push_back(package.name + "==" + package.version + " --hash=" + package.hash);
+  for (const LockedPackage& package : packages) lines.push_back(locked_requirement(package, specification, settings) + " --hash=" + package.hash);
   const fs::path file = write_lines(console.scratch(), "stock.txt", lines);
   const Tool pip{.name = "pip wheel",
                  .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps", "--progress-bar", "off",
