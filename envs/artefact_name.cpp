@@ -11,7 +11,7 @@ namespace runner::envs {
 namespace {
 
 constexpr std::string_view kWheel = ".whl";
-constexpr std::array<std::string_view, 9> kSources{".tar.gz", ".tgz",  ".tar.bz2", ".tbz",     ".tar.xz",
+constexpr std::array<std::string_view, 9> kSources{".tar.gz", ".tgz", ".tar.bz2", ".tbz",     ".tar.xz",
                                                    ".txz",    ".tlz", ".zip",     ".tar.lzma"};
 
 std::vector<std::string> split(std::string_view text, char at) {
@@ -66,9 +66,8 @@ std::optional<ArtefactName> artefact_name(std::string_view file_name) {
     if (dash == std::string_view::npos || dash == 0 || dash + 1 == stem.size()) return std::nullopt;
     // "1.0.zip" of a code host is named after a tag or a branch.
     if (std::isdigit(static_cast<unsigned char>(stem[dash + 1])) == 0) return std::nullopt;
-    return ArtefactName{.name = normalised_name(stem.substr(0, dash)),
-                        .version = std::string(stem.substr(dash + 1)),
-                        .tags = {}};
+    return ArtefactName{
+        .name = normalised_name(stem.substr(0, dash)), .version = std::string(stem.substr(dash + 1)), .tags = {}};
   }
   return std::nullopt;
 }
@@ -84,8 +83,8 @@ std::set<std::string> expanded_tags(std::string_view tags) {
 }
 
 std::string file_name_of(std::string_view url) {
-  url = url.substr(0, url.find_first_of("?#"));
-  return percent_decoded(url.substr(url.rfind('/') + 1));
+  const std::string path = percent_decoded(url.substr(0, url.find_first_of("?#")));
+  return path.substr(path.rfind('/') + 1);  // no "%2F" leads out of a directory
 }
 
 std::string file_url(std::string_view absolute_path) {

@@ -22,7 +22,7 @@ std::set<std::string> expanded_tags(std::string_view tags);
 
 // The last part of a URL's path, decoded.
 std::string file_name_of(std::string_view url);
-std::string file_url(std::string_view absolute_path);                // "file:///a%20b"
+std::string file_url(std::string_view absolute_path);               // "file:///a%20b"
 std::optional<std::string> path_of_file_url(std::string_view url);  // nothing for another scheme or machine
 
 }  // namespace runner::envs

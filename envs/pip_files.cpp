@@ -93,7 +93,8 @@ std::map<std::string, std::set<std::string>> required_hashes(const Specification
     for (const std::string& requirement : *list)
       for (auto at = requirement.find(kHash); at != std::string::npos; at = requirement.find(kHash, at + 1)) {
         const auto begin = at + kHash.size();
-        hashes[name_of_requirement(requirement)].insert(requirement.substr(begin, requirement.find(' ', begin) - begin));
+        hashes[name_of_requirement(requirement)].insert(
+            requirement.substr(begin, requirement.find(' ', begin) - begin));
       }
   hashes.erase("");
   return hashes;
@@ -103,19 +104,23 @@ void check_local_files(const Specification& specification) {
   for (const auto& [file, digest] : specification.files) {
     std::error_code ignored;
     if (!fs::exists(file, ignored))
-      throw Error(ErrorCode::kInvalid, file + ": is gone; the requirements name it", "put it back, or submit again without it");
+      throw Error(ErrorCode::kInvalid, file + ": is gone; the requirements name it",
+                  "put it back, or submit again without it");
     if (digest_of_file(file).hex() != digest)
       throw Error(ErrorCode::kInvalid, file + ": has changed since the requirements were read", "submit again");
   }
 }
 
-std::string locked_requirement(const LockedPackage& package, const Specification& specification, const BuildSettings& settings) {
+std::string locked_requirement(const LockedPackage& package, const Specification& specification,
+                               const BuildSettings& settings) {
   const auto& asked = specification.pip;
   const bool repository = package.url.find('+') < package.url.find("://");
-  const bool direct = repository || (!package.url.empty() && std::any_of(asked.begin(), asked.end(), [&](const std::string& one) {
-                                       return url_of_requirement(one) == package.url;
-                                     }));
-  return direct ? package.name + " @ " + url_with_credentials(package.url, settings) : package.name + "==" + package.version;
+  const bool direct =
+      repository || (!package.url.empty() && std::any_of(asked.begin(), asked.end(), [&](const std::string& one) {
+        return url_of_requirement(one) == package.url;
+      }));
+  return direct ? package.name + " @ " + url_with_credentials(package.url, settings)
+                : package.name + "==" + package.version;
 }
 
 int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
@@ -129,21 +134,27 @@ std::string for_people(std::int64_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
+// What is said last is what it failed for; before that, it also names what it has found.
+const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said) {
+  for (auto line = said.rbegin(); line != said.rend(); ++line)
+    for (const LockedPackage& package : wanted)
+      if (mentions(*line, package)) return &package;
+  return nullptr;
+}
+
 Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
                        const Error& otherwise) {
   if (otherwise.code() == ErrorCode::kNoSpace) return otherwise;
-  // What is said last is what it failed for; before that, it also names what it has found.
-  const LockedPackage* found = nullptr;
-  for (auto line = said.rbegin(); line != said.rend() && found == nullptr; ++line)
-    for (const LockedPackage& package : wanted)
-      if (mentions(*line, package)) found = &package;
+  const LockedPackage* found = mentioned(wanted, said);
   if (found == nullptr) return otherwise.within("installing from the lock");
-  const std::string what = found->name + " " + found->version + " (" + (found->url.empty() ? "source unknown" : found->url) + ")";
+  const std::string what =
+      found->name + " " + found->version + " (" + (found->url.empty() ? "source unknown" : found->url) + ")";
   const bool mismatch = std::any_of(said.begin(), said.end(), [](const std::string& line) {
     return line.find("ash mismatch") != std::string::npos || line.find("DO NOT MATCH THE HASHES") != std::string::npos;
   });
   if (mismatch)
-    return Error(ErrorCode::kInvalid, what + ": what is there now is not what was locked (hash mismatch)\n" + otherwise.message(),
+    return Error(ErrorCode::kInvalid,
+                 what + ": what is there now is not what was locked (hash mismatch)\n" + otherwise.message(),
                  "--rebuild resolves anew");
   return Error(ErrorCode::kUnavailable, what + ": is in no cache and could not be fetched\n" + otherwise.message(),
                "connect to the network, or resolve anew with --rebuild");

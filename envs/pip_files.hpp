@@ -52,6 +52,8 @@ int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
 
 std::string for_people(std::int64_t bytes);  // "17.4 MB"
 
+// The one that a failing tool named last; null: none.
+const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said);
 // The error of a failed installation from a lock, by what the tool said: which artefact could not be had.
 Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
                        const Error& otherwise);
@@ -59,6 +61,9 @@ Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vect
 // The two ways. `wanted`: the lock's pip packages; null: what the specification asks for.
 PipResult install_with_uv(const std::filesystem::path& uv, const PipInstall& part,
                           const std::vector<LockedPackage>* wanted, BuildConsole& console);
+// The first of the packages that uv could not install without the network; null: it could install all.
+const LockedPackage* missing_in_uv(const std::filesystem::path& uv, const PipInstall& part,
+                                   const std::vector<LockedPackage>& packages, BuildConsole& console);
 PipResult install_with_pip(const PipInstall& part, const std::vector<LockedPackage>* wanted, BuildConsole& console);
 
 }  // namespace runner::envs

@@ -17,9 +17,9 @@ namespace fs = std::filesystem;
 
 // They install elsewhere, install something else, or change what is printed.
 constexpr std::array<std::string_view, 22> kMisleading{
-    "PIP_TARGET",  "PIP_PREFIX", "PIP_ROOT",    "PIP_USER",     "PIP_EDITABLE", "PIP_REQUIREMENT",
-    "PIP_REPORT",  "PIP_PYTHON", "PIP_DRY_RUN", "PIP_LOG",      "PIP_QUIET",    "PIP_VERBOSE",
-    "UV_PYTHON",   "UV_TARGET",  "UV_PREFIX",   "UV_PROJECT",   "UV_OFFLINE",   "UV_SYSTEM_PYTHON",
+    "PIP_TARGET",  "PIP_PREFIX",   "PIP_ROOT",       "PIP_USER",        "PIP_EDITABLE", "PIP_REQUIREMENT",
+    "PIP_REPORT",  "PIP_PYTHON",   "PIP_DRY_RUN",    "PIP_LOG",         "PIP_QUIET",    "PIP_VERBOSE",
+    "UV_PYTHON",   "UV_TARGET",    "UV_PREFIX",      "UV_PROJECT",      "UV_OFFLINE",   "UV_SYSTEM_PYTHON",
     "VIRTUAL_ENV", "CONDA_PREFIX", "UV_WORKING_DIR", "UV_OUTPUT_FORMAT"};
 
 bool is_program(const fs::path& path) {
@@ -58,9 +58,11 @@ void add_secrets(std::vector<std::string>& secrets, std::string_view urls) {
 
 bool holds_urls(std::string_view name) {
   std::string upper(name);
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return upper.ends_with("_PROXY") || ((upper.starts_with("PIP_") || upper.starts_with("UV_")) &&
-                                       (upper.find("INDEX") != std::string::npos || upper.ends_with("_LINKS") || upper.ends_with("PROXY")));
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return upper.ends_with("_PROXY") ||
+         ((upper.starts_with("PIP_") || upper.starts_with("UV_")) &&
+          (upper.find("INDEX") != std::string::npos || upper.ends_with("_LINKS") || upper.ends_with("PROXY")));
 }
 
 }  // namespace

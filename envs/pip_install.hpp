@@ -1,5 +1,6 @@
 // The pip part of an environment, installed into the Python of a prefix: a fresh virtual environment's, or a conda
-// prefix's beside what conda has put there. uv where the caller has it, else the prefix's own pip. Blocking; one thread.
+// prefix's beside what conda has put there. uv where the caller has it, else the prefix's own pip. Blocking; one
+// thread.
 #pragma once
 
 #include <filesystem>
@@ -32,9 +33,9 @@ struct PipResult {
   std::vector<std::string> warnings;
 };
 
-// Errors: what the tool said (BuildConsole::failure); kInvalid for a local file that is not what it was when it was read
-// and for a hash that is not the asked one; kUnavailable "NAME VERSION (FILE): …" for a locked package that can be had
-// neither from the caches nor from the network.
+// Errors: what the tool said (BuildConsole::failure); kInvalid for a local file that is not what it was when it was
+// read and for a hash that is not the asked one; kUnavailable "NAME VERSION (FILE): …" for a locked package that can be
+// had neither from the caches nor from the network.
 PipResult install_pip(const PipInstall& part, BuildConsole& console);
 
 // uv as the caller's shell would find it; shims of version managers, which may have none behind them, do not count.

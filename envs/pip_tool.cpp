@@ -58,7 +58,8 @@ class PipInstaller {
   PipResult install() {
     const bool reports = make_pip_report();
     console_.step("installing " + std::to_string(part_.specification.pip.size()) + " requirements (pip)");
-    const auto before = reports ? std::map<std::string, InstalledDistribution>() : installed_distributions(part_.prefix);
+    const auto before =
+        reports ? std::map<std::string, InstalledDistribution>() : installed_distributions(part_.prefix);
     const fs::path report = console_.scratch() / "report.json";
     std::vector<std::string> arguments = input_arguments();
     if (reports) arguments.insert(arguments.end(), {"--report", report.string()});
@@ -80,8 +81,8 @@ class PipInstaller {
       done = run(install_tool(locked_arguments(wanted, true, true))) == 0;
     }
     if (!done) {
-      console_.step("installing " + std::to_string(wanted.size()) + " packages with the network, " + std::to_string(copies) +
-                    " from the copies here (pip)");
+      console_.step("installing " + std::to_string(wanted.size()) + " packages with the network, " +
+                    std::to_string(copies) + " from the copies here (pip)");
       for (const bool hashed : {true, false}) install_some(wanted, hashed);
     }
     result_.packages = wanted;
@@ -90,8 +91,10 @@ class PipInstaller {
 
  private:
   Tool tool(const std::string& command, const std::vector<std::string>& more) const {
-    Tool tool{.name = "pip", .arguments = {(part_.prefix / "bin" / "python").string(), "-m", "pip", command},
-              .variables = variables_, .directory = {}};
+    Tool tool{.name = "pip",
+              .arguments = {(part_.prefix / "bin" / "python").string(), "-m", "pip", command},
+              .variables = variables_,
+              .directory = {}};
     tool.arguments.insert(tool.arguments.end(), more.begin(), more.end());
     return tool;
   }
@@ -106,11 +109,13 @@ class PipInstaller {
     const auto installed = installed_distributions(part_.prefix);
     const auto pip = installed.find("pip");
     if (pip == installed.end())
-      throw Error(ErrorCode::kInvalid, part_.prefix.string() + ": has no pip", "add pip to the packages, or install uv");
+      throw Error(ErrorCode::kInvalid, part_.prefix.string() + ": has no pip",
+                  "add pip to the packages, or install uv");
     if (writes_reports(pip->second.version)) return true;
     console_.step("updating pip " + pip->second.version + ", which cannot say what it installs");
     if (!part_.shared && run(install_tool({"--upgrade", "pip"})) == 0) return true;
-    result_.warnings.push_back("pip " + pip->second.version + " does not say where packages come from: the lock has no URLs and no hashes");
+    result_.warnings.push_back("pip " + pip->second.version +
+                               " does not say where packages come from: the lock has no URLs and no hashes");
     return false;
   }
 
@@ -127,11 +132,14 @@ class PipInstaller {
   std::vector<std::string> input_arguments() const {
     std::vector<std::string> lines = options();
     for (const std::string& one : part_.specification.pip) lines.push_back(requirement_line(one, part_.settings));
-    std::vector<std::string> arguments{"--requirement", write_lines(console_.scratch(), "requirements.txt", lines).string()};
+    std::vector<std::string> arguments{"--requirement",
+                                       write_lines(console_.scratch(), "requirements.txt", lines).string()};
     if (!part_.specification.constraints.empty()) {
       std::vector<std::string> constraints;
-      for (const std::string& one : part_.specification.constraints) constraints.push_back(requirement_line(one, part_.settings));
-      arguments.insert(arguments.end(), {"--constraint", write_lines(console_.scratch(), "constraints.txt", constraints).string()});
+      for (const std::string& one : part_.specification.constraints)
+        constraints.push_back(requirement_line(one, part_.settings));
+      arguments.insert(arguments.end(),
+                       {"--constraint", write_lines(console_.scratch(), "constraints.txt", constraints).string()});
     }
     return arguments;
   }
@@ -150,9 +158,12 @@ class PipInstaller {
     const auto begin = line.find_first_not_of(' ');
     if (begin == std::string_view::npos) return;
     const std::string_view words = line.substr(begin);
-    const auto rest = [&](std::string_view verb) { return std::string(words.substr(std::min(verb.size(), words.size()))); };
+    const auto rest = [&](std::string_view verb) {
+      return std::string(words.substr(std::min(verb.size(), words.size())));
+    };
     if (words.starts_with("Collecting ")) console_.progress("resolving " + rest("Collecting "));
-    if (words.starts_with("Downloading ")) console_.progress("downloading " + file_words(rest("Downloading ")) + ", file " + std::to_string(++downloads));
+    if (words.starts_with("Downloading "))
+      console_.progress("downloading " + file_words(rest("Downloading ")) + ", file " + std::to_string(++downloads));
     if (words.starts_with("Building wheel for ")) console_.progress("building " + rest("Building wheel for "));
     if (words.starts_with("Installing collected packages: ")) {
       const auto count = 1 + std::count(words.begin(), words.end(), ',');
@@ -185,7 +196,8 @@ class PipInstaller {
     sort_packages();
   }
   void sort_packages() {
-    std::sort(result_.packages.begin(), result_.packages.end(), [](const auto& one, const auto& other) { return one.name < other.name; });
+    std::sort(result_.packages.begin(), result_.packages.end(),
+              [](const auto& one, const auto& other) { return one.name < other.name; });
   }
 
   // ---- from a lock
@@ -234,7 +246,8 @@ class PipInstaller {
   std::string locked_line(const LockedPackage& package) const {
     const auto copy = copies_.find(package.name);
     if (copy != copies_.end()) return package.name + "==" + package.version + " --hash=" + copy->second;
-    return locked_requirement(package, part_.specification, part_.settings) + (package.hash.empty() ? "" : " --hash=" + package.hash);
+    return locked_requirement(package, part_.specification, part_.settings) +
+           (package.hash.empty() ? "" : " --hash=" + package.hash);
   }
 
   const PipInstall& part_;

@@ -73,7 +73,9 @@ toml::table table_of(const PylockPackage& package) {
   }
   if (!package.repository.empty()) {
     const auto plus = package.repository.find('+');
-    toml::table vcs{{"type", package.repository.substr(0, plus)}, {"url", package.repository.substr(plus + 1)}, {"commit-id", package.commit}};
+    toml::table vcs{{"type", package.repository.substr(0, plus)},
+                    {"url", package.repository.substr(plus + 1)},
+                    {"commit-id", package.commit}};
     if (!package.subdirectory.empty()) vcs.insert("subdirectory", package.subdirectory);
     table.insert("vcs", std::move(vcs));
   }

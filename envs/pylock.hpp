@@ -12,20 +12,20 @@
 namespace runner::envs {
 
 struct PylockArtefact {
-  std::string url{};        // a local file's, too
-  std::string hash{};       // "sha256:…"
-  std::int64_t bytes = 0;   // 0: not known
+  std::string url{};       // a local file's, too
+  std::string hash{};      // "sha256:…"
+  std::int64_t bytes = 0;  // 0: not known
 };
 
 struct PylockPackage {
-  std::string name{};     // normalised
-  std::string version{};  // may be empty for what has a URL of its own
-  std::vector<PylockArtefact> wheels{};   // from an index; the best for this machine is chosen at installation
+  std::string name{};                    // normalised
+  std::string version{};                 // may be empty for what has a URL of its own
+  std::vector<PylockArtefact> wheels{};  // from an index; the best for this machine is chosen at installation
   std::optional<PylockArtefact> source{};
   std::optional<PylockArtefact> archive{};  // a file of its own URL instead of an index's
   std::string repository{};                 // "git+https://host/project"
   std::string commit{};
-  std::string subdirectory{};               // of archive or repository
+  std::string subdirectory{};  // of archive or repository
 };
 
 // Error(kInternal) for a text that is no pylock. Relative paths are below `directory`.

@@ -1,6 +1,6 @@
 // pyproject.toml: the standard [project] table (PEP 621), nothing of any build tool's own.
-#include <algorithm>
 #include <toml++/toml.h>
+#include <algorithm>
 
 #include "envs/python_version.hpp"
 #include "envs/specification_files.hpp"
@@ -13,7 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
-constexpr const char* kHintExport = "write what it needs into a requirements.txt (uv export, poetry export) and give that";
+constexpr const char* kHintExport =
+    "write what it needs into a requirements.txt (uv export, poetry export) and give that";
 
 class Pyproject {
  public:
@@ -103,7 +104,8 @@ class Pyproject {
     // The grammar of a package's specifiers, in the same one spelling.
     const std::string canonical = normalised_requirement("python" + *specifiers);
     if (canonical != "python")
-      found_.specification.pip_options.push_back(std::string(kRequiresPython) + canonical.substr(std::string_view("python").size()));
+      found_.specification.pip_options.push_back(std::string(kRequiresPython) +
+                                                 canonical.substr(std::string_view("python").size()));
   }
 
   // uv's own tables change where packages come from; nobody here reads them.

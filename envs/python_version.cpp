@@ -46,7 +46,8 @@ bool satisfies(const std::vector<int>& version, std::string_view clause) {
     return Error(ErrorCode::kInvalid, "requires-python: '" + std::string(clause) + "' is no version specifier",
                  "for example >=3.9");
   };
-  const auto comparison = std::find_if(kComparisons.begin(), kComparisons.end(), [&](auto one) { return clause.starts_with(one); });
+  const auto comparison =
+      std::find_if(kComparisons.begin(), kComparisons.end(), [&](auto one) { return clause.starts_with(one); });
   if (comparison == kComparisons.end()) throw wrong();
   std::string_view text = clause.substr(comparison->size());
   text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));

@@ -1,5 +1,5 @@
-// One requirement (PEP 508) taken apart and written in one spelling. What comes out is what every pip and uv reads; where
-// they differ in what they take (`foo (>=1)`, `foo[a,b] >=1`), the newest spelling is written.
+// One requirement (PEP 508) taken apart and written in one spelling. What comes out is what every pip and uv reads;
+// where they differ in what they take (`foo (>=1)`, `foo[a,b] >=1`), the newest spelling is written.
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -15,12 +15,24 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kComparisons{"===", "~=", "==", "!=", "<=", ">=", "<", ">"};
 // PEP 508's and the dotted spellings of before it, which pip still reads.
-constexpr std::array<std::string_view, 18> kMarkerVariables{
-    "python_version",       "python_full_version", "os_name",          "sys_platform",
-    "platform_release",     "platform_system",     "platform_version", "platform_machine",
-    "platform_python_implementation", "implementation_name", "implementation_version", "extra",
-    "os.name",              "sys.platform",        "platform.version", "platform.machine",
-    "platform.python_implementation", "python_implementation"};
+constexpr std::array<std::string_view, 18> kMarkerVariables{"python_version",
+                                                            "python_full_version",
+                                                            "os_name",
+                                                            "sys_platform",
+                                                            "platform_release",
+                                                            "platform_system",
+                                                            "platform_version",
+                                                            "platform_machine",
+                                                            "platform_python_implementation",
+                                                            "implementation_name",
+                                                            "implementation_version",
+                                                            "extra",
+                                                            "os.name",
+                                                            "sys.platform",
+                                                            "platform.version",
+                                                            "platform.machine",
+                                                            "platform.python_implementation",
+                                                            "python_implementation"};
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 bool is_alphanumeric(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
@@ -152,8 +164,8 @@ class RequirementParser {
     for (const auto comparison : kComparisons) {
       if (!take(comparison)) continue;
       skip_blanks();
-      const auto version = comparison == "===" ? span([](char c) { return !is_blank(c) && c != ',' && c != ';'; })
-                                               : span(is_version);
+      const auto version =
+          comparison == "===" ? span([](char c) { return !is_blank(c) && c != ',' && c != ';'; }) : span(is_version);
       if (version.empty()) fail("no version after '" + std::string(comparison) + "'");
       return std::string(comparison) + lower(version);
     }
@@ -223,7 +235,8 @@ class RequirementParser {
 bool is_variable(std::string_view text) {
   if (!text.starts_with("${") || !text.ends_with("}")) return false;
   return std::all_of(text.begin() + 2, text.end() - 1, [](char c) {
-    return std::isupper(static_cast<unsigned char>(c)) != 0 || std::isdigit(static_cast<unsigned char>(c)) != 0 || c == '_';
+    return std::isupper(static_cast<unsigned char>(c)) != 0 || std::isdigit(static_cast<unsigned char>(c)) != 0 ||
+           c == '_';
   });
 }
 

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
 constexpr const char* kHintDirectory =
-    "make a wheel of it (pip wheel --no-deps DIRECTORY) and name that, or leave it out: the run's snapshot has its own code";
+    "make a wheel of it (pip wheel --no-deps DIRECTORY) and name that, or leave it out: the run's snapshot has its own "
+    "code";
 
 // Options of the file: every spelling, and the one that is kept.
 struct FileOption {
@@ -59,14 +60,16 @@ struct GivenOption {
 
 bool has_scheme(std::string_view text) {
   const auto end = text.find(':');
-  if (end == 0 || end == std::string_view::npos || !text.substr(end).starts_with("://")) return text.starts_with("file:");
+  if (end == 0 || end == std::string_view::npos || !text.substr(end).starts_with("://"))
+    return text.starts_with("file:");
   return std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
   });
 }
 
 bool is_hexadecimal(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; });
 }
 
 // The position after the options' beginning: the first word that starts with '-', as pip cuts.
@@ -131,8 +134,9 @@ class RequirementsReader {
   static std::string without_secrets(std::string message, const std::string& line) {
     for (auto at = line.find("://"); at != std::string::npos; at = line.find("://", at + 3)) {
       const auto begin = line.find_last_of(" \t=@'\"", at);
-      const std::string url = line.substr(begin == std::string::npos ? 0 : begin + 1,
-                                          line.find_first_of(" \t'\"", at) - (begin == std::string::npos ? 0 : begin + 1));
+      const std::string url =
+          line.substr(begin == std::string::npos ? 0 : begin + 1,
+                      line.find_first_of(" \t'\"", at) - (begin == std::string::npos ? 0 : begin + 1));
       const auto stripped = without_credentials(url);
       if (!stripped.had_credentials) continue;
       for (auto found = message.find(url); found != std::string::npos; found = message.find(url))
@@ -179,20 +183,26 @@ class RequirementsReader {
 
   [[noreturn]] static void fail_unknown(const std::string& word) {
     const std::string name = word.substr(0, word.find('='));
-    if (!name.starts_with("-")) fail("'" + name + "' is not understood after an option", "one option or requirement a line");
+    if (!name.starts_with("-"))
+      fail("'" + name + "' is not understood after an option", "one option or requirement a line");
     if (name == "--hash") fail("'--hash' belongs behind the requirement it is of, on the same line");
     std::array<std::string_view, kFileOptions.size()> known{};
-    std::transform(kFileOptions.begin(), kFileOptions.end(), known.begin(), [](const auto& option) { return option.spelling; });
+    std::transform(kFileOptions.begin(), kFileOptions.end(), known.begin(),
+                   [](const auto& option) { return option.spelling; });
     const auto near = nearest(name, known);
-    fail("unknown option '" + name + "'",
-         near.empty() ? "options of pip's command line do not belong into a requirements file" : "did you mean " + std::string(near) + "?");
+    fail("unknown option '" + name + "'", near.empty()
+                                              ? "options of pip's command line do not belong into a requirements file"
+                                              : "did you mean " + std::string(near) + "?");
   }
 
   void take_option(const GivenOption& option) {
-    if (option.name == "--editable") fail("'-e " + option.value + "' installs a directory that may change behind the environment's back", kHintDirectory);
+    if (option.name == "--editable")
+      fail("'-e " + option.value + "' installs a directory that may change behind the environment's back",
+           kHintDirectory);
     if (option.name == "--requirement" || option.name == "--constraint") return include(option);
     if (option.name == "--index-url") return take_index(option);
-    if (option.name == "--extra-index-url") return has_option("--no-index") ? void() : add_option(option.name, stripped(option.value));
+    if (option.name == "--extra-index-url")
+      return has_option("--no-index") ? void() : add_option(option.name, stripped(option.value));
     if (option.name == "--no-index") {
       drop_options({"--index-url", "--extra-index-url"});
       return add_option(option.name, {});
@@ -204,13 +214,15 @@ class RequirementsReader {
   }
 
   void include(const GivenOption& option) {
-    if (has_scheme(option.value)) fail("'" + option.value + "': a file behind a URL may change at any time", "download it and name the copy");
+    if (has_scheme(option.value))
+      fail("'" + option.value + "': a file behind a URL may change at any time", "download it and name the copy");
     const bool constraints = as_constraints_ || option.name == "--constraint";
     const fs::path file = (directory_ / option.value).lexically_normal();
     const auto here = std::make_tuple(place_, directory_, as_constraints_);
     std::error_code ignored;
     if (!fs::exists(file, ignored))
-      throw Error(ErrorCode::kNotFound, file.string() + ": no such file", "-r and -c are relative to the file they stand in");
+      throw Error(ErrorCode::kNotFound, file.string() + ": no such file",
+                  "-r and -c are relative to the file they stand in");
     read_file(file, constraints);
     std::tie(place_, directory_, as_constraints_) = here;
   }
@@ -223,7 +235,8 @@ class RequirementsReader {
   }
 
   bool has_option(std::string_view name) const {
-    return std::any_of(options().begin(), options().end(), [&](const std::string& option) { return option.substr(0, option.find('=')) == name; });
+    return std::any_of(options().begin(), options().end(),
+                       [&](const std::string& option) { return option.substr(0, option.find('=')) == name; });
   }
   void drop_options(const std::vector<std::string_view>& names) {
     auto& all = found_.specification.pip_options;
@@ -278,9 +291,11 @@ class RequirementsReader {
       } else if (words[i] == "--hash" && i + 1 < words.size()) {
         value = words[++i];
       } else if (words[i].starts_with("--global-option") || words[i].starts_with("--config-settings")) {
-        fail("'" + words[i] + "': options of a package's build are not supported", "build the wheel yourself and name it");
+        fail("'" + words[i] + "': options of a package's build are not supported",
+             "build the wheel yourself and name it");
       } else {
-        fail("'" + words[i] + "' after a requirement", "only --hash=sha256:… stands behind a requirement; options have lines of their own");
+        fail("'" + words[i] + "' after a requirement",
+             "only --hash=sha256:… stands behind a requirement; options have lines of their own");
       }
       hashes.push_back(checked_hash(value));
     }
@@ -290,12 +305,16 @@ class RequirementsReader {
   }
 
   static std::string checked_hash(std::string hash) {
-    std::transform(hash.begin(), hash.end(), hash.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    constexpr std::array<std::pair<std::string_view, std::size_t>, 3> kAlgorithms{{{"sha256:", 64}, {"sha384:", 96}, {"sha512:", 128}}};
+    std::transform(hash.begin(), hash.end(), hash.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    constexpr std::array<std::pair<std::string_view, std::size_t>, 3> kAlgorithms{
+        {{"sha256:", 64}, {"sha384:", 96}, {"sha512:", 128}}};
     for (const auto& [prefix, digits] : kAlgorithms)
-      if (hash.starts_with(prefix) && hash.size() == prefix.size() + digits && is_hexadecimal(std::string_view(hash).substr(prefix.size())))
+      if (hash.starts_with(prefix) && hash.size() == prefix.size() + digits &&
+          is_hexadecimal(std::string_view(hash).substr(prefix.size())))
         return hash;
-    fail("'--hash=" + hash + "' is no hash", "--hash=sha256: and 64 hexadecimal digits; sha384 and sha512 are known, too");
+    fail("'--hash=" + hash + "' is no hash",
+         "--hash=sha256: and 64 hexadecimal digits; sha384 and sha512 are known, too");
   }
 
   std::string canonical_requirement(const std::string& text) {
@@ -351,7 +370,8 @@ class RequirementsReader {
   // PATH[EXTRAS] ; MARKER
   std::string local_requirement(const std::string& text) {
     const auto semicolon = text.find(';');
-    const std::string marker = semicolon == std::string::npos ? "" : " ; " + trimmed(std::string_view(text).substr(semicolon + 1));
+    const std::string marker =
+        semicolon == std::string::npos ? "" : " ; " + trimmed(std::string_view(text).substr(semicolon + 1));
     std::string path = trimmed(std::string_view(text).substr(0, semicolon));
     std::string extras;
     if (const auto bracket = path.find('['); bracket != std::string::npos && path.ends_with(']')) {
@@ -369,8 +389,11 @@ class RequirementsReader {
   void add_local_file(const fs::path& file) {
     std::error_code ignored;
     const auto status = fs::status(file, ignored);
-    if (fs::is_directory(status)) fail("'" + file.string() + "' is a directory, which may change behind the environment's back", kHintDirectory);
-    if (!fs::exists(status)) throw Error(ErrorCode::kNotFound, "'" + file.string() + "': no such file", "a local wheel or archive is relative to the file that names it");
+    if (fs::is_directory(status))
+      fail("'" + file.string() + "' is a directory, which may change behind the environment's back", kHintDirectory);
+    if (!fs::exists(status))
+      throw Error(ErrorCode::kNotFound, "'" + file.string() + "': no such file",
+                  "a local wheel or archive is relative to the file that names it");
     if (!fs::is_regular_file(status) || !is_archive(file.filename().string()))
       fail("'" + file.string() + "' is neither a wheel nor a source archive");
     found_.specification.files[file.string()] = digest_of_file(file).hex();

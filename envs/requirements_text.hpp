@@ -7,8 +7,8 @@
 
 namespace runner::envs {
 
-// A line after continuations ('\' at the end) are joined and comments (a '#' at the beginning or after a blank) cut off;
-// without blanks at its ends and never empty.
+// A line after continuations ('\' at the end) are joined and comments (a '#' at the beginning or after a blank) cut
+// off; without blanks at its ends and never empty.
 struct RequirementsLine {
   int number;  // of its first line, from 1
   std::string text;

@@ -53,6 +53,17 @@ class UvInstaller {
     return std::move(result_);
   }
 
+  // A directory full of links into uv's cache, which nobody uses.
+  const LockedPackage* missing_offline(const std::vector<LockedPackage>& packages) {
+    const fs::path trial = console_.scratch() / "trial";
+    Tool tool = install_tool(pylock_of(packages), true);
+    tool.arguments.push_back("--target=" + trial.string());
+    std::vector<std::string> said;
+    const int status = run(tool, &said);
+    os::remove_tree(trial);
+    return status == 0 ? nullptr : mentioned(packages, said);
+  }
+
   PipResult install_locked(const std::vector<LockedPackage>& wanted) {
     const std::vector<PylockPackage> packages = pylock_of(wanted);
     start_install(packages.size(), 0, " from the caches");
@@ -115,8 +126,10 @@ class UvInstaller {
   }
 
   Tool tool(const std::string& command, const std::vector<std::string>& more) const {
-    Tool tool{.name = "uv", .arguments = {uv_.string(), "pip", command, "--python", (part_.prefix / "bin" / "python").string()},
-              .variables = variables_, .directory = console_.scratch()};
+    Tool tool{.name = "uv",
+              .arguments = {uv_.string(), "pip", command, "--python", (part_.prefix / "bin" / "python").string()},
+              .variables = variables_,
+              .directory = console_.scratch()};
     tool.arguments.insert(tool.arguments.end(), arguments_.begin(), arguments_.end());
     tool.arguments.insert(tool.arguments.end(), more.begin(), more.end());
     return tool;
@@ -130,13 +143,15 @@ class UvInstaller {
     std::vector<std::string> arguments{write_lines(console_.scratch(), "requirements.txt", lines).string()};
     if (!part_.specification.constraints.empty()) {
       std::vector<std::string> constraints;
-      for (const std::string& one : part_.specification.constraints) constraints.push_back(requirement_line(one, part_.settings));
+      for (const std::string& one : part_.specification.constraints)
+        constraints.push_back(requirement_line(one, part_.settings));
       arguments.push_back("--constraint=" + write_lines(console_.scratch(), "constraints.txt", constraints).string());
     }
     return arguments;
   }
 
-  std::vector<PylockPackage> resolve(const std::vector<std::string>& requirements, const std::vector<std::string>& more) {
+  std::vector<PylockPackage> resolve(const std::vector<std::string>& requirements,
+                                     const std::vector<std::string>& more) {
     std::vector<std::string> arguments{"--format=pylock.toml", "--no-header"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const auto input = input_arguments(requirements);
@@ -151,8 +166,8 @@ class UvInstaller {
     return read_pylock(pylock_, console_.scratch().string());
   }
 
-  // What another manager has installed satisfies requirements, too, which only `uv pip install` looks at: it says what it
-  // would install, and that is looked up.
+  // What another manager has installed satisfies requirements, too, which only `uv pip install` looks at: it says what
+  // it would install, and that is looked up.
   std::vector<PylockPackage> resolve_beside_others() {
     std::vector<std::string> arguments{"--dry-run", "--requirements"};
     const auto input = input_arguments(part_.specification.pip);
@@ -186,20 +201,23 @@ class UvInstaller {
       if (hashes != required.end())
         changed = keep_hashes(package, hashes->second) || changed;
       else if (require_hashes_)
-        throw Error(ErrorCode::kInvalid, package.name + "==" + package.version + " has no --hash, which --require-hashes wants of every package");
+        throw Error(ErrorCode::kInvalid, package.name + "==" + package.version +
+                                             " has no --hash, which --require-hashes wants of every package");
     }
     if (changed) pylock_ = write_pylock(packages);
   }
 
   // Whether any file was taken out.
   static bool keep_hashes(PylockPackage& package, const std::set<std::string>& hashes) {
-    const bool comparable = std::any_of(hashes.begin(), hashes.end(), [](const auto& hash) { return hash.starts_with("sha256:"); });
+    const bool comparable =
+        std::any_of(hashes.begin(), hashes.end(), [](const auto& hash) { return hash.starts_with("sha256:"); });
     if (!comparable)
       throw Error(ErrorCode::kInvalid, package.name + ": uv compares SHA-256 only", "write --hash=sha256:…");
     const auto other = [&](const PylockArtefact& file) { return !hashes.contains(file.hash); };
     std::string found;
     for (const std::string& hash : hashes) found += "\n  asked for: " + hash;
-    for (const PylockArtefact& wheel : package.wheels) found += "\n  there is:  " + wheel.hash + " " + file_name_of(wheel.url);
+    for (const PylockArtefact& wheel : package.wheels)
+      found += "\n  there is:  " + wheel.hash + " " + file_name_of(wheel.url);
     for (const auto* one : {&package.source, &package.archive})
       if (*one) found += "\n  there is:  " + (*one)->hash + " " + file_name_of((*one)->url);
     const auto before = package.wheels.size();
@@ -211,8 +229,10 @@ class UvInstaller {
         changed = true;
       }
     if (package.wheels.empty() && !package.source && !package.archive)
-      throw Error(ErrorCode::kInvalid, package.name + "==" + package.version + ": hash mismatch: none of its files has the asked hash" + found,
-                  "check where the package comes from before you change the hash");
+      throw Error(
+          ErrorCode::kInvalid,
+          package.name + "==" + package.version + ": hash mismatch: none of its files has the asked hash" + found,
+          "check where the package comes from before you change the hash");
     return changed;
   }
 
@@ -228,7 +248,8 @@ class UvInstaller {
   void start_install(std::size_t count, std::int64_t bytes, const std::string& how) {
     installed_ = 0;
     count_ = count;
-    console_.step("installing " + counted(count, "package") + (bytes > 0 ? " of " + for_people(bytes) : "") + how + " (uv)");
+    console_.step("installing " + counted(count, "package") + (bytes > 0 ? " of " + for_people(bytes) : "") + how +
+                  " (uv)");
   }
 
   Tool install_tool(const std::vector<PylockPackage>& packages, bool offline) {
@@ -249,9 +270,11 @@ class UvInstaller {
       if (begin == std::string_view::npos) return;
       const std::string_view words = line.substr(begin);
       for (const std::string_view verb : {"Downloading", "Downloaded", "Building", "Built"})
-        if (words.starts_with(verb)) console_.progress(static_cast<char>(verb.front() + ('a' - 'A')) + std::string(words.substr(1)));
+        if (words.starts_with(verb))
+          console_.progress(static_cast<char>(verb.front() + ('a' - 'A')) + std::string(words.substr(1)));
       if (line.starts_with(" + ") && count_ > 0)
-        console_.progress(std::string(line.substr(3)) + " (" + std::to_string(++installed_) + " of " + std::to_string(count_) + ")");
+        console_.progress(std::string(line.substr(3)) + " (" + std::to_string(++installed_) + " of " +
+                          std::to_string(count_) + ")");
     });
   }
 
@@ -272,7 +295,8 @@ class UvInstaller {
       }
       result_.packages.push_back(std::move(locked));
     }
-    std::sort(result_.packages.begin(), result_.packages.end(), [](const auto& one, const auto& other) { return one.name < other.name; });
+    std::sort(result_.packages.begin(), result_.packages.end(),
+              [](const auto& one, const auto& other) { return one.name < other.name; });
   }
 
   // Of several wheels that would do, the one whose tags the installed package has.
@@ -307,12 +331,13 @@ class UvInstaller {
       return package;
     }
     if (locked.url.empty())
-      throw Error(ErrorCode::kUnavailable, locked.name + " " + locked.version + ": the lock does not know where it came from", "resolve anew with --rebuild");
+      throw Error(ErrorCode::kUnavailable,
+                  locked.name + " " + locked.version + ": the lock does not know where it came from",
+                  "resolve anew with --rebuild");
     PylockArtefact file{.url = locked.url, .hash = locked.hash};
     if (const auto copy = store.find(locked.hash)) file = {.url = file_url(copy->file.string()), .hash = copy->hash};
-    const bool direct = std::any_of(part_.specification.pip.begin(), part_.specification.pip.end(), [&](const std::string& one) {
-      return url_of_requirement(one) == locked.url;
-    });
+    const bool direct = std::any_of(part_.specification.pip.begin(), part_.specification.pip.end(),
+                                    [&](const std::string& one) { return url_of_requirement(one) == locked.url; });
     if (direct)
       package.archive = std::move(file);
     else if (file_name_of(file.url).ends_with(".whl"))
@@ -337,6 +362,11 @@ class UvInstaller {
 };
 
 }  // namespace
+
+const LockedPackage* missing_in_uv(const fs::path& uv, const PipInstall& part,
+                                   const std::vector<LockedPackage>& packages, BuildConsole& console) {
+  return UvInstaller(uv, part, console).missing_offline(packages);
+}
 
 PipResult install_with_uv(const fs::path& uv, const PipInstall& part, const std::vector<LockedPackage>* wanted,
                           BuildConsole& console) {

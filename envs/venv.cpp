@@ -21,13 +21,15 @@ void require_python(const BuildRequest& request) {
     if (!option.starts_with(kRequiresPython)) continue;
     const std::string wanted = option.substr(kRequiresPython.size());
     if (!python_satisfies(request.base.version, wanted))
-      throw Error(ErrorCode::kInvalid,
-                  "the project wants Python " + wanted + ", but " + request.base.executable + " is " + request.base.version,
-                  "name another interpreter with --python PATH");
+      throw Error(
+          ErrorCode::kInvalid,
+          "the project wants Python " + wanted + ", but " + request.base.executable + " is " + request.base.version,
+          "name another interpreter with --python PATH");
   }
   if (request.lock && minor_of(request.lock->python_version) != minor_of(request.base.version))
     throw Error(ErrorCode::kInvalid,
-                "the lock was made with Python " + request.lock->python_version + ", but " + request.base.executable + " is " + request.base.version,
+                "the lock was made with Python " + request.lock->python_version + ", but " + request.base.executable +
+                    " is " + request.base.version,
                 "name that Python with --python PATH, or resolve anew with --rebuild");
 }
 
@@ -48,8 +50,9 @@ void make_with_python(const BuildRequest& request, BuildConsole& console) {
   if (status == 0) return;
   const auto said = [&](const char* words) { return all.find(words) != std::string::npos; };
   // Debian keeps both in a package of their own.
-  if (said("ensurepip is not available") || said("No module named ensurepip") || said("No module named venv"))
-    throw Error(ErrorCode::kUnavailable, request.base.executable + ": cannot make virtual environments: its venv or ensurepip module is missing",
+  if (said("because ensurepip is not") || said("No module named ensurepip") || said("No module named venv"))
+    throw Error(ErrorCode::kUnavailable,
+                request.base.executable + ": cannot make virtual environments: its venv or ensurepip module is missing",
                 "apt install python3-venv, or install uv");
   throw console.failure(venv.name, status);
 }
@@ -64,7 +67,11 @@ BuildResult build_venv(const BuildRequest& request, BuildConsole& console) {
     make_with_uv(*uv, request, console);
   else
     make_with_python(request, console);
-  PipResult installed = install_pip({.specification = request.specification, .lock = request.lock, .prefix = request.prefix, .settings = request.settings}, console);
+  PipResult installed = install_pip({.specification = request.specification,
+                                     .lock = request.lock,
+                                     .prefix = request.prefix,
+                                     .settings = request.settings},
+                                    console);
   result.lock = {.python_version = request.base.version, .image = {}, .packages = std::move(installed.packages)};
   result.interpreter = (request.prefix / "bin" / "python").string();
   result.warnings = std::move(installed.warnings);

@@ -10,6 +10,7 @@
 #include "envs/digest.hpp"
 #include "envs/pip_files.hpp"
 #include "envs/pip_install.hpp"
+#include "envs/wheel_fetch.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 
@@ -24,11 +25,13 @@ constexpr std::string_view kSha256 = "sha256:";
 std::vector<LockedPackage> lacking(const WheelStore& store, const Lock& lock) {
   std::vector<LockedPackage> packages;
   for (const LockedPackage& package : lock.packages)
-    if (package.manager == "pip" && package.hash.starts_with(kSha256) && !store.has(package.hash)) packages.push_back(package);
+    if (package.manager == "pip" && package.hash.starts_with(kSha256) && !store.has(package.hash))
+      packages.push_back(package);
   return packages;
 }
 
-// pip makes a wheel of a source archive, for the archive would want its build tools again; uv has that wheel in its cache.
+// pip makes a wheel of a source archive, for the archive would want its build tools again; uv has that wheel in its
+// cache.
 bool copied_from_disk(const WheelStore& store, const LockedPackage& package, bool with_uv, BuildConsole& console) {
   const auto path = path_of_file_url(package.url);
   std::error_code ignored;
@@ -45,26 +48,56 @@ void let_pip_collect(const WheelStore& store, const std::vector<LockedPackage>& 
   const fs::path wheels = console.scratch() / "stock";
   std::vector<std::string> lines;
   for (const std::string& option : specification.pip_options)
-    if (const auto [name, value] = pip_option(option); name.find("index") != std::string::npos || name == "--find-links" ||
-                                                       name == "--trusted-host" || name == "--pre")
+    if (const auto [name, value] = pip_option(option); name.find("index") != std::string::npos ||
+                                                       name == "--find-links" || name == "--trusted-host" ||
+                                                       name == "--pre")
       lines.push_back(value.empty() ? name : name + "=" + url_with_credentials(value, settings));
-  for (const LockedPackage& package : packages) lines.push_back(locked_requirement(package, specification, settings) + " --hash=" + package.hash);
+  for (const LockedPackage& package : packages)
+    lines.push_back(locked_requirement(package, specification, settings) + " --hash=" + package.hash);
   const fs::path file = write_lines(console.scratch(), "stock.txt", lines);
   const Tool pip{.name = "pip wheel",
-                 .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps", "--progress-bar", "off",
-                               "--wheel-dir", wheels.string(), "--requirement", file.string()},
+                 .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps",
+                               "--progress-bar", "off", "--wheel-dir", wheels.string(), "--requirement", file.string()},
                  .variables = pip_variables(settings, console.scratch()),
                  .directory = {}};
   if (console.run(pip) != 0) console.write("some wheels have no copy: a build from the lock may need the network\n");
   std::error_code ignored;
   for (fs::directory_iterator entry(wheels, ignored), end; entry != end; entry.increment(ignored)) {
     const auto made = artefact_name(entry->path().filename().string());
-    const auto package = std::find_if(packages.begin(), packages.end(), [&](const LockedPackage& one) { return made && one.name == made->name; });
+    const auto package = std::find_if(packages.begin(), packages.end(),
+                                      [&](const LockedPackage& one) { return made && one.name == made->name; });
     if (package == packages.end()) continue;
     const bool same = std::string(kSha256) + digest_of_file(entry->path()).hex() == package->hash;
     store.add(package->hash, entry->path(), !same);
   }
   os::remove_tree(wheels);
+}
+
+// uv keeps what an index lets it keep, and its cache says nothing about what is in it: it is tried out. Indexes allow
+// caching or they do not, so one file that is missing stands for all of its origin.
+void keep_what_uv_lacks(const fs::path& uv, const WheelStore& store, std::vector<LockedPackage> packages,
+                        const Specification& specification, const fs::path& prefix, const BuildSettings& settings,
+                        BuildConsole& console) {
+  const std::optional<Lock> none;
+  const PipInstall part{.specification = specification, .lock = none, .prefix = prefix, .settings = settings};
+  const fs::path fetched = console.scratch() / "stock";
+  while (!packages.empty()) {
+    const LockedPackage* missing = missing_in_uv(uv, part, packages, console);
+    if (missing == nullptr) return;
+    const std::string origin = origin_of(missing->url);
+    const auto kept = std::stable_partition(packages.begin(), packages.end(),
+                                            [&](const LockedPackage& one) { return origin_of(one.url) != origin; });
+    const std::vector<LockedPackage> lost(kept, packages.end());
+    packages.erase(kept, packages.end());
+    fetch_files(lost, fetched, prefix / "bin" / "python", specification, settings, console);
+    for (const LockedPackage& package : lost) {
+      const fs::path file = fetched / file_name_of(package.url);
+      std::error_code ignored;
+      if (fs::exists(file, ignored) && !store.add(package.hash, file, false))
+        console.write(package.url + ": is no longer what was installed; no copy is kept\n");
+    }
+    os::remove_tree(fetched);
+  }
 }
 
 }  // namespace
@@ -88,7 +121,8 @@ std::optional<WheelStore::Copy> WheelStore::find(const std::string& artefact) co
   for (fs::directory_iterator kept(place, ignored), end; kept != end; kept.increment(ignored)) {
     const std::string hash = kept->path().filename();
     for (const auto& file : fs::directory_iterator(kept->path(), ignored))
-      if (digest_of_file(file.path()).hex() == hash) return Copy{.file = file.path(), .hash = std::string(kSha256) + hash};
+      if (digest_of_file(file.path()).hex() == hash)
+        return Copy{.file = file.path(), .hash = std::string(kSha256) + hash};
   }
   if (fs::exists(place, ignored)) os::remove_tree(place);
   return std::nullopt;
@@ -128,15 +162,18 @@ bool WheelStore::add(const std::string& artefact, const fs::path& file, bool mad
 void stock_wheels(const Specification& specification, const Lock& lock, const fs::path& prefix,
                   const BuildSettings& settings, BuildConsole& console) {
   const WheelStore store(settings.wheels);
-  const bool with_uv = find_uv(settings.variables).has_value();
+  const auto uv = find_uv(settings.variables);
   std::vector<LockedPackage> rest;
   for (const LockedPackage& package : lacking(store, lock)) {
     console.check();
-    if (!copied_from_disk(store, package, with_uv, console)) rest.push_back(package);
+    if (!copied_from_disk(store, package, uv.has_value(), console)) rest.push_back(package);
   }
-  if (rest.empty() || with_uv) return;
-  console.step("keeping copies of " + std::to_string(rest.size()) + " packages");
-  let_pip_collect(store, rest, specification, prefix, settings, console);
+  if (rest.empty()) return;
+  console.step("keeping copies of packages");
+  if (uv)
+    keep_what_uv_lacks(*uv, store, std::move(rest), specification, prefix, settings, console);
+  else
+    let_pip_collect(store, rest, specification, prefix, settings, console);
 }
 
 }  // namespace runner::envs

@@ -44,7 +44,9 @@ struct Project {
     std::ofstream(file, std::ios::binary) << content;
     return file;
   }
-  ReadSpecification read(const std::string& content) const { return read_requirements(write("requirements.txt", content)); }
+  ReadSpecification read(const std::string& content) const {
+    return read_requirements(write("requirements.txt", content));
+  }
   Strings pip(const std::string& content) const { return read(content).specification.pip; }
   Strings options(const std::string& content) const { return read(content).specification.pip_options; }
   Error failure(const std::string& content, const std::string& name = "requirements.txt") const {
@@ -72,7 +74,8 @@ std::string message_of(const std::string& requirement) {
 }  // namespace
 
 TEST_CASE("a requirement has one spelling") {
-  CHECK(normalised_requirement("Foo [B,a] >=1 , <2 ; python_version<'3.9'") == "foo[a,b]<2,>=1; python_version < \"3.9\"");
+  CHECK(normalised_requirement("Foo [B,a] >=1 , <2 ; python_version<'3.9'") ==
+        "foo[a,b]<2,>=1; python_version < \"3.9\"");
   CHECK(normalised_requirement("  Zope.Interface__x ") == "zope-interface-x");
   CHECK(normalised_requirement("foo (>=1.0RC1, !=1.5.*)") == "foo!=1.5.*,>=1.0rc1");
   CHECK(normalised_requirement("foo[]==1.0+Local.1") == "foo==1.0+local.1");
@@ -126,8 +129,12 @@ TEST_CASE("lines, comments and continuations are pip's") {
   CHECK(project.pip("a # comment\n#b\n  # c\n\nd\n") == Strings{"a", "d"});
   CHECK(project.pip("a \\\n  ==1 \\\n  ; os_name=='nt'\nb") == Strings{"a==1; os_name == \"nt\"", "b"});
   CHECK(project.pip("a \\\n# comment \\\nb") == Strings{"a", "b"});
-  CHECK(project.pip("\xEF\xBB\xBF" "a\r\nb\r\n") == Strings{"a", "b"});
-  CHECK(project.pip(std::string("\xFF\xFE" "a\0=\0=\0" "1\0\n\0", 12)) == Strings{"a==1"});
+  CHECK(project.pip("\xEF\xBB\xBF"
+                    "a\r\nb\r\n") == Strings{"a", "b"});
+  CHECK(project.pip(std::string("\xFF\xFE"
+                                "a\0=\0=\0"
+                                "1\0\n\0",
+                                12)) == Strings{"a==1"});
   CHECK(project.pip("").empty());
   CHECK_THAT(project.failure("a\nb\xFF\n").message(), Contains("requirements.txt:2: not a text in UTF-8"));
 }
@@ -164,12 +171,14 @@ TEST_CASE("included files are relative to the file that names them, and may not 
   CHECK(read.constraints == Strings{"c", "d<2"});
 
   project.write("more/base.txt", "\n-r ../requirements.txt\n");
-  CHECK_THAT(project.failure("-r more/base.txt").message(), Contains("more/base.txt:2: ") && Contains("includes itself"));
+  CHECK_THAT(project.failure("-r more/base.txt").message(),
+             Contains("more/base.txt:2: ") && Contains("includes itself"));
   const Error missing = project.failure("a\n-r nowhere.txt");
   CHECK(missing.code() == ErrorCode::kNotFound);
   CHECK_THAT(missing.message(), Contains("requirements.txt:2: " + (project.path / "nowhere.txt").string()));
   project.write("more/base.txt", "x\n\ny=1\n");
-  CHECK_THAT(project.failure("-r more/base.txt").message(), Contains("more/base.txt:3: ") && !Contains("requirements.txt:1"));
+  CHECK_THAT(project.failure("-r more/base.txt").message(),
+             Contains("more/base.txt:3: ") && !Contains("requirements.txt:1"));
   CHECK_THAT(project.failure("-r https://host/r.txt").message(), Contains("behind a URL"));
 }
 
@@ -193,7 +202,8 @@ TEST_CASE("a local wheel counts with its content") {
 
 TEST_CASE("bare URLs get the name they say") {
   const Project project;
-  CHECK(project.pip("https://host/x/Foo-1.0-py3-none-any.whl#sha256=ab") == Strings{"foo @ https://host/x/Foo-1.0-py3-none-any.whl#sha256=ab"});
+  CHECK(project.pip("https://host/x/Foo-1.0-py3-none-any.whl#sha256=ab") ==
+        Strings{"foo @ https://host/x/Foo-1.0-py3-none-any.whl#sha256=ab"});
   CHECK(project.pip("git+https://host/p.git@main#egg=Foo[a]&subdirectory=s") ==
         Strings{"foo[a] @ git+https://host/p.git@main#egg=Foo[a]&subdirectory=s"});
   CHECK(project.pip("https://host/archive/main.zip") == Strings{"https://host/archive/main.zip"});
@@ -202,7 +212,8 @@ TEST_CASE("bare URLs get the name they say") {
 TEST_CASE("what changes behind an environment's back is refused") {
   const Project project;
   fs::create_directories(project.path / "src");
-  for (const std::string& line : Strings{"-e .", "--editable=git+https://host/x#egg=x", "./src", "src/", "foo @ file://" + (project.path / "src").string()}) {
+  for (const std::string& line : Strings{"-e .", "--editable=git+https://host/x#egg=x", "./src", "src/",
+                                         "foo @ file://" + (project.path / "src").string()}) {
     const Error error = project.failure("a\n" + line);
     CHECK(error.code() == ErrorCode::kInvalid);
     CHECK_THAT(error.message(), Contains("requirements.txt:2: ") && Contains("behind the environment's back"));
@@ -225,20 +236,24 @@ TEST_CASE("an unknown option is named with its place") {
 
 TEST_CASE("credentials go beside the specification, never into it or a message") {
   const Project project;
-  const auto read = project.read("-i https://me:hunter2@host/simple\nfoo @ https://t0ken@host/foo.whl ; os_name=='posix'\n");
+  const auto read =
+      project.read("-i https://me:hunter2@host/simple\nfoo @ https://t0ken@host/foo.whl ; os_name=='posix'\n");
   CHECK(read.credentials.at("https://host/simple") == "https://me:hunter2@host/simple");
   CHECK(read.credentials.at("https://host/foo.whl") == "https://t0ken@host/foo.whl");
   CHECK_THAT(to_json(read.specification), !Contains("hunter2") && !Contains("t0ken"));
   CHECK(read.specification.pip == Strings{"foo @ https://host/foo.whl ; os_name == \"posix\""});
-  for (const std::string& line : Strings{"foo @ https://me:hunter2@host/x extra", "https://me:hunter2@host/x extra",
-                                 "-r https://me:hunter2@host/x", "a --config-settings=https://me:hunter2@host/x"})
+  for (const std::string& line :
+       Strings{"foo @ https://me:hunter2@host/x extra", "https://me:hunter2@host/x extra",
+               "-r https://me:hunter2@host/x", "a --config-settings=https://me:hunter2@host/x"})
     CHECK_THAT(project.failure(line).message() + project.failure(line).hint(), !Contains("hunter2"));
 }
 
 TEST_CASE("a pyproject gives its dependencies and its Python") {
   const Project project;
   const auto read_toml = [&](const std::string& text) { return read_pip_file(project.write("pyproject.toml", text)); };
-  const auto read = read_toml("[project]\nname = 'x'\nrequires-python = '<3.13, >=3.9'\ndependencies = [\n 'B>=1',\n 'a @ https://u:p4ss@h/a.whl',\n 'b >=1']\n");
+  const auto read = read_toml(
+      "[project]\nname = 'x'\nrequires-python = '<3.13, >=3.9'\ndependencies = [\n 'B>=1',\n 'a @ "
+      "https://u:p4ss@h/a.whl',\n 'b >=1']\n");
   CHECK(read.specification.pip == Strings{"a @ https://h/a.whl", "b>=1"});
   CHECK(read.specification.pip_options == Strings{"--requires-python=<3.13,>=3.9"});
   CHECK(read.credentials.at("https://h/a.whl") == "https://u:p4ss@h/a.whl");
@@ -246,10 +261,13 @@ TEST_CASE("a pyproject gives its dependencies and its Python") {
   CHECK(read_toml("[project]\nname = 'x'\n[tool.uv.sources]\na = {path = '.'}\n").warnings.size() == 1);
 
   CHECK_THAT(project.failure("[project\n", "pyproject.toml").message(), Contains("pyproject.toml:1:"));
-  CHECK_THAT(project.failure("[project]\ndependencies = ['a',\n   'b=1']\n", "pyproject.toml").message(), Contains("pyproject.toml:3:4: 'b=1'"));
-  CHECK_THAT(project.failure("[project]\ndynamic = ['dependencies']\n", "pyproject.toml").message(), Contains("dynamic"));
+  CHECK_THAT(project.failure("[project]\ndependencies = ['a',\n   'b=1']\n", "pyproject.toml").message(),
+             Contains("pyproject.toml:3:4: 'b=1'"));
+  CHECK_THAT(project.failure("[project]\ndynamic = ['dependencies']\n", "pyproject.toml").message(),
+             Contains("dynamic"));
   CHECK_THAT(project.failure("[tool.poetry]\n", "pyproject.toml").hint(), Contains("poetry export"));
-  CHECK_THAT(project.failure("[project]\nrequires-python = 'three'\n", "pyproject.toml").message(), Contains("no version specifier"));
+  CHECK_THAT(project.failure("[project]\nrequires-python = 'three'\n", "pyproject.toml").message(),
+             Contains("no version specifier"));
   CHECK_THAT(project.failure("[project]\ndependencies = 'a'\n", "pyproject.toml").message(), Contains("is not a list"));
 }
 
@@ -301,7 +319,8 @@ TEST_CASE("pip reads the same requirements out of the same file") {
       "    print('-c' if parsed.constraint else '-r', made.req, '; %s' % made.markers if made.markers else '')\n";
   const auto python = os::find_program("python3", "/usr/bin:/usr/local/bin");
   REQUIRE(python);
-  os::SpawnRequest request{.arguments = {python->string(), "-c", kAsk, file.string()}, .environment = {"PATH=/usr/bin:/bin"}};
+  os::SpawnRequest request{.arguments = {python->string(), "-c", kAsk, file.string()},
+                           .environment = {"PATH=/usr/bin:/bin"}};
   const auto answer = os::capture(request, std::chrono::seconds(30));
   if (answer.exit_code != 0 && answer.err.find("No module named 'pip'") != std::string::npos) {
     WARN("no pip to compare with: skipped");

@@ -93,7 +93,8 @@ std::string base_python() { return "/usr/bin/python3"; }
 
 std::string run_python(const std::string& python, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), python);
-  const auto captured = os::capture({.arguments = arguments, .environment = {"PATH=/usr/bin:/bin"}}, std::chrono::seconds(60));
+  const auto captured =
+      os::capture({.arguments = arguments, .environment = {"PATH=/usr/bin:/bin"}}, std::chrono::seconds(60));
   INFO(captured.err);
   REQUIRE(captured.exit_code == 0);
   return captured.out.substr(0, captured.out.find('\n'));
@@ -115,9 +116,12 @@ struct Workshop {
     fs::create_directories(links);
     fs::create_directories(path / "bin");
     if (tool == With::kUv) fs::create_symlink(*machine_uv(), path / "bin" / "uv");
-    settings.variables = {{"PATH", (path / "bin").string() + ":/usr/bin:/bin"}, {"HOME", (path / "home").string()},
-                          {"UV_CACHE_DIR", (path / "uv-cache").string()}, {"PIP_CACHE_DIR", (path / "pip-cache").string()},
-                          {"PIP_RETRIES", "0"}, {"UV_HTTP_RETRIES", "0"}};
+    settings.variables = {{"PATH", (path / "bin").string() + ":/usr/bin:/bin"},
+                          {"HOME", (path / "home").string()},
+                          {"UV_CACHE_DIR", (path / "uv-cache").string()},
+                          {"PIP_CACHE_DIR", (path / "pip-cache").string()},
+                          {"PIP_RETRIES", "0"},
+                          {"UV_HTTP_RETRIES", "0"}};
     settings.wheels = path / "copies";
   }
   ~Workshop() {
@@ -129,7 +133,8 @@ struct Workshop {
   Workshop(const Workshop&) = delete;
   Workshop& operator=(const Workshop&) = delete;
 
-  fs::path wheel(const std::string& name, const std::string& version, const std::vector<std::string>& requires_ = {}) const {
+  fs::path wheel(const std::string& name, const std::string& version,
+                 const std::vector<std::string>& requires_ = {}) const {
     std::vector<std::string> arguments{"-c", kMakeWheel, links.string(), name, version};
     arguments.insert(arguments.end(), requires_.begin(), requires_.end());
     run_python(base_python(), arguments);
@@ -149,8 +154,12 @@ struct Workshop {
   fs::path scratch() const { return path / ("scratch" + std::to_string(builds)); }
   BuildConsole console() {
     fs::create_directories(scratch());
-    return BuildConsole({.log = path / "build.log", .scratch = scratch(), .guard = fs::path(RUNNER_BIN_DIR) / "runner-guard",
-                         .secrets = secrets, .stopped = {}, .progress = [this](const std::string& line) { told.push_back(line); },
+    return BuildConsole({.log = path / "build.log",
+                         .scratch = scratch(),
+                         .guard = fs::path(RUNNER_BIN_DIR) / "runner-guard",
+                         .secrets = secrets,
+                         .stopped = {},
+                         .progress = [this](const std::string& line) { told.push_back(line); },
                          .deadline = os::monotonic_now() + std::chrono::minutes(5)});
   }
 
@@ -159,7 +168,11 @@ struct Workshop {
     Interpreter base;
     base.executable = base_python();
     base.version = run_python(base_python(), {"-c", "import platform; print(platform.python_version())"});
-    return {.specification = specification, .lock = lock, .prefix = path / ("prefix" + std::to_string(builds)), .base = base, .settings = settings};
+    return {.specification = specification,
+            .lock = lock,
+            .prefix = path / ("prefix" + std::to_string(builds)),
+            .base = base,
+            .settings = settings};
   }
   BuildResult build(const Specification& specification, const std::optional<Lock>& lock = std::nullopt) {
     const auto wanted = request(specification, lock);
@@ -176,11 +189,16 @@ struct Workshop {
     throw;
   }
   // Into a prefix that is there.
-  Error install_failure(const BuildResult& into, const Specification& specification, const std::optional<Lock>& lock = std::nullopt) {
+  Error install_failure(const BuildResult& into, const Specification& specification,
+                        const std::optional<Lock>& lock = std::nullopt) {
     ++builds;
     auto tools = console();
     try {
-      install_pip({.specification = specification, .lock = lock, .prefix = fs::path(into.interpreter).parent_path().parent_path(), .settings = settings}, tools);
+      install_pip({.specification = specification,
+                   .lock = lock,
+                   .prefix = fs::path(into.interpreter).parent_path().parent_path(),
+                   .settings = settings},
+                  tools);
     } catch (const Error& error) {
       return error;
     }
@@ -209,7 +227,8 @@ std::string version_in(const BuildResult& built, const std::string& module) {
 }
 
 bool version_missing(const BuildResult& built, const std::string& module) {
-  return run_python(built.interpreter, {"-c", "import importlib.util; print(importlib.util.find_spec('" + module + "'))"}) == "None";
+  return run_python(built.interpreter,
+                    {"-c", "import importlib.util; print(importlib.util.find_spec('" + module + "'))"}) == "None";
 }
 
 // Python's server, for as long as the object lives.
@@ -217,7 +236,10 @@ class Server {
  public:
   explicit Server(const Workshop& workshop) {
     const fs::path port_file = workshop.path / "port";
-    child_ = os::spawn({.arguments = {base_python(), "-c", kServe, workshop.links.string(), port_file.string()}, .environment = {"PATH=/usr/bin:/bin"}, .directory = {}, .new_session = true});
+    child_ = os::spawn({.arguments = {base_python(), "-c", kServe, workshop.links.string(), port_file.string()},
+                        .environment = {"PATH=/usr/bin:/bin"},
+                        .directory = {},
+                        .new_session = true});
     const auto deadline = os::monotonic_now() + std::chrono::seconds(20);
     while (!fs::exists(port_file) && os::monotonic_now() < deadline) ::usleep(10'000);
     port_ = os::read_file(port_file);
@@ -254,9 +276,11 @@ void check_build_and_rebuild(With with) {
   CHECK(locked.build == "py3-none-any");
   CHECK(locked.url == file_url(beta.string()));
   CHECK(locked.hash == "sha256:" + digest_of_file(beta).hex());
-  CHECK(built.lock.python_version == run_python(base_python(), {"-c", "import platform; print(platform.python_version())"}));
+  CHECK(built.lock.python_version ==
+        run_python(base_python(), {"-c", "import platform; print(platform.python_version())"}));
   CHECK(fs::path(built.interpreter).parent_path().parent_path().filename() == "prefix1");
-  CHECK(std::any_of(workshop.told.begin(), workshop.told.end(), [](const auto& line) { return line.starts_with("installing "); }));
+  CHECK(std::any_of(workshop.told.begin(), workshop.told.end(),
+                    [](const auto& line) { return line.starts_with("installing "); }));
 
   // Everything the tools could have fetched it from is gone.
   workshop.stock(specification, built);
@@ -324,8 +348,9 @@ void check_credentials(With with) {
   workshop.wheel("tiny-beta", "2.0");
   auto server = std::make_unique<Server>(workshop);
   const std::string host = "127.0.0.1:" + server->port();
-  const auto read = workshop.read("--index-url http://me:hunter2@" + host + "/simple\ntiny-alpha\ntiny-beta @ http://me:hunter2@" + host +
-                                  "/files/tiny_beta-2.0-py3-none-any.whl\n");
+  const auto read =
+      workshop.read("--index-url http://me:hunter2@" + host + "/simple\ntiny-alpha\ntiny-beta @ http://me:hunter2@" +
+                    host + "/files/tiny_beta-2.0-py3-none-any.whl\n");
   workshop.settings.credentials = read.credentials;
   workshop.secrets = pip_secrets(read.specification, workshop.settings);
   CHECK(workshop.secrets == std::vector<std::string>{"hunter2"});
@@ -355,10 +380,116 @@ void check_credentials(With with) {
   const BuildResult again = workshop.build(read.specification, built.lock);
   CHECK(again.lock == built.lock);
   CHECK(version_in(again, "tiny_beta") == "2.0");
-  CHECK_THAT(workshop.log() + to_json(built.lock) + to_json(read.specification), !Contains("hunter2") && !Contains("wr0ngpass"));
+  CHECK_THAT(workshop.log() + to_json(built.lock) + to_json(read.specification),
+             !Contains("hunter2") && !Contains("wr0ngpass"));
+}
+
+// As in a conda prefix: what is there already counts.
+void check_shared_prefix(With with) {
+  if (!available(with)) return;
+  Workshop workshop(with);
+  workshop.wheel("tiny-beta", "1.5");
+  const BuildResult built = workshop.build(workshop.read(workshop.offline("tiny-beta")).specification);
+  workshop.wheel("tiny-alpha", "1.0", {"tiny-beta>=1"});
+  workshop.wheel("tiny-beta", "2.0");
+  const auto more = workshop.read(workshop.offline("tiny-alpha")).specification;
+  auto tools = workshop.console();
+  const auto prefix = fs::path(built.interpreter).parent_path().parent_path();
+  const auto install = [&] {
+    return install_pip({.specification = more,
+                        .lock = std::nullopt,
+                        .prefix = prefix,
+                        .settings = workshop.settings,
+                        .shared = true},
+                       tools)
+        .packages;
+  };
+  const auto added = install();
+  REQUIRE(added.size() == 1);
+  CHECK(added[0].name == "tiny-alpha");
+  CHECK(added[0].hash == "sha256:" + digest_of_file(workshop.links / "tiny_alpha-1.0-py3-none-any.whl").hex());
+  CHECK(version_in(built, "tiny_beta") == "1.5");
+  CHECK(install().empty());
 }
 
 }  // namespace
+
+TEST_CASE("pip leaves what another manager has installed") { check_shared_prefix(With::kPip); }
+TEST_CASE("uv leaves what another manager has installed") { check_shared_prefix(With::kUv); }
+
+TEST_CASE("a Python that is not the wanted one is refused before anything is made") {
+  Workshop workshop(With::kPip);
+  Specification specification = no_packages();
+  specification.pip_options = {"--requires-python=>=99"};
+  CHECK_THAT(workshop.failure(specification).message(), Contains("wants Python >=99") && Contains(base_python()));
+  const Lock lock{.python_version = "2.7.18", .image = {}, .packages = {}};
+  CHECK_THAT(workshop.failure(no_packages(), lock).message(), Contains("the lock was made with Python 2.7.18"));
+  CHECK_FALSE(fs::exists(workshop.path / "prefix1"));
+}
+
+TEST_CASE("a Python without venv names the package that has it") {
+  Workshop workshop(With::kPip);
+  const fs::path python = workshop.path / "python3";
+  std::ofstream(python)
+      << "#!/bin/sh\necho 'The virtual environment was not created successfully because ensurepip is not'\n"
+         "echo 'available.  On Debian/Ubuntu systems, you need to install the python3-venv'\nexit 1\n";
+  fs::permissions(python, fs::perms::owner_all);
+  auto request = workshop.request(no_packages());
+  request.base.executable = python;
+  auto tools = workshop.console();
+  try {
+    build_venv(request, tools);
+    FAIL("it was built");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kUnavailable);
+    CHECK_THAT(error.hint(), Contains("apt install python3-venv"));
+  }
+}
+
+TEST_CASE("a damaged copy is no copy") {
+  Workshop workshop(With::kPip);
+  const fs::path wheel = workshop.wheel("tiny-beta", "2.0");
+  const std::string hash = "sha256:" + digest_of_file(wheel).hex();
+  const WheelStore store(workshop.settings.wheels);
+  CHECK_FALSE(store.find(hash));
+  CHECK_FALSE(store.add("sha256:" + std::string(64, '0'), wheel, false));
+  CHECK_FALSE(store.add("md5:00", wheel, false));
+  CHECK(fs::is_empty(workshop.settings.wheels));
+  CHECK(store.add(hash, wheel, false));
+  CHECK(store.add(hash, wheel, false));
+  const auto copy = store.find(hash);
+  REQUIRE(copy);
+  CHECK(copy->hash == hash);
+  CHECK(os::read_file(copy->file) == os::read_file(wheel));
+  std::ofstream(copy->file, std::ios::app) << "x";
+  CHECK_FALSE(store.find(hash));
+  CHECK_FALSE(store.has(hash));
+  CHECK(store.add(hash, wheel, false));
+  CHECK(store.find(hash));
+}
+
+TEST_CASE("a shim of a version manager is no uv") {
+  Workshop workshop(With::kPip);
+  std::ofstream(workshop.path / "bin" / "uv") << "#!/bin/sh\nexit 127\n";
+  fs::permissions(workshop.path / "bin" / "uv", fs::perms::owner_all);
+  CHECK_FALSE(find_uv({{"PATH", (workshop.path / "bin").string()}}));
+}
+
+TEST_CASE("secrets are found wherever a tool would take them from") {
+  Specification specification = no_packages();
+  specification.pip_options = {"--index-url=https://me:${TOKEN}@host/simple", "--extra-index-url=https://b/simple"};
+  BuildSettings settings;
+  settings.credentials = {{"https://b/simple", "https://t0ken@b/simple"}};
+  settings.variables = {{"TOKEN", "fromVariable"},
+                        {"PIP_EXTRA_INDEX_URL", "https://c/simple https://u:fromPip@d/simple"},
+                        {"UV_INDEX", "name=https://u:fromUv@e/simple"},
+                        {"https_proxy", "http://u:fromProxy@p:3128"},
+                        {"UV_INDEX_X_PASSWORD", "fromPassword"},
+                        {"PATH", "/usr/bin"}};
+  auto found = pip_secrets(specification, settings);
+  std::sort(found.begin(), found.end());
+  CHECK(found == std::vector<std::string>{"fromPassword", "fromPip", "fromProxy", "fromUv", "fromVariable", "t0ken"});
+}
 
 TEST_CASE("pip builds, and builds again without a network") { check_build_and_rebuild(With::kPip); }
 TEST_CASE("uv builds, and builds again without a network") { check_build_and_rebuild(With::kUv); }
