@@ -23,9 +23,9 @@ namespace runner::envs {
 namespace {
 
 constexpr const char* kIgnoreName = ".dockerignore";
-constexpr std::size_t kMostIgnore = 1 << 20;     // bytes of a file of rules
+constexpr std::size_t kMostIgnore = 1 << 20;      // bytes of a file of rules
 constexpr std::size_t kMostDockerfile = 4 << 20;  // bytes
-constexpr std::size_t kPiece = 256 << 10;        // bytes read at once
+constexpr std::size_t kPiece = 256 << 10;         // bytes read at once
 constexpr int kMemoVersion = 1;
 // A file that is changed right after it was read keeps the time it had: file systems count in ticks of up to 10 ms.
 constexpr std::int64_t kTick = 20'000'000;  // ns
@@ -47,7 +47,8 @@ class ContentDigest {
   void begin(const ContextFile& file) {
     add(std::to_string(file.mode));
     add(file.path);
-    add(S_ISLNK(file.mode) ? file.target : std::to_string(S_ISREG(file.mode) ? file.size : static_cast<std::int64_t>(file.device)));
+    add(S_ISLNK(file.mode) ? file.target
+                           : std::to_string(S_ISREG(file.mode) ? file.size : static_cast<std::int64_t>(file.device)));
   }
   void content(std::string_view bytes) { update(bytes); }
   std::string hex() {
@@ -104,7 +105,8 @@ class FileContent {
     struct ::stat info {};
     if (::fstat(fd_.get(), &info) != 0) throw errno_error(errno, "build context: look at " + name_);
     const auto modified = static_cast<std::int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
-    if (!S_ISREG(info.st_mode) || info.st_size != file_.size || info.st_ino != file_.inode || modified != file_.modified)
+    if (!S_ISREG(info.st_mode) || info.st_size != file_.size || info.st_ino != file_.inode ||
+        modified != file_.modified)
       throw changed();
   }
 
@@ -160,8 +162,8 @@ class TarStream {
       begin(files_[next_++]);
     } else {
       if (!expected_.empty() && digest_.hex() != expected_)
-        throw Error(ErrorCode::kConflict, "build context " + name_.string() + ": it changed after the run was submitted",
-                    "submit again");
+        throw Error(ErrorCode::kConflict,
+                    "build context " + name_.string() + ": it changed after the run was submitted", "submit again");
       require(::archive_write_close(archive_.get()));
       ended_ = true;
     }
@@ -289,8 +291,8 @@ BuildContext::BuildContext(std::filesystem::path directory, std::string dockerfi
   }
 }
 
-// The Engine takes the Dockerfile and .dockerignore out of what it was sent if the .dockerignore names them. That is how
-// the docker CLI hides a Dockerfile that is no file of the context, and how both are sent though they are ignored.
+// The Engine takes the Dockerfile and .dockerignore out of what it was sent if the .dockerignore names them. That is
+// how the docker CLI hides a Dockerfile that is no file of the context, and how both are sent though they are ignored.
 std::vector<ContextFile> BuildContext::list() const {
   if (directory_.empty()) return {made_file(dockerfile_name_, dockerfile_)};
   const os::Fd directory = open_directory(directory_);
@@ -298,8 +300,7 @@ std::vector<ContextFile> BuildContext::list() const {
   const auto find = [&](const std::string& path) {
     return std::find_if(files.begin(), files.end(), [&](const ContextFile& file) { return file.path == path; });
   };
-  if (separate_)
-    std::erase_if(files, [](const ContextFile& file) { return file.path == kDockerfileName; });
+  if (separate_) std::erase_if(files, [](const ContextFile& file) { return file.path == kDockerfileName; });
   if (separate_ || find(dockerfile_name_) == files.end()) files.push_back(made_file(dockerfile_name_, dockerfile_));
   const auto rules = find(kIgnoreName);
   const bool kept = rules != files.end();
@@ -343,8 +344,8 @@ std::string BuildContext::digest(const std::filesystem::path& memo) const {
 }
 
 ReadSome BuildContext::reader(std::string expected) const {
-  auto stream = std::make_shared<TarStream>(directory_, directory_.empty() ? os::Fd() : open_directory(directory_), list(),
-                                            std::move(expected));
+  auto stream = std::make_shared<TarStream>(directory_, directory_.empty() ? os::Fd() : open_directory(directory_),
+                                            list(), std::move(expected));
   return [stream = std::move(stream)](std::span<std::byte> into) { return stream->read(into); };
 }
 

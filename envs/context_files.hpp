@@ -14,10 +14,10 @@
 namespace runner::envs {
 
 struct ContextFile {
-  std::string path;  // relative
-  mode_t mode = 0;   // kind and permissions
-  std::uint64_t device = 0;  // of a device
-  std::int64_t size = 0;     // bytes of a regular file
+  std::string path;           // relative
+  mode_t mode = 0;            // kind and permissions
+  std::uint64_t device = 0;   // of a device
+  std::int64_t size = 0;      // bytes of a regular file
   std::int64_t modified = 0;  // ns since 1970
   std::int64_t changed = 0;   // ns since 1970: the inode
   std::uint64_t inode = 0;

@@ -80,9 +80,8 @@ bool DockerIgnore::ignores(std::string_view path) const {
 }
 
 bool DockerIgnore::may_return_below(std::string_view directory) const {
-  return std::any_of(rules_.begin(), rules_.end(), [directory](const Rule& rule) {
-    return rule.exception && rule.pattern.reaches_below(directory);
-  });
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [directory](const Rule& rule) { return rule.exception && rule.pattern.reaches_below(directory); });
 }
 
 }  // namespace runner::envs

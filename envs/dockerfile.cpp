@@ -34,7 +34,8 @@ bool is_bookkeeping(std::string_view line) {
 // What only BuildKit does, in the words of the classic builder that refuses it.
 std::string hint_for(const std::string& words) {
   if (words.find("requires BuildKit") != std::string::npos || words.find("--mount") != std::string::npos)
-    return "the Engine's classic builder knows no RUN --mount and no here-documents: write the step without them, or build "
+    return "the Engine's classic builder knows no RUN --mount and no here-documents: write the step without them, or "
+           "build "
            "the image yourself and use --image";
   if (words.find("COPY failed") != std::string::npos || words.find("ADD failed") != std::string::npos)
     return "paths are those of the build context; .dockerignore may leave the file out";
@@ -44,7 +45,8 @@ std::string hint_for(const std::string& words) {
 // "Dockerfile:4: step 3 of 5, RUN make: it ended with status 2", and what the command said.
 Error explained(const engine::BuildError& error, const BuildRequest& request, const BuildConsole& console) {
   const DockerfileText text = parse_dockerfile(request.specification.dockerfile);
-  std::string place = request.settings.dockerfile.empty() ? "Dockerfile" : request.settings.dockerfile.filename().string();
+  std::string place =
+      request.settings.dockerfile.empty() ? "Dockerfile" : request.settings.dockerfile.filename().string();
   if (error.step)
     if (const int line = line_of_step(text, error.step->stage, error.step->number, error.step->text); line > 0)
       place += ":" + std::to_string(line);
@@ -79,22 +81,21 @@ BuildResult build_dockerfile(const BuildRequest& request, engine::Engine& engine
     return false;
   });
   std::string pulled;
-  const engine::BuildListener listener{
-      .on_line =
-          [&](std::string_view line) {
-            if (!is_bookkeeping(line)) console.write(line);
-          },
-      .on_step =
-          [&](const engine::BuildStep& step) {
-            console.check();
-            console.step(counted(step));
-          },
-      .on_progress =
-          [&](const std::string& line) {
-            if (line == pulled) return;
-            pulled = line;
-            console.progress("pulling the base image: " + line);
-          }};
+  const engine::BuildListener listener{.on_line =
+                                           [&](std::string_view line) {
+                                             if (!is_bookkeeping(line)) console.write(line);
+                                           },
+                                       .on_step =
+                                           [&](const engine::BuildStep& step) {
+                                             console.check();
+                                             console.step(counted(step));
+                                           },
+                                       .on_progress =
+                                           [&](const std::string& line) {
+                                             if (line == pulled) return;
+                                             pulled = line;
+                                             console.progress("pulling the base image: " + line);
+                                           }};
   try {
     result.image = engine.build_image(build, listener);
   } catch (const engine::BuildError& error) {

@@ -293,11 +293,9 @@ std::vector<std::string> base_images(const std::string& dockerfile,
       images.push_back(image);
   };
   for (const DockerfileInstruction& instruction : text.instructions) {
-    if (instruction.keyword == "ARG" && !any_stage)
-      take_argument(instruction, text.escape, build_arguments, variables);
+    if (instruction.keyword == "ARG" && !any_stage) take_argument(instruction, text.escape, build_arguments, variables);
     const std::string* from = flag_of(instruction, "from");
-    if (instruction.keyword == "COPY" && from != nullptr &&
-        from->find_first_not_of("0123456789") != std::string::npos)
+    if (instruction.keyword == "COPY" && from != nullptr && from->find_first_not_of("0123456789") != std::string::npos)
       add(*from);
     if (instruction.keyword != "FROM") continue;
     any_stage = true;

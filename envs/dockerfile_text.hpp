@@ -11,11 +11,11 @@
 namespace runner::envs {
 
 struct DockerfileInstruction {
-  int line = 0;         // its first, from 1
-  std::string keyword;  // upper case
+  int line = 0;                                              // its first, from 1
+  std::string keyword;                                       // upper case
   std::vector<std::pair<std::string, std::string>> flags{};  // "--from=x" → {"from", "x"}
-  std::string rest{};   // after the flags, continuation lines joined
-  std::vector<std::string> heredocs{};  // their words, "<<EOF" → "EOF"; the texts are left out
+  std::string rest{};                                        // after the flags, continuation lines joined
+  std::vector<std::string> heredocs{};                       // their words, "<<EOF" → "EOF"; the texts are left out
 };
 
 struct DockerfileText {

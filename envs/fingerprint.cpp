@@ -24,7 +24,8 @@ void add_names(std::vector<std::string>& names, const fs::path& directory, const
 
 Hash fingerprint_of(const fs::path& prefix) {
   std::vector<std::string> names;
-  add_names(names, prefix / "conda-meta", "conda-meta", [](const fs::path& path) { return path.extension() == ".json"; });
+  add_names(names, prefix / "conda-meta", "conda-meta",
+            [](const fs::path& path) { return path.extension() == ".json"; });
   std::error_code ignored;
   for (const auto& library : fs::directory_iterator(prefix / "lib", ignored)) {
     const std::string name = library.path().filename();

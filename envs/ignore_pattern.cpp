@@ -18,21 +18,24 @@ constexpr char32_t kLast = 0x10FFFF;
 char32_t take(std::string_view& text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
-  const std::size_t size = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : first >= 0xE0 && first < 0xF0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+  const std::size_t size = first < 0x80                    ? 1
+                           : first >= 0xC2 && first < 0xE0 ? 2
+                           : first >= 0xE0 && first < 0xF0 ? 3
+                           : first >= 0xF0 && first < 0xF5 ? 4
+                                                           : 0;
   char32_t c = size == 1 ? first : size == 2 ? first & 0x1FU : size == 3 ? first & 0x0FU : first & 0x07U;
   bool good = size != 0 && size <= text.size();
   for (std::size_t i = 1; good && i < size; ++i) {
     good = (byte(i) & 0xC0U) == 0x80;
     c = c << 6 | (byte(i) & 0x3FU);
   }
-  good = good && !(size == 3 && (c < 0x800 || (c >= 0xD800 && c < 0xE000))) && !(size == 4 && (c < 0x10000 || c > kLast));
+  good =
+      good && !(size == 3 && (c < 0x800 || (c >= 0xD800 && c < 0xE000))) && !(size == 4 && (c < 0x10000 || c > kLast));
   text.remove_prefix(good ? size : 1);
   return good ? c : kReplacement;
 }
 
-Error bad_pattern(const std::string& pattern) {
-  return Error(ErrorCode::kInvalid, "bad pattern \"" + pattern + "\"");
-}
+Error bad_pattern(const std::string& pattern) { return Error(ErrorCode::kInvalid, "bad pattern \"" + pattern + "\""); }
 
 // filepath.Match's grammar: what it refuses.
 bool is_well_formed(std::string_view pattern) {
@@ -73,15 +76,20 @@ const std::map<char, Ranges>& perl_classes() {
 }
 
 const std::map<std::string_view, Ranges>& posix_classes() {
-  static const std::map<std::string_view, Ranges> classes{
-      {"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}}, {"alpha", {{'A', 'Z'}, {'a', 'z'}}}, {"ascii", {{0, 0x7F}}},
-      {"blank", {{'\t', '\t'}, {' ', ' '}}},           {"cntrl", {{0, 0x1F}, {0x7F, 0x7F}}}, {"digit", {{'0', '9'}}},
-      {"graph", {{'!', '~'}}},                         {"lower", {{'a', 'z'}}},              {"print", {{' ', '~'}}},
-      {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
-      {"space", {{'\t', '\r'}, {' ', ' '}}},
-      {"upper", {{'A', 'Z'}}},
-      {"word", {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}},
-      {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
+  static const std::map<std::string_view, Ranges> classes{{"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
+                                                          {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
+                                                          {"ascii", {{0, 0x7F}}},
+                                                          {"blank", {{'\t', '\t'}, {' ', ' '}}},
+                                                          {"cntrl", {{0, 0x1F}, {0x7F, 0x7F}}},
+                                                          {"digit", {{'0', '9'}}},
+                                                          {"graph", {{'!', '~'}}},
+                                                          {"lower", {{'a', 'z'}}},
+                                                          {"print", {{' ', '~'}}},
+                                                          {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
+                                                          {"space", {{'\t', '\r'}, {' ', ' '}}},
+                                                          {"upper", {{'A', 'Z'}}},
+                                                          {"word", {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}},
+                                                          {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}}};
   return classes;
 }
 
@@ -99,7 +107,8 @@ Ranges complement(Ranges ranges) {
 
 // What follows a backslash, which has been taken. Nothing if Go knows no such escape, or one that no file name needs.
 bool take_escape(std::string_view& rest, Ranges& ranges) {
-  static const std::map<char, char32_t> controls{{'a', 7}, {'f', '\f'}, {'n', '\n'}, {'r', '\r'}, {'t', '\t'}, {'v', 11}};
+  static const std::map<char, char32_t> controls{{'a', 7},    {'f', '\f'}, {'n', '\n'},
+                                                 {'r', '\r'}, {'t', '\t'}, {'v', 11}};
   if (rest.empty()) return false;
   const char c = rest[0];
   if (const auto named = perl_classes().find(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
@@ -221,7 +230,8 @@ IgnorePattern::Item IgnorePattern::parse_class(std::string_view& rest) const {
   for (bool first = true; first || !rest.starts_with(']'); first = false) {
     if (rest.starts_with("[:")) {
       const auto end = rest.find(":]");
-      const auto named = end == std::string_view::npos ? posix_classes().end() : posix_classes().find(rest.substr(2, end - 2));
+      const auto named =
+          end == std::string_view::npos ? posix_classes().end() : posix_classes().find(rest.substr(2, end - 2));
       if (named != posix_classes().end()) {
         item.ranges.insert(item.ranges.end(), named->second.begin(), named->second.end());
         rest.remove_prefix(end + 2);

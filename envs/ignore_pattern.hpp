@@ -1,6 +1,6 @@
-// One pattern of a .dockerignore, as moby/patternmatcher v0.6 understands it: Go's filepath.Match with "**", by way of a
-// regular expression, with all that follows from that way ("[*]" is no star; "\d" is a digit). Private to this folder.
-// Plain value; any thread.
+// One pattern of a .dockerignore, as moby/patternmatcher v0.6 understands it: Go's filepath.Match with "**", by way of
+// a regular expression, with all that follows from that way ("[*]" is no star; "\d" is a digit). Private to this
+// folder. Plain value; any thread.
 #pragma once
 
 #include <string>

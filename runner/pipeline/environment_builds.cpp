@@ -92,8 +92,8 @@ void EnvironmentBuilds::await(const std::string& run, BuildJob job) {
       (*at)->runs.insert(run);
       line = (*at)->line;
     } else {
-      const bool waits = std::any_of(works_.begin(), works_.end(),
-                                     [&](const auto& work) { return work->job.lane == job.lane; });
+      const bool waits =
+          std::any_of(works_.begin(), works_.end(), [&](const auto& work) { return work->job.lane == job.lane; });
       auto work = std::make_shared<Work>();
       work->job = std::move(job);
       work->runs.insert(run);

@@ -41,8 +41,8 @@ struct BuildJob {
 class BuildControl {
  public:
   virtual ~BuildControl() = default;
-  virtual bool stopped() const = 0;                          // nobody wants it any more, or the daemon ends
-  virtual void progress(const std::string& line) = 0;        // reaches every run that waits for it
+  virtual bool stopped() const = 0;                                    // nobody wants it any more, or the daemon ends
+  virtual void progress(const std::string& line) = 0;                  // reaches every run that waits for it
   virtual void begins_in(const std::filesystem::path& directory) = 0;  // whose build.log may be followed
 };
 
@@ -80,7 +80,7 @@ class EnvironmentBuilds {
   const Callbacks callbacks_;
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable_any wake_;
-  std::list<std::shared_ptr<Work>> works_;  // waiting and under way, oldest first
+  std::list<std::shared_ptr<Work>> works_;         // waiting and under way, oldest first
   std::array<std::jthread, kBuildLanes> threads_;  // started when first needed
 };
 

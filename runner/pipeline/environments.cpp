@@ -73,9 +73,8 @@ std::optional<EnvironmentChoice> Pipeline::find_registered(const std::string& na
     throw Error(ErrorCode::kNotFound, "environment " + name + ": there is no such version",
                 "`runner env list " + name.substr(0, colon) + "` shows those there are");
   if (!found) return std::nullopt;
-  return EnvironmentChoice{.read = definition_from_json(found->definition),
-                           .name = found->name,
-                           .version = std::to_string(found->version)};
+  return EnvironmentChoice{
+      .read = definition_from_json(found->definition), .name = found->name, .version = std::to_string(found->version)};
 }
 
 EnvironmentRef Pipeline::resolve_interpreter(const std::optional<std::string>& python, Admission& admission) const {
@@ -139,8 +138,7 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
   environment.version = choice.version;
   if (choice.name.empty()) name_environment(admission, environment);
   if (known && !run.definition.rebuild_environment)
-    if (const auto build = prepared_->find({.environment = environment.digest}))
-      take_build(environment, *build);
+    if (const auto build = prepared_->find({.environment = environment.digest})) take_build(environment, *build);
   return environment;
 }
 
@@ -244,7 +242,8 @@ bool Pipeline::ensure_environment(RunRecord& run) {
     build_settings_.with([&](auto& all) { all.erase(run.id); });
     if (run.environment.interpreter.empty() && run.environment.kind != "dockerfile" &&
         std::filesystem::path(run.definition.script).extension() == ".py")
-      throw EnvironmentFailed(Error(ErrorCode::kInvalid, "the environment has no Python to run " + run.definition.script,
+      throw EnvironmentFailed(Error(ErrorCode::kInvalid,
+                                    "the environment has no Python to run " + run.definition.script,
                                     "add python to its dependencies"));
     add_environment_variables(run, *build);
     return true;
@@ -300,9 +299,10 @@ void Pipeline::environment_ended(const BuildEnd& end) {
 
 void Pipeline::go_on_with(RunRecord& run, const store::EnvironmentBuild& build) {
   if (run.environment.lock_digest && *run.environment.lock_digest != build.lock && run.properties.contains(kRerunOf))
-    throw Error(ErrorCode::kUnavailable,
-                "the image that run " + run.properties.at(kRerunOf) + " ran in is gone, and its Dockerfile makes another now",
-                "--rebuild takes the new one");
+    throw Error(
+        ErrorCode::kUnavailable,
+        "the image that run " + run.properties.at(kRerunOf) + " ran in is gone, and its Dockerfile makes another now",
+        "--rebuild takes the new one");
   run.environment.lock_digest.reset();
   take_build(run.environment, build);
   history_.set_environment(run.id, run.environment);

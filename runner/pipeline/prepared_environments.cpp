@@ -30,8 +30,8 @@ std::int64_t bytes_of(const fs::path& root) {
   std::int64_t bytes = 0;
   std::set<std::pair<dev_t, ino_t>> linked;
   std::error_code ignored;
-  for (fs::recursive_directory_iterator at(root, fs::directory_options::skip_permission_denied, ignored), end; at != end;
-       at.increment(ignored)) {
+  for (fs::recursive_directory_iterator at(root, fs::directory_options::skip_permission_denied, ignored), end;
+       at != end; at.increment(ignored)) {
     struct ::stat info {};
     if (::lstat(at->path().c_str(), &info) != 0) continue;
     if (info.st_nlink > 1 && S_ISREG(info.st_mode) && !linked.emplace(info.st_dev, info.st_ino).second) continue;

@@ -35,7 +35,7 @@ class PreparedEnvironments {
 
   struct Wanted {
     Hash environment;
-    std::optional<Hash> lock{};          // exactly this
+    std::optional<Hash> lock{};           // exactly this
     std::optional<UtcTime> not_before{};  // built since then
   };
   // The newest that will do and is intact. One that was changed or removed behind our back is forgotten. Starts no

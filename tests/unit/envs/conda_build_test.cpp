@@ -94,11 +94,12 @@ struct Shared {
     }
   }
   BuildSettings settings() const {
-    return {.variables = environment_of_the_test(),
-            .conda_client = "py-rattler",
-            .tools = directory.path() / "tools",
-            .wheels = directory.path() / "wheels",
-            .credentials = {}};
+    BuildSettings settings;
+    settings.variables = environment_of_the_test();
+    settings.conda_client = "py-rattler";
+    settings.tools = directory.path() / "tools";
+    settings.wheels = directory.path() / "wheels";
+    return settings;
   }
 };
 
@@ -294,11 +295,11 @@ fs::path script(const fs::path& file, const std::string& text) {
 }
 
 BuildSettings settings_with(const fs::path& bin, const fs::path& tools, const std::string& configured = "") {
-  return {.variables = {{"PATH", bin.string() + ":/usr/bin:/bin"}, {"PIP_NO_INDEX", "1"}, {"PYTHONPATH", "/evil"}},
-          .conda_client = configured,
-          .tools = tools,
-          .wheels = {},
-          .credentials = {}};
+  BuildSettings settings;
+  settings.variables = {{"PATH", bin.string() + ":/usr/bin:/bin"}, {"PIP_NO_INDEX", "1"}, {"PYTHONPATH", "/evil"}};
+  settings.conda_client = configured;
+  settings.tools = tools;
+  return settings;
 }
 
 }  // namespace
