@@ -175,13 +175,22 @@ void Pipeline::keep_environment(const Admission& admission) {
                               envs::digest_of(std::string_view(admission.autosave)), utc_now());
 }
 
-// What the build needs to know of who asked for it: here and nowhere else.
+// What a build or a pull needs to know of who asked for it: here and nowhere else.
 void Pipeline::remember_caller(const std::string& id, const Admission& admission) {
-  if (!is_built(admission.run.environment)) return;
+  if (is_prepared(admission.run)) return;
   envs::BuildSettings settings;
   settings.variables = admission.caller.variables;
   if (admission.environment) settings.credentials = admission.environment->read.credentials;
   build_settings_.with([&](auto& all) { all[id] = std::move(settings); });
+}
+
+envs::BuildSettings Pipeline::settings_of(const std::string& id) const {
+  return build_settings_.with([&](const auto& all) {
+    if (const auto at = all.find(id); at != all.end()) return at->second;
+    envs::BuildSettings own;  // the daemon was started again since the run was submitted
+    own.variables = own_variables();
+    return own;
+  });
 }
 
 bool Pipeline::is_prepared(const RunRecord& run) const {
@@ -215,13 +224,7 @@ void Pipeline::await_build(const RunRecord& run, const envs::Specification& spec
                .image = run.environment.image ? run.environment.image->id : images,
                .engine = run.definition.engine_socket};
   if (run.environment.kind == "dockerfile") job.image.clear();
-  job.settings = build_settings_.with([&](const auto& all) {
-    const auto at = all.find(run.id);
-    if (at != all.end()) return at->second;
-    envs::BuildSettings own;  // the daemon was started again since the run was submitted
-    own.variables = own_variables();
-    return own;
-  });
+  job.settings = settings_of(run.id);
   builds_->await(run.id, std::move(job));
   withdraw_cancelled(run.id);
 }
@@ -232,9 +235,10 @@ bool Pipeline::ensure_environment(RunRecord& run) {
   const bool chosen = run.environment.lock_digest.has_value();
   // Until it is known which build is the run's, only a fresh one will do for --rebuild and --pull.
   const bool fresh = !chosen && (run.definition.rebuild_environment || run.definition.pull_image);
-  const auto build = prepared_->find({.environment = run.environment.digest,
-                                      .lock = run.environment.lock_digest,
-                                      .not_before = fresh ? std::optional(run.created) : std::nullopt});
+  const auto build = prepared_->acquire({.environment = run.environment.digest,
+                                         .lock = run.environment.lock_digest,
+                                         .not_before = fresh ? std::optional(run.created) : std::nullopt},
+                                        run.id);
   if (build) {
     take_build(run.environment, *build);
     if (!chosen) history_.set_environment(run.id, run.environment);

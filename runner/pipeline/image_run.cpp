@@ -6,6 +6,7 @@
 #include "envs/image.hpp"
 #include "runner/core/error.hpp"
 #include "runner/engine/endpoint.hpp"
+#include "runner/engine/registry_credentials.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/pipeline/environment_rows.hpp"
@@ -90,7 +91,10 @@ void Pipeline::pull(engine::Engine& engine, const RunRecord& run, const std::str
     return wanted;
   };
   progress("");
-  engine.pull(source, progress);
+  engine::RegistryCredentials logins(settings_of(run.id).variables);
+  const std::string login = logins.auth_for(source);
+  for (const std::string& warning : logins.warnings()) history_.add_notice(run.id, warning);
+  engine.pull(source, progress, login);
 }
 
 // From a registry. By digest it is the same image again; a tag may mean another by now.

@@ -121,6 +121,7 @@ class Pipeline {
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
   const os::DataDirectory& data() const { return data_; }
+  const Configuration& configuration() const { return configuration_; }
 
  private:
   // The environment is what stood in the way of a start.
@@ -144,6 +145,7 @@ class Pipeline {
   void take_build(EnvironmentRef& environment, const store::EnvironmentBuild& build) const;
   void keep_environment(const Admission& admission);
   void remember_caller(const std::string& id, const Admission& admission);
+  envs::BuildSettings settings_of(const std::string& id) const;
   bool is_prepared(const RunRecord& run) const;
   void await_environment(const RunRecord& run);
   void await_build(const RunRecord& run, const envs::Specification& specification, const std::string& images);

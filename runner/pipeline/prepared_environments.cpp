@@ -211,10 +211,28 @@ void PreparedEnvironments::settle(const BuildEnd& end, const BuildJob*) {
   }
 }
 
-void PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
-  rows_.forget_build(build.id);
-  if (!build.directory.empty()) return os::remove_tree(data_.environments() / build.directory);
-  containers_.engine(build.engine).remove_image(build.image);
+std::optional<store::EnvironmentBuild> PreparedEnvironments::acquire(const Wanted& wanted, const std::string& run) {
+  const std::lock_guard lock(mutex_);
+  auto build = find(wanted);
+  if (build) users_[run] = build->id;
+  return build;
+}
+
+void PreparedEnvironments::release(const std::string& run) {
+  const std::lock_guard lock(mutex_);
+  users_.erase(run);
+}
+
+bool PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [run, id] : users_)
+      if (id == build.id) return false;
+    if (build.directory.empty() && !containers_.engine(build.engine).remove_image(build.image)) return false;
+    rows_.forget_build(build.id);
+  }
+  if (!build.directory.empty()) os::remove_tree(data_.environments() / build.directory);
+  return true;
 }
 
 std::vector<fs::path> PreparedEnvironments::orphans() const {

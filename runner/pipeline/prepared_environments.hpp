@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,6 +43,9 @@ class PreparedEnvironments {
   // The newest that will do and is intact. One that was changed or removed behind our back is forgotten. Starts no
   // process; asks an Engine for images only.
   std::optional<store::EnvironmentBuild> find(const Wanted& wanted);
+  // The same, and it stays as long as the run has not released it.
+  std::optional<store::EnvironmentBuild> acquire(const Wanted& wanted, const std::string& run);
+  void release(const std::string& run);
 
   // Builds and publishes; EnvironmentBuilds' callback.
   store::EnvironmentBuild build(const BuildJob& job, BuildControl& control);
@@ -51,8 +56,9 @@ class PreparedEnvironments {
   std::filesystem::path prefix_of(const store::EnvironmentBuild& build) const;
   std::filesystem::path log_in(const std::filesystem::path& directory) const { return directory / "build.log"; }
 
-  // Removes one: the row first. Its image only if nothing else in the Engine uses it.
-  void remove(const store::EnvironmentBuild& build);
+  // Removes one: the row first. False, and it stays: a run has acquired it, or a container in the Engine uses its
+  // image.
+  bool remove(const store::EnvironmentBuild& build);
   // Directories that no row names: of builds that were interrupted, or of forgotten ones.
   std::vector<std::filesystem::path> orphans() const;
 
@@ -65,6 +71,8 @@ class PreparedEnvironments {
   const envs::InterpreterProbe& probe_;
   const exec::EngineContainers& containers_;
   const Limits limits_;
+  std::mutex mutex_;                           // guards users_, and finding one against removing it
+  std::map<std::string, std::int64_t> users_;  // run → build
 };
 
 }  // namespace runner::pipeline

@@ -26,7 +26,8 @@ void Pipeline::end_unstarted(const std::string& id, OutcomeKind kind, const Erro
     const RunRecord run = history_.get(id);
     if (run.status == RunStatus::kCancelRequested)
       return end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
-    end(run, Outcome{.kind = kind, .message = error.message()},
+    // A build's last words are several lines.
+    end(run, Outcome{.kind = kind, .message = error.message().substr(0, error.message().find('\n'))},
         RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",
                  .message = error.message(),
                  .hint = error.hint()},
