@@ -34,6 +34,15 @@ std::string cleaned(std::string_view path) {
   return clean.empty() ? "." : clean;
 }
 
+// moby's ignorefile.ReadAll, of one line; patternmatcher.New then cleans what comes out once more.
+std::string as_read(std::string_view line) {
+  const bool exception = line.starts_with('!');
+  std::string pattern(exception ? trimmed(line.substr(1)) : line);
+  if (!pattern.empty()) pattern = cleaned(pattern);
+  if (pattern.size() > 1 && pattern[0] == '/') pattern.erase(0, 1);
+  return (exception ? "!" : "") + pattern;
+}
+
 }  // namespace
 
 DockerIgnore::DockerIgnore(std::string_view text, const std::string& label) {
@@ -42,16 +51,14 @@ DockerIgnore::DockerIgnore(std::string_view text, const std::string& label) {
     const auto end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    std::string_view pattern = trimmed(line);
-    if (line.starts_with('#') || pattern.empty()) continue;
+    if (line.starts_with('#') || trimmed(line).empty()) continue;
+    std::string pattern = cleaned(trimmed(as_read(trimmed(line))));
     const bool exception = pattern[0] == '!';
-    if (exception) pattern = trimmed(pattern.substr(1));
+    if (exception) pattern.erase(0, 1);
     const std::string place = label + ":" + std::to_string(number);
     if (pattern.empty()) throw Error(ErrorCode::kInvalid, place + ": a \"!\" without a pattern");
-    std::string clean = cleaned(pattern);
-    if (clean.size() > 1 && clean[0] == '/') clean.erase(0, 1);
     try {
-      rules_.push_back({IgnorePattern(std::move(clean)), exception});
+      rules_.push_back({IgnorePattern(std::move(pattern)), exception});
     } catch (const Error& error) {
       throw error.within(place);
     }

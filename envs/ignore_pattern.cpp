@@ -37,36 +37,101 @@ char32_t take(std::string_view& text) {
 
 Error bad_pattern(const std::string& pattern) { return Error(ErrorCode::kInvalid, "bad pattern \"" + pattern + "\""); }
 
-// filepath.Match's grammar: what it refuses.
-bool is_well_formed(std::string_view pattern) {
-  const auto class_char = [&pattern] {
-    if (pattern.empty() || pattern[0] == '-' || pattern[0] == ']') return false;
-    if (pattern[0] == '\\') pattern.remove_prefix(1);
-    if (pattern.empty()) return false;
-    const std::size_t before = pattern.size();
-    if (take(pattern) == kReplacement && before - pattern.size() == 1) return false;
-    return !pattern.empty();
-  };
-  while (!pattern.empty()) {
-    const char c = pattern[0];
-    pattern.remove_prefix(1);
-    if (c == '\\') {
-      if (pattern.empty()) return false;
-      pattern.remove_prefix(1);
+// Whether Go's filepath.Match(pattern, ".") returns, and no error: patternmatcher asks it for nothing else. It looks at
+// the pattern's syntax only as far as "." matches, so what is wrong behind that is left to the expression.
+class SyntaxCheck {
+ public:
+  explicit SyntaxCheck(std::string_view pattern) : pattern_(pattern) {}
+
+  bool passes() {
+    std::string_view name = ".";
+    while (!pattern_.empty()) {
+      const bool star = pattern_[0] == '*';
+      const std::string_view chunk = take_chunk();
+      if (star && chunk.empty()) return true;
+      const auto goes_on = [&](std::string_view from) {
+        std::string_view rest = from;
+        if (!match(chunk, rest) || (pattern_.empty() && !rest.empty())) return false;
+        name = rest;
+        return true;
+      };
+      if (goes_on(name)) continue;
+      if (bad_) return false;
+      if (star && !name.empty() && goes_on(name.substr(1))) continue;
+      return !bad_;
     }
-    if (c != '[') continue;
-    if (pattern.starts_with('^')) pattern.remove_prefix(1);
-    for (bool any = false;; any = true) {
-      if (any && pattern.starts_with(']')) break;
-      if (!class_char()) return false;
-      if (pattern[0] != '-') continue;
-      pattern.remove_prefix(1);
-      if (!class_char()) return false;
-    }
-    pattern.remove_prefix(1);
+    return true;
   }
-  return true;
-}
+
+ private:
+  // Up to the next star outside of brackets; stars before it are taken, too.
+  std::string_view take_chunk() {
+    pattern_.remove_prefix(std::min(pattern_.find_first_not_of('*'), pattern_.size()));
+    bool in_class = false;
+    std::size_t end = 0;
+    for (; end < pattern_.size() && (pattern_[end] != '*' || in_class); ++end) {
+      if (pattern_[end] == '[') in_class = true;
+      if (pattern_[end] == ']') in_class = false;
+      if (pattern_[end] == '\\' && end + 1 < pattern_.size()) ++end;
+    }
+    const std::string_view chunk = pattern_.substr(0, end);
+    pattern_.remove_prefix(end);
+    return chunk;
+  }
+
+  // Whether the name begins with the chunk, which is then taken off it.
+  bool match(std::string_view chunk, std::string_view& name) {
+    bool failed = false;
+    while (!chunk.empty()) {
+      failed = failed || name.empty();
+      const char32_t c = failed ? 0 : static_cast<unsigned char>(name[0]);
+      if (!failed) name.remove_prefix(1);
+      const char first = chunk[0];
+      chunk.remove_prefix(1);
+      if (first == '[') {
+        failed = !match_class(chunk, c) || failed;
+        if (bad_) return false;
+      } else if (first != '?') {
+        if (first == '\\' && chunk.empty()) return !(bad_ = true);
+        const char literal = first == '\\' ? chunk[0] : first;
+        if (first == '\\') chunk.remove_prefix(1);
+        failed = failed || c != static_cast<unsigned char>(literal);
+      }
+    }
+    return !failed;
+  }
+
+  bool match_class(std::string_view& chunk, char32_t c) {
+    const bool negated = chunk.starts_with('^');
+    if (negated) chunk.remove_prefix(1);
+    bool within = false;
+    for (bool any = false; !any || !chunk.starts_with(']'); any = true) {
+      const char32_t low = class_char(chunk);
+      char32_t high = low;
+      if (!bad_ && chunk[0] == '-') {
+        chunk.remove_prefix(1);
+        high = class_char(chunk);
+      }
+      if (bad_) return false;
+      within = within || (low <= c && c <= high);
+    }
+    chunk.remove_prefix(1);
+    return within != negated;
+  }
+
+  char32_t class_char(std::string_view& chunk) {
+    bad_ = chunk.empty() || chunk[0] == '-' || chunk[0] == ']';
+    if (!bad_ && chunk[0] == '\\') chunk.remove_prefix(1);
+    if (bad_ || chunk.empty()) return (bad_ = true);
+    const std::size_t before = chunk.size();
+    const char32_t c = take(chunk);
+    bad_ = (c == kReplacement && before - chunk.size() == 1) || chunk.empty();
+    return c;
+  }
+
+  std::string_view pattern_;
+  bool bad_ = false;
+};
 
 const std::map<char, Ranges>& perl_classes() {
   static const std::map<char, Ranges> classes{{'d', {{'0', '9'}}},
@@ -131,7 +196,7 @@ bool take_escape(std::string_view& rest, Ranges& ranges) {
 }  // namespace
 
 IgnorePattern::IgnorePattern(std::string text) : text_(std::move(text)) {
-  if (!is_well_formed(text_)) throw bad_pattern(text_);
+  if (!SyntaxCheck(text_).passes()) throw bad_pattern(text_);
   const std::string expression = translate();
   if (kind_ == Kind::kExpression) compile(expression);
 }
