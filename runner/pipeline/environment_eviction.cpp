@@ -23,8 +23,7 @@ std::vector<std::pair<store::EnvironmentBuild, std::string>> environments_to_fre
   std::erase_if(builds, [&](const store::EnvironmentBuild& build) {
     return std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) { return needs(run, build); });
   });
-  std::sort(builds.begin(), builds.end(),
-            [](const auto& one, const auto& other) { return one.used < other.used; });
+  std::sort(builds.begin(), builds.end(), [](const auto& one, const auto& other) { return one.used < other.used; });
   std::int64_t bytes = 0;
   for (const auto& build : builds) bytes += build.bytes;
   std::vector<std::pair<store::EnvironmentBuild, std::string>> freed;

@@ -143,6 +143,7 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
   request.settings.conda_client = limits_.conda_client;
   request.settings.tools = data_.tools();
   request.settings.wheels = data_.wheels();
+  request.settings.container_labels = containers_.own_labels();
   // What was resolved once is built again as it was, until somebody asks for a new solution.
   if (const auto lock = job.lock ? job.lock : job.fresh ? std::nullopt : stored->lock)
     if (const auto content = rows_.lock(*lock)) request.lock = envs::lock_from_json(*content);

@@ -134,7 +134,8 @@ TEST_CASE("rattler gets specs and channels as arguments and credentials in a fil
 TEST_CASE("py-rattler gets a request in a file") {
   const Scratch scratch;
   const Tool tool = conda_tool(command_of(CondaFlavour::kPyRattler, scratch));
-  CHECK(tool.arguments == Texts{"/opt/client", "-I", scratch.path() / "rattler_client.py", scratch.path() / "request.json"});
+  CHECK(tool.arguments ==
+        Texts{"/opt/client", "-I", scratch.path() / "rattler_client.py", scratch.path() / "request.json"});
   CHECK(in(scratch, "rattler_client.py") == os::read_file(std::string(RUNNER_SOURCE_DIR) + "/envs/rattler_client.py"));
   no_secret_is_visible(tool, scratch);
 }
@@ -148,7 +149,8 @@ TEST_CASE("channels are the file's, conda-forge without any, never a client's ow
 }
 
 TEST_CASE("credentials belong to the URL they were given for and what is below it") {
-  const std::map<std::string, std::string> known{{"https://h/a", "https://u:1@h/a"}, {"https://h/a/b", "https://u:2@h/a/b"}};
+  const std::map<std::string, std::string> known{{"https://h/a", "https://u:1@h/a"},
+                                                 {"https://h/a/b", "https://u:2@h/a/b"}};
   CHECK(with_credentials("https://h/a/x.conda", known) == "https://u:1@h/a/x.conda");
   CHECK(with_credentials("https://h/a/b/x.conda", known) == "https://u:2@h/a/b/x.conda");
   CHECK(with_credentials("https://h/ab/x.conda", known) == "https://h/ab/x.conda");
@@ -180,7 +182,8 @@ struct Played {
   Scratch scratch;
   BuildRequest request;
 
-  explicit Played(const std::string& mode) : request{.specification = {}, .lock = {}, .prefix = {}, .base = {}, .settings = {}} {
+  explicit Played(const std::string& mode)
+      : request{.specification = {}, .lock = {}, .prefix = {}, .base = {}, .settings = {}} {
     const fs::path client = scratch.path() / "micromamba";
     std::ofstream(client) << kStandIn;
     REQUIRE(::chmod(client.c_str(), 0755) == 0);
@@ -228,7 +231,8 @@ TEST_CASE("what a client has built is locked, without the credentials it wrote d
   const BuildResult result = played.build();
   CHECK(result.lock.packages == std::vector<LockedPackage>{kNumpy});
   CHECK(result.interpreter == played.request.prefix / "bin/python");
-  CHECK(os::read_file(played.request.prefix / "conda-meta/numpy-1.26.4-py311_0.json").find("secret") == std::string::npos);
+  CHECK(os::read_file(played.request.prefix / "conda-meta/numpy-1.26.4-py311_0.json").find("secret") ==
+        std::string::npos);
 }
 
 TEST_CASE("without a network the caches are asked; with a lock they are asked first") {
@@ -255,7 +259,8 @@ TEST_CASE("a client that installs something else than the lock says is not belie
   Played played("");
   played.request.lock = Lock{.python_version = "", .image = "", .packages = {kNumpy}};
   played.request.settings.variables["HASH"] = "9999";
-  CHECK_THAT(played.failure().message(), Catch::Contains("another file than the one locked: sha256:9999, expected sha256:abcd"));
+  CHECK_THAT(played.failure().message(),
+             Catch::Contains("another file than the one locked: sha256:9999, expected sha256:abcd"));
   played.request.lock->packages[0].version = "1.26.5";
   CHECK(played.failure().message() ==
         "the lock asks for numpy 1.26.5 py311_0, the client installed numpy 1.26.4 py311_0");
@@ -270,7 +275,8 @@ TEST_CASE("a lock without a package's URL cannot be built from") {
 
 TEST_CASE("a client's failure is told in its words") {
   Played unsolvable("unsolvable");
-  CHECK_THAT(unsolvable.failure().message(), Catch::Contains("Could not solve") && Catch::Contains("nothing provides nope"));
+  CHECK_THAT(unsolvable.failure().message(),
+             Catch::Contains("Could not solve") && Catch::Contains("nothing provides nope"));
   CHECK(unsolvable.calls().size() == 1);  // the network would not change it
   Played full("full");
   CHECK(full.failure().code() == ErrorCode::kNoSpace);
