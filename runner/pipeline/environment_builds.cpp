@@ -158,6 +158,7 @@ void EnvironmentBuilds::work(std::size_t lane, const std::stop_token& stop) {
     end.runs.assign(work->runs.begin(), work->runs.end());
     lock.unlock();
     callbacks_.ended(end);
+    if (end.build) callbacks_.afterwards(work->job, *end.build, control);
     lock.lock();
   }
 }

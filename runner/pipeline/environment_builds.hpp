@@ -60,6 +60,8 @@ class EnvironmentBuilds {
     std::function<store::EnvironmentBuild(const BuildJob&, BuildControl&)> build;
     std::function<void(const std::string& run, const std::string& line)> progress;
     std::function<void(const BuildEnd&)> ended;  // must not throw; not called for a daemon that stops
+    // Once the runs go on; the lane's next build waits for it. Must not throw.
+    std::function<void(const BuildJob&, const store::EnvironmentBuild&, BuildControl&)> afterwards;
   };
   explicit EnvironmentBuilds(Callbacks callbacks);
   ~EnvironmentBuilds();

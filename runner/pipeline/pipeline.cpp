@@ -60,6 +60,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
             events_.notify(id);
           },
       .ended = [this](const BuildEnd& end) { environment_ended(end); },
+      .afterwards = [this](const BuildJob& job, const store::EnvironmentBuild& build,
+                           BuildControl& control) { prepared_->stock(job, build, control); },
   });
   clearer_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_container(id); });
   preparer_ =

@@ -10,6 +10,8 @@
 
 #include "envs/builders.hpp"
 #include "envs/fingerprint.hpp"
+#include "envs/pip_install.hpp"
+#include "envs/wheel_store.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
@@ -43,30 +45,6 @@ std::int64_t bytes_of(const fs::path& root) {
 void sync_file_system(const fs::path& path) {
   const os::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory || ::syncfs(directory.get()) != 0) throw errno_error(errno, "sync " + path.string());
-}
-
-// "user:password" and "password" of a URL that has them.
-void add_credentials(std::vector<std::string>& secrets, const std::string& url) {
-  const auto begin = url.find("://");
-  if (begin == std::string::npos) return;
-  const auto end = url.find('@', begin + 3);
-  if (end == std::string::npos || end > url.find('/', begin + 3)) return;
-  const std::string user_information = url.substr(begin + 3, end - begin - 3);
-  secrets.push_back(user_information);
-  if (const auto colon = user_information.find(':'); colon != std::string::npos && colon + 1 < user_information.size())
-    secrets.push_back(user_information.substr(colon + 1));
-}
-
-// What must not get into the build's log: credentials of URLs, and variables that the specification has expanded.
-std::vector<std::string> secrets_of(const envs::Specification& specification, const envs::BuildSettings& settings) {
-  std::vector<std::string> secrets;
-  for (const auto& [plain, whole] : settings.credentials) add_credentials(secrets, whole);
-  const std::string text = envs::to_json(specification);
-  for (const auto& [name, value] : settings.variables) {
-    add_credentials(secrets, value);
-    if (!value.empty() && text.find("${" + name + "}") != std::string::npos) secrets.push_back(value);
-  }
-  return secrets;
 }
 
 }  // namespace
@@ -127,23 +105,13 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
   const fs::path scratch = directory / "scratch";
   os::make_directories(scratch);
   const envs::Specification specification = envs::specification_from_json(stored->specification);
-  envs::BuildConsole console({.log = log_in(directory),
-                              .scratch = scratch,
-                              .guard = os::program_directory() / "runner-guard",
-                              .secrets = secrets_of(specification, job.settings),
-                              .stopped = [&control] { return control.stopped(); },
-                              .progress = [&control](const std::string& line) { control.progress(line); },
-                              .deadline = os::monotonic_now() + limits_.build});
+  envs::BuildConsole console(console_options(directory, specification, job, control));
 
   envs::BuildRequest request{.specification = specification,
                              .lock = std::nullopt,
                              .prefix = directory / "prefix",
                              .base = {},
-                             .settings = job.settings};
-  request.settings.conda_client = limits_.conda_client;
-  request.settings.tools = data_.tools();
-  request.settings.wheels = data_.wheels();
-  request.settings.container_labels = containers_.own_labels();
+                             .settings = settings_for(job)};
   // What was resolved once is built again as it was, until somebody asks for a new solution.
   if (const auto lock = job.lock ? job.lock : job.fresh ? std::nullopt : stored->lock)
     if (const auto content = rows_.lock(*lock)) request.lock = envs::lock_from_json(*content);
@@ -203,7 +171,49 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
   return build;
 }
 
-void PreparedEnvironments::settle(const BuildEnd& end, const BuildJob*) {
+void PreparedEnvironments::stock(const BuildJob& job, const store::EnvironmentBuild& build, BuildControl& control) {
+  const auto stored = rows_.find(build.environment);
+  const auto lock = rows_.lock(build.lock);
+  if (!stored || !lock || build.directory.empty()) return;
+  const fs::path directory = data_.environments() / build.directory;
+  try {
+    const envs::Specification wanted = envs::specification_from_json(stored->specification);
+    if (wanted.pip.empty()) return;
+    os::make_directories(directory / "scratch");
+    envs::BuildConsole console(console_options(directory, wanted, job, control));
+    envs::stock_wheels(wanted, envs::lock_from_json(*lock), directory / "prefix", settings_for(job), console);
+  } catch (const std::exception& error) {
+    spdlog::warn("environment {}: without a network it cannot be built again: {}", build.directory, error.what());
+  }
+  try {
+    os::remove_tree(directory / "scratch");
+  } catch (const Error& error) {
+    spdlog::warn("{}: {}", directory.string(), error.message());
+  }
+}
+
+envs::BuildConsole::Options PreparedEnvironments::console_options(const fs::path& directory,
+                                                                  const envs::Specification& wanted,
+                                                                  const BuildJob& job, BuildControl& control) const {
+  return {.log = log_in(directory),
+          .scratch = directory / "scratch",
+          .guard = os::program_directory() / "runner-guard",
+          .secrets = envs::pip_secrets(wanted, job.settings),
+          .stopped = [&control] { return control.stopped(); },
+          .progress = [&control](const std::string& line) { control.progress(line); },
+          .deadline = os::monotonic_now() + limits_.build};
+}
+
+envs::BuildSettings PreparedEnvironments::settings_for(const BuildJob& job) const {
+  envs::BuildSettings settings = job.settings;
+  settings.conda_client = limits_.conda_client;
+  settings.tools = data_.tools();
+  settings.wheels = data_.wheels();
+  settings.container_labels = containers_.own_labels();
+  return settings;
+}
+
+void PreparedEnvironments::settle(const BuildEnd& end) {
   if (end.directory.empty() || (end.build && !end.build->directory.empty())) return;
   try {
     os::remove_tree(end.directory);

@@ -49,9 +49,11 @@ class PreparedEnvironments {
 
   // Builds and publishes; EnvironmentBuilds' callback.
   store::EnvironmentBuild build(const BuildJob& job, BuildControl& control);
-  // After `build` has ended and its log was kept: what an unpublished one left is removed; what a published one can be
-  // built again from without a network is kept (wheels).
-  void settle(const BuildEnd& end, const BuildJob* job = nullptr);
+  // After `build` has ended and its log was kept: what an unpublished one left is removed.
+  void settle(const BuildEnd& end);
+  // Copies what a published one is made of, so that it can be built again without a network; EnvironmentBuilds'
+  // callback.
+  void stock(const BuildJob& job, const store::EnvironmentBuild& build, BuildControl& control);
 
   std::filesystem::path prefix_of(const store::EnvironmentBuild& build) const;
   std::filesystem::path log_in(const std::filesystem::path& directory) const { return directory / "build.log"; }
@@ -65,6 +67,9 @@ class PreparedEnvironments {
  private:
   bool is_intact(const store::EnvironmentBuild& build) const;
   std::filesystem::path new_directory(const Hash& environment) const;
+  envs::BuildConsole::Options console_options(const std::filesystem::path& directory, const envs::Specification& wanted,
+                                              const BuildJob& job, BuildControl& control) const;
+  envs::BuildSettings settings_for(const BuildJob& job) const;
 
   const os::DataDirectory data_;
   store::Environments& rows_;

@@ -1,0 +1,145 @@
+#include "envs/pip_files.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "envs/artefact_name.hpp"
+#include "envs/digest.hpp"
+#include "envs/specification_files.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::envs {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_bare_url(std::string_view requirement) {
+  return requirement.substr(0, requirement.find_first_of(" @[")).find("://") != std::string_view::npos;
+}
+
+}  // namespace
+
+PipOption pip_option(std::string_view text) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos) return {.name = std::string(text), .value = {}};
+  return {.name = std::string(text.substr(0, equals)), .value = std::string(text.substr(equals + 1))};
+}
+
+std::string expanded(const std::string& text, const std::map<std::string, std::string>& variables) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto end = text.compare(i, 2, "${") == 0 ? text.find('}', i) : std::string::npos;
+    const auto found = end == std::string::npos ? variables.end() : variables.find(text.substr(i + 2, end - i - 2));
+    if (found == variables.end() || found->second.empty()) {  // pip leaves an unset one as it stands
+      result += text[i++];
+      continue;
+    }
+    result += found->second;
+    i = end + 1;
+  }
+  return result;
+}
+
+std::string url_with_credentials(const std::string& url, const BuildSettings& settings) {
+  const auto found = settings.credentials.find(url);
+  return found == settings.credentials.end() ? url : found->second;
+}
+
+std::string name_of_requirement(std::string_view requirement) {
+  if (is_bare_url(requirement)) return {};
+  return normalised_name(requirement.substr(0, requirement.find_first_of(" [<>=!~;@")));
+}
+
+std::string url_of_requirement(std::string_view requirement) {
+  const auto at = requirement.find(" @ ");
+  if (at == std::string_view::npos && !is_bare_url(requirement)) return {};
+  const auto begin = at == std::string_view::npos ? 0 : at + 3;
+  return std::string(requirement.substr(begin, requirement.find(' ', begin) - begin));
+}
+
+std::string requirement_line(const std::string& requirement, const BuildSettings& settings) {
+  const std::string url = url_of_requirement(requirement);
+  if (url.empty()) return requirement;
+  std::string line = requirement;
+  return line.replace(line.find(url), url.size(), url_with_credentials(url, settings));
+}
+
+fs::path write_lines(const fs::path& scratch, const std::string& name, const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  fs::path file = scratch / name;
+  os::publish_file(file, text, os::Durability::kAtomic, 0600);
+  return file;
+}
+
+std::map<std::string, std::set<std::string>> required_hashes(const Specification& specification) {
+  constexpr std::string_view kHash = " --hash=";
+  std::map<std::string, std::set<std::string>> hashes;
+  for (const auto* list : {&specification.pip, &specification.constraints})
+    for (const std::string& requirement : *list)
+      for (auto at = requirement.find(kHash); at != std::string::npos; at = requirement.find(kHash, at + 1)) {
+        const auto begin = at + kHash.size();
+        hashes[name_of_requirement(requirement)].insert(
+            requirement.substr(begin, requirement.find(' ', begin) - begin));
+      }
+  hashes.erase("");
+  return hashes;
+}
+
+void check_local_files(const Specification& specification) {
+  for (const auto& [file, digest] : specification.files) {
+    std::error_code ignored;
+    if (!fs::exists(file, ignored))
+      throw Error(ErrorCode::kInvalid, file + ": is gone; the requirements name it",
+                  "put it back, or submit again without it");
+    if (digest_of_file(file).hex() != digest)
+      throw Error(ErrorCode::kInvalid, file + ": has changed since the requirements were read", "submit again");
+  }
+}
+
+int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
+             const std::function<void(std::string_view)>& on_line, std::string* out) {
+  if (part.inside) return part.inside(tool, on_line, out);
+  return out != nullptr ? console.capture(tool, *out) : console.run(tool, on_line);
+}
+
+std::string for_people(std::int64_t bytes) {
+  if (bytes < 1'000'000) return fmt::format("{} kB", (bytes + 999) / 1000);
+  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
+                       const Error& otherwise) {
+  if (otherwise.code() == ErrorCode::kNoSpace) return otherwise;
+  const auto mentions = [&](const LockedPackage& package) {
+    const std::string file = package.url.empty() ? "" : file_name_of(package.url);
+    const std::string pinned = package.name + "==" + package.version;
+    return std::any_of(said.begin(), said.end(), [&](const std::string& line) {
+      const auto at = line.find(pinned);
+      const bool named =
+          at != std::string::npos && (at + pinned.size() == line.size() ||
+                                      (std::isalnum(static_cast<unsigned char>(line[at + pinned.size()])) == 0 &&
+                                       line[at + pinned.size()] != '.'));
+      return named || (!file.empty() && line.find(file) != std::string::npos);
+    });
+  };
+  // What is said last is what it failed for.
+  const auto found = std::find_if(wanted.begin(), wanted.end(), mentions);
+  if (found == wanted.end()) return otherwise.within("installing from the lock");
+  const std::string what =
+      found->name + " " + found->version + " (" + (found->url.empty() ? "source unknown" : found->url) + ")";
+  const bool mismatch = std::any_of(said.begin(), said.end(), [](const std::string& line) {
+    return line.find("ash mismatch") != std::string::npos || line.find("DO NOT MATCH THE HASHES") != std::string::npos;
+  });
+  if (mismatch)
+    return Error(ErrorCode::kInvalid,
+                 what + ": what is there now is not what was locked (hash mismatch)\n" + otherwise.message(),
+                 "--rebuild resolves anew");
+  return Error(ErrorCode::kUnavailable, what + ": is in no cache and could not be fetched\n" + otherwise.message(),
+               "connect to the network, or resolve anew with --rebuild");
+}
+
+}  // namespace runner::envs

@@ -1,0 +1,60 @@
+// What pip and uv are given to read: requirements and constraints with their credentials, in files that only we can
+// read. And what every way to install needs. Private to this folder.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "envs/pip_install.hpp"
+
+namespace runner::envs {
+
+// "--index-url=URL" → {"--index-url", "URL"}.
+struct PipOption {
+  std::string name;
+  std::string value;
+};
+PipOption pip_option(std::string_view text);
+
+// A URL with its credentials and, as `expanded` wants it, the caller's ${VARIABLES} in place.
+std::string url_with_credentials(const std::string& url, const BuildSettings& settings);
+std::string expanded(const std::string& text, const std::map<std::string, std::string>& variables);
+
+// "foo[a]>=1; …" → "foo"; empty for a bare URL.
+std::string name_of_requirement(std::string_view requirement);
+// The URL of "foo @ URL …" or of a bare URL; empty for any other.
+std::string url_of_requirement(std::string_view requirement);
+
+// The requirement with the URL's credentials in place.
+std::string requirement_line(const std::string& requirement, const BuildSettings& settings);
+
+// Writes "scratch/NAME", 0600.
+std::filesystem::path write_lines(const std::filesystem::path& scratch, const std::string& name,
+                                  const std::vector<std::string>& lines);
+
+// Name → its hashes ("sha256:…"), for the requirements that have any.
+std::map<std::string, std::set<std::string>> required_hashes(const Specification& specification);
+
+// Error(kInvalid) naming a local file whose content is not what it was when the specification was read.
+void check_local_files(const Specification& specification);
+
+// Here or inside.
+int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
+             const std::function<void(std::string_view)>& on_line = {}, std::string* out = nullptr);
+
+std::string for_people(std::int64_t bytes);  // "17.4 MB"
+
+// The error of a failed installation from a lock, by what the tool said: which artefact could not be had.
+Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
+                       const Error& otherwise);
+
+// The two ways. `wanted`: the lock's pip packages; null: what the specification asks for.
+PipResult install_with_uv(const std::filesystem::path& uv, const PipInstall& part,
+                          const std::vector<LockedPackage>* wanted, BuildConsole& console);
+PipResult install_with_pip(const PipInstall& part, const std::vector<LockedPackage>* wanted, BuildConsole& console);
+
+}  // namespace runner::envs

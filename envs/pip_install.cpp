@@ -1,0 +1,132 @@
+#include "envs/pip_install.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "envs/pip_files.hpp"
+#include "runner/os/fd.hpp"
+
+namespace runner::envs {
+namespace {
+
+namespace fs = std::filesystem;
+
+// They install elsewhere, install something else, or change what is printed.
+constexpr std::array<std::string_view, 22> kMisleading{
+    "PIP_TARGET",  "PIP_PREFIX",   "PIP_ROOT",       "PIP_USER",        "PIP_EDITABLE", "PIP_REQUIREMENT",
+    "PIP_REPORT",  "PIP_PYTHON",   "PIP_DRY_RUN",    "PIP_LOG",         "PIP_QUIET",    "PIP_VERBOSE",
+    "UV_PYTHON",   "UV_TARGET",    "UV_PREFIX",      "UV_PROJECT",      "UV_OFFLINE",   "UV_SYSTEM_PYTHON",
+    "VIRTUAL_ENV", "CONDA_PREFIX", "UV_WORKING_DIR", "UV_OUTPUT_FORMAT"};
+
+bool is_program(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored) || ::access(path.c_str(), X_OK) != 0) return false;
+  const os::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4> magic{};
+  return fd && ::read(fd.get(), magic.data(), magic.size()) == 4 && std::string_view(magic.data(), 4) == "\177ELF";
+}
+
+std::string user_info(std::string_view url) {
+  const auto scheme = url.find("://");
+  if (scheme == std::string_view::npos) return {};
+  const auto authority = url.substr(scheme + 3, url.find_first_of("/?#", scheme + 3) - scheme - 3);
+  const auto at = authority.rfind('@');
+  return at == std::string_view::npos ? "" : std::string(authority.substr(0, at));
+}
+
+// The password, or what stands in its place.
+void add_secret(std::vector<std::string>& secrets, std::string_view url) {
+  const std::string info = user_info(url);
+  const auto colon = info.find(':');
+  const bool has_password = colon != std::string::npos && colon + 1 < info.size();
+  const std::string secret = has_password ? info.substr(colon + 1) : info.substr(0, colon);
+  if (!secret.empty() && std::find(secrets.begin(), secrets.end(), secret) == secrets.end()) secrets.push_back(secret);
+}
+
+// Of each URL in a list of them.
+void add_secrets(std::vector<std::string>& secrets, std::string_view urls) {
+  while (!urls.empty()) {
+    const auto end = std::min(urls.find_first_of(" \t\n,"), urls.size());
+    add_secret(secrets, urls.substr(0, end));
+    urls.remove_prefix(std::min(end + 1, urls.size()));
+  }
+}
+
+bool holds_urls(std::string_view name) {
+  std::string upper(name);
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return upper.ends_with("_PROXY") ||
+         ((upper.starts_with("PIP_") || upper.starts_with("UV_")) &&
+          (upper.find("INDEX") != std::string::npos || upper.ends_with("_LINKS") || upper.ends_with("PROXY")));
+}
+
+}  // namespace
+
+std::optional<fs::path> find_uv(const std::map<std::string, std::string>& variables) {
+  const auto path = variables.find("PATH");
+  std::string_view rest = path == variables.end() ? std::string_view() : std::string_view(path->second);
+  while (!rest.empty()) {
+    const auto end = std::min(rest.find(':'), rest.size());
+    const fs::path program = fs::path(rest.substr(0, end)) / "uv";
+    if (program.is_absolute() && is_program(program)) return program;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return std::nullopt;
+}
+
+std::map<std::string, std::string> pip_variables(const BuildSettings& settings, const fs::path& scratch) {
+  std::map<std::string, std::string> variables;
+  for (const auto& [name, value] : settings.variables)
+    if (!name.starts_with("PYTHON") && std::find(kMisleading.begin(), kMisleading.end(), name) == kMisleading.end())
+      variables.emplace(name, value);
+  const auto set = [&](const char* name, const std::string& value) { variables[name] = value; };
+  set("TMPDIR", scratch.string());  // what a stopped build leaves there goes with it
+  set("PYTHONNOUSERSITE", "1");
+  set("PYTHONUNBUFFERED", "1");
+  set("PYTHONIOENCODING", "utf-8");
+  set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+  set("PIP_NO_INPUT", "1");
+  set("PIP_NO_COLOR", "1");
+  set("PIP_ROOT_USER_ACTION", "ignore");
+  set("PIP_BREAK_SYSTEM_PACKAGES", "1");  // the prefix is ours
+  set("UV_BREAK_SYSTEM_PACKAGES", "1");
+  set("UV_NO_PROGRESS", "1");
+  set("UV_PYTHON_DOWNLOADS", "never");
+  set("UV_PREVIEW_FEATURES", "pylock");
+  set("NO_COLOR", "1");
+  return variables;
+}
+
+std::vector<std::string> pip_secrets(const Specification& specification, const BuildSettings& settings) {
+  std::vector<std::string> secrets;
+  for (const auto& [url, full] : settings.credentials) add_secret(secrets, full);
+  for (const auto* list : {&specification.pip, &specification.pip_options, &specification.constraints})
+    for (const std::string& text : *list) {
+      const std::string url = text.starts_with("--") ? pip_option(text).value : url_of_requirement(text);
+      if (url.find("${") != std::string::npos) add_secret(secrets, expanded(url, settings.variables));
+    }
+  for (const auto& [name, value] : settings.variables) {
+    if (holds_urls(name)) add_secrets(secrets, value);
+    if (name.starts_with("UV_INDEX_") && name.ends_with("_PASSWORD") && !value.empty()) secrets.push_back(value);
+  }
+  return secrets;
+}
+
+PipResult install_pip(const PipInstall& part, BuildConsole& console) {
+  std::vector<LockedPackage> wanted;
+  if (part.lock)
+    std::copy_if(part.lock->packages.begin(), part.lock->packages.end(), std::back_inserter(wanted),
+                 [](const LockedPackage& package) { return package.manager == "pip"; });
+  if (part.lock ? wanted.empty() : part.specification.pip.empty()) return {};
+  if (!part.lock) check_local_files(part.specification);
+  const auto* exactly = part.lock ? &wanted : nullptr;
+  const auto uv = part.inside ? std::nullopt : find_uv(part.settings.variables);
+  return uv ? install_with_uv(*uv, part, exactly, console) : install_with_pip(part, exactly, console);
+}
+
+}  // namespace runner::envs

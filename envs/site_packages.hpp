@@ -1,0 +1,21 @@
+// What is installed in a prefix, by its .dist-info directories. Private to this folder. Any thread.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+
+namespace runner::envs {
+
+struct InstalledDistribution {
+  std::string version;
+  std::filesystem::path directory;  // …/site-packages/NAME-VERSION.dist-info
+};
+// By normalised name. A prefix without a Python has none.
+std::map<std::string, InstalledDistribution> installed_distributions(const std::filesystem::path& prefix);
+
+// The tags of the wheel it was installed from ("py3-none-any"); none where nobody wrote them down.
+std::set<std::string> wheel_tags(const InstalledDistribution& distribution);
+
+}  // namespace runner::envs

@@ -1,0 +1,359 @@
+// uv in two steps: `uv pip compile` resolves into a pylock.toml, which says of every file where it is and what its hash
+// is; `uv pip install` installs exactly that. Resolving and installing in one command is no faster and tells neither.
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <optional>
+#include <set>
+
+#include "envs/artefact_name.hpp"
+#include "envs/pip_files.hpp"
+#include "envs/pylock.hpp"
+#include "envs/python_version.hpp"
+#include "envs/site_packages.hpp"
+#include "envs/specification_files.hpp"
+#include "envs/wheel_store.hpp"
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::envs {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kKeptLines = 400;
+
+std::string counted(std::size_t number, const std::string& what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+// "git+https://host/project@commit#subdirectory=x", as a lock keeps it.
+std::string repository_url(const PylockPackage& package) {
+  return package.repository + "@" + package.commit +
+         (package.subdirectory.empty() ? "" : "#subdirectory=" + package.subdirectory);
+}
+
+class UvInstaller {
+ public:
+  UvInstaller(const fs::path& uv, const PipInstall& part, BuildConsole& console)
+      : uv_(uv), part_(part), console_(console), variables_(pip_variables(part.settings, console.scratch())) {
+    translate_options();
+  }
+
+  PipResult install() {
+    console_.step("resolving " + counted(part_.specification.pip.size(), "requirement") + " (uv)");
+    std::vector<PylockPackage> packages = part_.shared ? resolve_beside_others() : resolve(part_.specification.pip, {});
+    if (packages.empty()) return std::move(result_);
+    keep_required_hashes(packages);
+    start_install(packages.size(), bytes_of(packages), "");
+    std::vector<std::string> said;
+    const Tool tool = install_tool(packages, false);
+    if (const int status = run(tool, &said); status != 0) throw console_.failure(tool.name, status);
+    add_installed(packages);
+    return std::move(result_);
+  }
+
+  PipResult install_locked(const std::vector<LockedPackage>& wanted) {
+    const std::vector<PylockPackage> packages = pylock_of(wanted);
+    start_install(packages.size(), 0, " from the caches");
+    std::vector<std::string> said;
+    if (run(install_tool(packages, true), &said) != 0) {
+      start_install(packages.size(), 0, " with the network");
+      said.clear();
+      const Tool tool = install_tool(packages, false);
+      if (const int status = run(tool, &said); status != 0)
+        throw missing_artefact(wanted, said, console_.failure(tool.name, status));
+    }
+    result_.packages = wanted;
+    return std::move(result_);
+  }
+
+ private:
+  // ---- options
+
+  // What goes into the file for both, what is an argument for uv, and what uv does not have.
+  void translate_options() {
+    std::vector<std::string> extra;
+    for (const std::string& text : part_.specification.pip_options) {
+      if (text.starts_with(kRequiresPython)) continue;
+      const auto [name, value] = pip_option(text);
+      const std::string url = expanded(url_with_credentials(value, part_.settings), part_.settings.variables);
+      if (name == "--pre") {
+        arguments_.push_back("--prerelease=allow");
+      } else if (name == "--trusted-host") {
+        arguments_.push_back("--allow-insecure-host=" + value);
+      } else if (name == "--require-hashes") {
+        require_hashes_ = true;
+      } else if (name == "--prefer-binary") {
+        result_.warnings.push_back("uv has no " + name + "; it was left out");
+      } else {
+        if (name == "--index-url") variables_["UV_DEFAULT_INDEX"] = url;
+        if (name == "--extra-index-url") extra.push_back(url);
+        if (name == "--no-binary" || name == "--only-binary") builds_.push_back(text);
+        file_options_.push_back(value.empty() ? name : name + "=" + url_with_credentials(value, part_.settings));
+      }
+    }
+    if (!extra.empty() || variables_.contains("UV_DEFAULT_INDEX")) {
+      std::string& all = variables_["UV_INDEX"];
+      for (const std::string& url : extra) all += (all.empty() ? "" : " ") + url;
+      if (all.empty()) variables_.erase("UV_INDEX");
+    }
+  }
+
+  // pip takes the comma-separated list, uv one package an option.
+  std::vector<std::string> build_arguments() const {
+    std::vector<std::string> arguments;
+    for (const std::string& text : builds_) {
+      const auto [name, value] = pip_option(text);
+      for (std::size_t begin = 0; begin <= value.size();) {
+        const auto end = std::min(value.find(',', begin), value.size());
+        arguments.push_back(name + "=" + value.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    }
+    return arguments;
+  }
+
+  Tool tool(const std::string& command, const std::vector<std::string>& more) const {
+    Tool tool{.name = "uv",
+              .arguments = {uv_.string(), "pip", command, "--python", (part_.prefix / "bin" / "python").string()},
+              .variables = variables_,
+              .directory = console_.scratch()};
+    tool.arguments.insert(tool.arguments.end(), arguments_.begin(), arguments_.end());
+    tool.arguments.insert(tool.arguments.end(), more.begin(), more.end());
+    return tool;
+  }
+
+  // ---- resolving
+
+  std::vector<std::string> input_arguments(const std::vector<std::string>& requirements) {
+    std::vector<std::string> lines = file_options_;
+    for (const std::string& requirement : requirements) lines.push_back(requirement_line(requirement, part_.settings));
+    std::vector<std::string> arguments{write_lines(console_.scratch(), "requirements.txt", lines).string()};
+    if (!part_.specification.constraints.empty()) {
+      std::vector<std::string> constraints;
+      for (const std::string& one : part_.specification.constraints)
+        constraints.push_back(requirement_line(one, part_.settings));
+      arguments.push_back("--constraint=" + write_lines(console_.scratch(), "constraints.txt", constraints).string());
+    }
+    return arguments;
+  }
+
+  std::vector<PylockPackage> resolve(const std::vector<std::string>& requirements,
+                                     const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"--format=pylock.toml", "--no-header"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto input = input_arguments(requirements);
+    arguments.insert(arguments.end(), input.begin(), input.end());
+    const Tool compile = tool("compile", arguments);
+    if (const int status = console_.capture(compile, pylock_); status != 0) {
+      const Error error = console_.failure(compile.name, status);
+      if (error.message().find("--format") == std::string::npos) throw error;
+      throw Error(ErrorCode::kUnavailable, uv_.string() + ": this uv is too old to say what it resolves",
+                  "update it (uv self update), or take it off PATH for pip to be used");
+    }
+    return read_pylock(pylock_, console_.scratch().string());
+  }
+
+  // What another manager has installed satisfies requirements, too, which only `uv pip install` looks at: it says what
+  // it would install, and that is looked up.
+  std::vector<PylockPackage> resolve_beside_others() {
+    std::vector<std::string> arguments{"--dry-run", "--requirements"};
+    const auto input = input_arguments(part_.specification.pip);
+    arguments.insert(arguments.end(), input.begin(), input.end());
+    std::vector<std::string> said;
+    const Tool plan = tool("install", arguments);
+    if (const int status = run(plan, &said); status != 0) throw console_.failure(plan.name, status);
+    std::vector<std::string> pins;
+    for (const std::string& line : said)
+      if (line.starts_with(" + ")) pins.push_back(pin_of(line.substr(3)));
+    return pins.empty() ? std::vector<PylockPackage>() : resolve(pins, {"--no-deps"});
+  }
+
+  // "name==version" or "name @ URL", the latter as it was asked for: uv shows it without its credentials.
+  std::string pin_of(const std::string& planned) const {
+    const std::string name = name_of_requirement(planned);
+    const auto& asked = part_.specification.pip;
+    const auto same = std::find_if(asked.begin(), asked.end(), [&](const std::string& one) {
+      return !url_of_requirement(one).empty() && name_of_requirement(one) == name;
+    });
+    return planned.find(" @ ") != std::string::npos && same != asked.end() ? *same : planned;
+  }
+
+  // uv's resolver does not look at --hash when it writes a pylock: only files that were asked for are left in it.
+  void keep_required_hashes(std::vector<PylockPackage>& packages) {
+    const auto required = required_hashes(part_.specification);
+    if (required.empty() && !require_hashes_) return;
+    bool changed = false;
+    for (PylockPackage& package : packages) {
+      const auto hashes = required.find(package.name);
+      if (hashes != required.end())
+        changed = keep_hashes(package, hashes->second) || changed;
+      else if (require_hashes_)
+        throw Error(ErrorCode::kInvalid, package.name + "==" + package.version +
+                                             " has no --hash, which --require-hashes wants of every package");
+    }
+    if (changed) pylock_ = write_pylock(packages);
+  }
+
+  // Whether any file was taken out.
+  static bool keep_hashes(PylockPackage& package, const std::set<std::string>& hashes) {
+    const bool comparable =
+        std::any_of(hashes.begin(), hashes.end(), [](const auto& hash) { return hash.starts_with("sha256:"); });
+    if (!comparable)
+      throw Error(ErrorCode::kInvalid, package.name + ": uv compares SHA-256 only", "write --hash=sha256:…");
+    const auto other = [&](const PylockArtefact& file) { return !hashes.contains(file.hash); };
+    std::string found;
+    for (const PylockArtefact& wheel : package.wheels) found += "\n  " + wheel.hash + " " + file_name_of(wheel.url);
+    for (const auto* one : {&package.source, &package.archive})
+      if (*one) found += "\n  " + (*one)->hash + " " + file_name_of((*one)->url);
+    const auto before = package.wheels.size();
+    package.wheels.erase(std::remove_if(package.wheels.begin(), package.wheels.end(), other), package.wheels.end());
+    bool changed = package.wheels.size() != before;
+    for (auto* one : {&package.source, &package.archive})
+      if (*one && other(**one)) {
+        one->reset();
+        changed = true;
+      }
+    if (package.wheels.empty() && !package.source && !package.archive)
+      throw Error(ErrorCode::kInvalid,
+                  package.name + "==" + package.version +
+                      ": hash mismatch: none of its files has the asked hash; there are:" + found,
+                  "check where the package comes from before you change the hash");
+    return changed;
+  }
+
+  // ---- installing
+
+  static std::int64_t bytes_of(const std::vector<PylockPackage>& packages) {
+    std::int64_t all = 0;
+    for (const PylockPackage& package : packages)
+      all += !package.wheels.empty() ? package.wheels.front().bytes : package.source ? package.source->bytes : 0;
+    return all;
+  }
+
+  void start_install(std::size_t count, std::int64_t bytes, const std::string& how) {
+    installed_ = 0;
+    count_ = count;
+    console_.step("installing " + counted(count, "package") + (bytes > 0 ? " of " + for_people(bytes) : "") + how +
+                  " (uv)");
+  }
+
+  Tool install_tool(const std::vector<PylockPackage>& packages, bool offline) {
+    if (pylock_.empty()) pylock_ = write_pylock(packages);
+    const fs::path file = console_.scratch() / "pylock.toml";
+    os::publish_file(file, pylock_, os::Durability::kAtomic, 0600);
+    std::vector<std::string> arguments = build_arguments();
+    if (offline) arguments.push_back("--offline");
+    arguments.insert(arguments.end(), {"--requirements", file.string()});
+    return tool("install", arguments);
+  }
+
+  // uv tells of a download when it begins and ends, and lists what it installed at the end.
+  int run(const Tool& tool, std::vector<std::string>* said) {
+    return console_.run(tool, [&](std::string_view line) {
+      if (said->size() < kKeptLines) said->emplace_back(line);
+      const auto begin = line.find_first_not_of(' ');
+      if (begin == std::string_view::npos) return;
+      const std::string_view words = line.substr(begin);
+      for (const std::string_view verb : {"Downloading", "Downloaded", "Building", "Built"})
+        if (words.starts_with(verb))
+          console_.progress(static_cast<char>(verb.front() + ('a' - 'A')) + std::string(words.substr(1)));
+      if (line.starts_with(" + ") && count_ > 0)
+        console_.progress(std::string(line.substr(3)) + " (" + std::to_string(++installed_) + " of " +
+                          std::to_string(count_) + ")");
+    });
+  }
+
+  void add_installed(const std::vector<PylockPackage>& packages) {
+    const auto installed = installed_distributions(part_.prefix);
+    for (const PylockPackage& package : packages) {
+      const auto found = installed.find(package.name);
+      if (found == installed.end()) continue;  // its marker does not hold here
+      LockedPackage locked{.manager = "pip", .name = package.name, .version = package.version};
+      if (locked.version.empty()) locked.version = found->second.version;
+      if (!package.repository.empty()) {
+        locked.url = without_credentials(repository_url(package)).url;
+      } else if (const auto* file = file_installed(package, wheel_tags(found->second))) {
+        const auto name = artefact_name(file_name_of(file->url));
+        locked.build = name ? name->tags : "";
+        locked.url = without_credentials(file->url).url;
+        locked.hash = file->hash;
+      }
+      result_.packages.push_back(std::move(locked));
+    }
+    std::sort(result_.packages.begin(), result_.packages.end(),
+              [](const auto& one, const auto& other) { return one.name < other.name; });
+  }
+
+  // Of several wheels that would do, the one whose tags the installed package has.
+  static const PylockArtefact* file_installed(const PylockPackage& package, const std::set<std::string>& tags) {
+    if (package.archive) return &*package.archive;
+    for (const PylockArtefact& wheel : package.wheels) {
+      const auto name = artefact_name(file_name_of(wheel.url));
+      if (name && expanded_tags(name->tags) == tags) return &wheel;
+    }
+    if (package.wheels.size() == 1 && !package.source) return &package.wheels.front();
+    return package.source ? &*package.source : nullptr;
+  }
+
+  // ---- from a lock
+
+  std::vector<PylockPackage> pylock_of(const std::vector<LockedPackage>& wanted) const {
+    const WheelStore store(part_.settings.wheels);
+    std::vector<PylockPackage> packages;
+    for (const LockedPackage& locked : wanted) packages.push_back(pylock_package(locked, store));
+    return packages;
+  }
+
+  PylockPackage pylock_package(const LockedPackage& locked, const WheelStore& store) const {
+    PylockPackage package{.name = locked.name, .version = locked.version};
+    if (locked.url.find('+') < locked.url.find("://")) {
+      const std::string url = locked.url.substr(0, locked.url.find('#'));
+      const auto at = url.rfind('@');
+      package.repository = url.substr(0, at);
+      package.commit = at == std::string::npos ? "" : url.substr(at + 1);
+      const auto subdirectory = locked.url.find("#subdirectory=");
+      if (subdirectory != std::string::npos) package.subdirectory = locked.url.substr(subdirectory + 14);
+      return package;
+    }
+    if (locked.url.empty())
+      throw Error(ErrorCode::kUnavailable,
+                  locked.name + " " + locked.version + ": the lock does not know where it came from",
+                  "resolve anew with --rebuild");
+    PylockArtefact file{.url = locked.url, .hash = locked.hash};
+    if (const auto copy = store.find(locked.hash)) file = {.url = file_url(copy->file.string()), .hash = copy->hash};
+    const bool direct = std::any_of(part_.specification.pip.begin(), part_.specification.pip.end(),
+                                    [&](const std::string& one) { return url_of_requirement(one) == locked.url; });
+    if (direct)
+      package.archive = std::move(file);
+    else if (file_name_of(file.url).ends_with(".whl"))
+      package.wheels.push_back(std::move(file));
+    else
+      package.source = std::move(file);
+    return package;
+  }
+
+  const fs::path& uv_;
+  const PipInstall& part_;
+  BuildConsole& console_;
+  std::map<std::string, std::string> variables_;
+  std::vector<std::string> arguments_;     // of every call
+  std::vector<std::string> builds_;        // --no-binary, --only-binary
+  std::vector<std::string> file_options_;  // as they stand in the requirements file
+  bool require_hashes_ = false;
+  std::string pylock_;
+  std::size_t installed_ = 0;
+  std::size_t count_ = 0;
+  PipResult result_;
+};
+
+}  // namespace
+
+PipResult install_with_uv(const fs::path& uv, const PipInstall& part, const std::vector<LockedPackage>* wanted,
+                          BuildConsole& console) {
+  UvInstaller installer(uv, part, console);
+  return wanted != nullptr ? installer.install_locked(*wanted) : installer.install();
+}
+
+}  // namespace runner::envs
