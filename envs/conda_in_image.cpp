@@ -77,8 +77,8 @@ class ImageTools {
     });
     if (out != nullptr) out->clear();
     const int status = engine_.run_container(
-        container_for(tool).dump(-1, ' ', false, json::error_handler_t::replace), "start " + tool.name + " in the image",
-        [&](bool is_error, std::string_view bytes) {
+        container_for(tool).dump(-1, ' ', false, json::error_handler_t::replace),
+        "start " + tool.name + " in the image", [&](bool is_error, std::string_view bytes) {
           if (out == nullptr || is_error) return lines.feed(bytes);
           if (out->size() + bytes.size() > kMostCaptured)
             throw Error(ErrorCode::kUnavailable, tool.name + ": its answer is larger than 64 MiB");
@@ -140,12 +140,9 @@ class ImageTools {
 
   json host_config() const {
     const engine::EngineFacts& facts = engine_.facts();
-    json config{{"Mounts", mounts()},
-                {"NetworkMode", "host"},
-                {"CapDrop", {"ALL"}},
-                {"SecurityOpt", {"no-new-privileges"}},
-                {"Privileged", false},
-                {"LogConfig", {{"Type", "json-file"}}}};
+    json config{{"Mounts", mounts()},  {"NetworkMode", "host"},
+                {"CapDrop", {"ALL"}},  {"SecurityOpt", {"no-new-privileges"}},
+                {"Privileged", false}, {"LogConfig", {{"Type", "json-file"}}}};
     if (facts.podman)
       config["UsernsMode"] = facts.rootless ? "keep-id" : "";
     else if (!facts.rootless)
@@ -223,11 +220,10 @@ BuildResult build_conda_in_image(const BuildRequest& request, engine::Engine& en
   console.step("asking image " + name + " for its C library");
   const std::string glibc = glibc_of(tools);
   console.write(glibc.empty() ? "no GNU C library\n" : "glibc " + glibc + "\n");
-  const CondaPrefixOptions options{.virtual_packages = {{"glibc", glibc}},
-                                   .link_scripts = false,
-                                   .inside = [&](const Tool& tool, const auto& on_line, std::string* out) {
-                                     return tools.run(tool, on_line, out);
-                                   }};
+  const CondaPrefixOptions options{
+      .virtual_packages = {{"glibc", glibc}},
+      .link_scripts = false,
+      .inside = [&](const Tool& tool, const auto& on_line, std::string* out) { return tools.run(tool, on_line, out); }};
   BuildResult result;
   try {
     result = build_conda_prefix(request, options, console);
@@ -235,8 +231,9 @@ BuildResult build_conda_in_image(const BuildRequest& request, engine::Engine& en
   } catch (const Error& error) {
     if (!glibc.empty() || error.code() != ErrorCode::kInvalid) throw;
     throw Error(error.code(), error.message(),
-                "image " + name + " has no GNU C library (Alpine has musl), and almost all conda packages need one: use an "
-                "image of Debian, Ubuntu or Fedora");
+                "image " + name +
+                    " has no GNU C library (Alpine has musl), and almost all conda packages need one: use an "
+                    "image of Debian, Ubuntu or Fedora");
   }
   result.image = image;
   result.lock.image = image;
