@@ -274,7 +274,7 @@ class Registries(DockerfileTest):
     def assert_nothing_told(self):
         """The password is in no file of the data directory and in no log."""
         secrets = [registry.PASSWORD.encode(), base64.b64encode(("%s:%s" % (registry.USER, registry.PASSWORD)).encode())]
-        for directory, _, names in os.walk(self.home.path):
+        for directory, _, names in os.walk(self.home.data):
             for name in names:
                 path = os.path.join(directory, name)
                 if os.path.isfile(path) and not os.path.islink(path):
