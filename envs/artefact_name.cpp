@@ -83,8 +83,8 @@ std::set<std::string> expanded_tags(std::string_view tags) {
 }
 
 std::string file_name_of(std::string_view url) {
-  url = url.substr(0, url.find_first_of("?#"));
-  return percent_decoded(url.substr(url.rfind('/') + 1));
+  const std::string path = percent_decoded(url.substr(0, url.find_first_of("?#")));
+  return path.substr(path.rfind('/') + 1);  // no "%2F" leads out of a directory
 }
 
 std::string file_url(std::string_view absolute_path) {

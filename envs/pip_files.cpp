@@ -20,6 +20,17 @@ bool is_bare_url(std::string_view requirement) {
   return requirement.substr(0, requirement.find_first_of(" @[")).find("://") != std::string_view::npos;
 }
 
+// By its pin, with nothing behind it that would make it another version's, or by its file.
+bool mentions(const std::string& line, const LockedPackage& package) {
+  const std::string pin = package.name + "==" + package.version;
+  if (const auto at = line.find(pin); at != std::string::npos) {
+    const char next = at + pin.size() < line.size() ? line[at + pin.size()] : ' ';
+    if (std::isalnum(static_cast<unsigned char>(next)) == 0 && next != '.') return true;
+  }
+  const std::string file = file_name_of(package.url);
+  return !file.empty() && line.find(file) != std::string::npos;
+}
+
 }  // namespace
 
 PipOption pip_option(std::string_view text) {
@@ -100,6 +111,18 @@ void check_local_files(const Specification& specification) {
   }
 }
 
+std::string locked_requirement(const LockedPackage& package, const Specification& specification,
+                               const BuildSettings& settings) {
+  const auto& asked = specification.pip;
+  const bool repository = package.url.find('+') < package.url.find("://");
+  const bool direct =
+      repository || (!package.url.empty() && std::any_of(asked.begin(), asked.end(), [&](const std::string& one) {
+        return url_of_requirement(one) == package.url;
+      }));
+  return direct ? package.name + " @ " + url_with_credentials(package.url, settings)
+                : package.name + "==" + package.version;
+}
+
 int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
              const std::function<void(std::string_view)>& on_line, std::string* out) {
   if (part.inside) return part.inside(tool, on_line, out);
@@ -111,24 +134,19 @@ std::string for_people(std::int64_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
+// What is said last is what it failed for; before that, it also names what it has found.
+const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said) {
+  for (auto line = said.rbegin(); line != said.rend(); ++line)
+    for (const LockedPackage& package : wanted)
+      if (mentions(*line, package)) return &package;
+  return nullptr;
+}
+
 Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
                        const Error& otherwise) {
   if (otherwise.code() == ErrorCode::kNoSpace) return otherwise;
-  const auto mentions = [&](const LockedPackage& package) {
-    const std::string file = package.url.empty() ? "" : file_name_of(package.url);
-    const std::string pinned = package.name + "==" + package.version;
-    return std::any_of(said.begin(), said.end(), [&](const std::string& line) {
-      const auto at = line.find(pinned);
-      const bool named =
-          at != std::string::npos && (at + pinned.size() == line.size() ||
-                                      (std::isalnum(static_cast<unsigned char>(line[at + pinned.size()])) == 0 &&
-                                       line[at + pinned.size()] != '.'));
-      return named || (!file.empty() && line.find(file) != std::string::npos);
-    });
-  };
-  // What is said last is what it failed for.
-  const auto found = std::find_if(wanted.begin(), wanted.end(), mentions);
-  if (found == wanted.end()) return otherwise.within("installing from the lock");
+  const LockedPackage* found = mentioned(wanted, said);
+  if (found == nullptr) return otherwise.within("installing from the lock");
   const std::string what =
       found->name + " " + found->version + " (" + (found->url.empty() ? "source unknown" : found->url) + ")";
   const bool mismatch = std::any_of(said.begin(), said.end(), [](const std::string& line) {

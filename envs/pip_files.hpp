@@ -32,6 +32,10 @@ std::string url_of_requirement(std::string_view requirement);
 // The requirement with the URL's credentials in place.
 std::string requirement_line(const std::string& requirement, const BuildSettings& settings);
 
+// "name==version", or "name @ URL" for what the specification names by its URL; without a hash.
+std::string locked_requirement(const LockedPackage& package, const Specification& specification,
+                               const BuildSettings& settings);
+
 // Writes "scratch/NAME", 0600.
 std::filesystem::path write_lines(const std::filesystem::path& scratch, const std::string& name,
                                   const std::vector<std::string>& lines);
@@ -48,6 +52,8 @@ int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
 
 std::string for_people(std::int64_t bytes);  // "17.4 MB"
 
+// The one that a failing tool named last; null: none.
+const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said);
 // The error of a failed installation from a lock, by what the tool said: which artefact could not be had.
 Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
                        const Error& otherwise);
@@ -55,6 +61,9 @@ Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vect
 // The two ways. `wanted`: the lock's pip packages; null: what the specification asks for.
 PipResult install_with_uv(const std::filesystem::path& uv, const PipInstall& part,
                           const std::vector<LockedPackage>* wanted, BuildConsole& console);
+// The first of the packages that uv could not install without the network; null: it could install all.
+const LockedPackage* missing_in_uv(const std::filesystem::path& uv, const PipInstall& part,
+                                   const std::vector<LockedPackage>& packages, BuildConsole& console);
 PipResult install_with_pip(const PipInstall& part, const std::vector<LockedPackage>* wanted, BuildConsole& console);
 
 }  // namespace runner::envs

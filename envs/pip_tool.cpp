@@ -179,8 +179,8 @@ class PipInstaller {
 
   void read_report(const fs::path& file) {
     try {
-      for (const json& item : json::parse(os::read_file(file)).at("install"))
-        result_.packages.push_back(package_from(item));
+      const json report = json::parse(os::read_file(file));
+      for (const json& item : report.at("install")) result_.packages.push_back(package_from(item));
     } catch (const json::exception& error) {
       throw Error(ErrorCode::kInternal, std::string("pip's report makes no sense: ") + error.what());
     }
@@ -246,14 +246,8 @@ class PipInstaller {
   std::string locked_line(const LockedPackage& package) const {
     const auto copy = copies_.find(package.name);
     if (copy != copies_.end()) return package.name + "==" + package.version + " --hash=" + copy->second;
-    const auto& asked = part_.specification.pip;
-    const bool repository = package.url.find('+') < package.url.find("://");
-    const bool direct = repository || std::any_of(asked.begin(), asked.end(), [&](const std::string& one) {
-                          return url_of_requirement(one) == package.url;
-                        });
-    const std::string what = direct ? package.name + " @ " + url_with_credentials(package.url, part_.settings)
-                                    : package.name + "==" + package.version;
-    return what + (package.hash.empty() ? "" : " --hash=" + package.hash);
+    return locked_requirement(package, part_.specification, part_.settings) +
+           (package.hash.empty() ? "" : " --hash=" + package.hash);
   }
 
   const PipInstall& part_;

@@ -53,6 +53,17 @@ class UvInstaller {
     return std::move(result_);
   }
 
+  // A directory full of links into uv's cache, which nobody uses.
+  const LockedPackage* missing_offline(const std::vector<LockedPackage>& packages) {
+    const fs::path trial = console_.scratch() / "trial";
+    Tool tool = install_tool(pylock_of(packages), true);
+    tool.arguments.push_back("--target=" + trial.string());
+    std::vector<std::string> said;
+    const int status = run(tool, &said);
+    os::remove_tree(trial);
+    return status == 0 ? nullptr : mentioned(packages, said);
+  }
+
   PipResult install_locked(const std::vector<LockedPackage>& wanted) {
     const std::vector<PylockPackage> packages = pylock_of(wanted);
     start_install(packages.size(), 0, " from the caches");
@@ -204,9 +215,11 @@ class UvInstaller {
       throw Error(ErrorCode::kInvalid, package.name + ": uv compares SHA-256 only", "write --hash=sha256:…");
     const auto other = [&](const PylockArtefact& file) { return !hashes.contains(file.hash); };
     std::string found;
-    for (const PylockArtefact& wheel : package.wheels) found += "\n  " + wheel.hash + " " + file_name_of(wheel.url);
+    for (const std::string& hash : hashes) found += "\n  asked for: " + hash;
+    for (const PylockArtefact& wheel : package.wheels)
+      found += "\n  there is:  " + wheel.hash + " " + file_name_of(wheel.url);
     for (const auto* one : {&package.source, &package.archive})
-      if (*one) found += "\n  " + (*one)->hash + " " + file_name_of((*one)->url);
+      if (*one) found += "\n  there is:  " + (*one)->hash + " " + file_name_of((*one)->url);
     const auto before = package.wheels.size();
     package.wheels.erase(std::remove_if(package.wheels.begin(), package.wheels.end(), other), package.wheels.end());
     bool changed = package.wheels.size() != before;
@@ -216,10 +229,10 @@ class UvInstaller {
         changed = true;
       }
     if (package.wheels.empty() && !package.source && !package.archive)
-      throw Error(ErrorCode::kInvalid,
-                  package.name + "==" + package.version +
-                      ": hash mismatch: none of its files has the asked hash; there are:" + found,
-                  "check where the package comes from before you change the hash");
+      throw Error(
+          ErrorCode::kInvalid,
+          package.name + "==" + package.version + ": hash mismatch: none of its files has the asked hash" + found,
+          "check where the package comes from before you change the hash");
     return changed;
   }
 
@@ -349,6 +362,11 @@ class UvInstaller {
 };
 
 }  // namespace
+
+const LockedPackage* missing_in_uv(const fs::path& uv, const PipInstall& part,
+                                   const std::vector<LockedPackage>& packages, BuildConsole& console) {
+  return UvInstaller(uv, part, console).missing_offline(packages);
+}
 
 PipResult install_with_uv(const fs::path& uv, const PipInstall& part, const std::vector<LockedPackage>* wanted,
                           BuildConsole& console) {

@@ -50,7 +50,7 @@ void make_with_python(const BuildRequest& request, BuildConsole& console) {
   if (status == 0) return;
   const auto said = [&](const char* words) { return all.find(words) != std::string::npos; };
   // Debian keeps both in a package of their own.
-  if (said("ensurepip is not available") || said("No module named ensurepip") || said("No module named venv"))
+  if (said("because ensurepip is not") || said("No module named ensurepip") || said("No module named venv"))
     throw Error(ErrorCode::kUnavailable,
                 request.base.executable + ": cannot make virtual environments: its venv or ensurepip module is missing",
                 "apt install python3-venv, or install uv");

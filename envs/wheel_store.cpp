@@ -10,6 +10,7 @@
 #include "envs/digest.hpp"
 #include "envs/pip_files.hpp"
 #include "envs/pip_install.hpp"
+#include "envs/wheel_fetch.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 
@@ -52,7 +53,7 @@ void let_pip_collect(const WheelStore& store, const std::vector<LockedPackage>& 
                                                        name == "--pre")
       lines.push_back(value.empty() ? name : name + "=" + url_with_credentials(value, settings));
   for (const LockedPackage& package : packages)
-    lines.push_back(package.name + "==" + package.version + " --hash=" + package.hash);
+    lines.push_back(locked_requirement(package, specification, settings) + " --hash=" + package.hash);
   const fs::path file = write_lines(console.scratch(), "stock.txt", lines);
   const Tool pip{.name = "pip wheel",
                  .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps",
@@ -70,6 +71,33 @@ void let_pip_collect(const WheelStore& store, const std::vector<LockedPackage>& 
     store.add(package->hash, entry->path(), !same);
   }
   os::remove_tree(wheels);
+}
+
+// uv keeps what an index lets it keep, and its cache says nothing about what is in it: it is tried out. Indexes allow
+// caching or they do not, so one file that is missing stands for all of its origin.
+void keep_what_uv_lacks(const fs::path& uv, const WheelStore& store, std::vector<LockedPackage> packages,
+                        const Specification& specification, const fs::path& prefix, const BuildSettings& settings,
+                        BuildConsole& console) {
+  const std::optional<Lock> none;
+  const PipInstall part{.specification = specification, .lock = none, .prefix = prefix, .settings = settings};
+  const fs::path fetched = console.scratch() / "stock";
+  while (!packages.empty()) {
+    const LockedPackage* missing = missing_in_uv(uv, part, packages, console);
+    if (missing == nullptr) return;
+    const std::string origin = origin_of(missing->url);
+    const auto kept = std::stable_partition(packages.begin(), packages.end(),
+                                            [&](const LockedPackage& one) { return origin_of(one.url) != origin; });
+    const std::vector<LockedPackage> lost(kept, packages.end());
+    packages.erase(kept, packages.end());
+    fetch_files(lost, fetched, prefix / "bin" / "python", specification, settings, console);
+    for (const LockedPackage& package : lost) {
+      const fs::path file = fetched / file_name_of(package.url);
+      std::error_code ignored;
+      if (fs::exists(file, ignored) && !store.add(package.hash, file, false))
+        console.write(package.url + ": is no longer what was installed; no copy is kept\n");
+    }
+    os::remove_tree(fetched);
+  }
 }
 
 }  // namespace
@@ -134,15 +162,18 @@ bool WheelStore::add(const std::string& artefact, const fs::path& file, bool mad
 void stock_wheels(const Specification& specification, const Lock& lock, const fs::path& prefix,
                   const BuildSettings& settings, BuildConsole& console) {
   const WheelStore store(settings.wheels);
-  const bool with_uv = find_uv(settings.variables).has_value();
+  const auto uv = find_uv(settings.variables);
   std::vector<LockedPackage> rest;
   for (const LockedPackage& package : lacking(store, lock)) {
     console.check();
-    if (!copied_from_disk(store, package, with_uv, console)) rest.push_back(package);
+    if (!copied_from_disk(store, package, uv.has_value(), console)) rest.push_back(package);
   }
-  if (rest.empty() || with_uv) return;
-  console.step("keeping copies of " + std::to_string(rest.size()) + " packages");
-  let_pip_collect(store, rest, specification, prefix, settings, console);
+  if (rest.empty()) return;
+  console.step("keeping copies of packages");
+  if (uv)
+    keep_what_uv_lacks(*uv, store, std::move(rest), specification, prefix, settings, console);
+  else
+    let_pip_collect(store, rest, specification, prefix, settings, console);
 }
 
 }  // namespace runner::envs

@@ -37,9 +37,10 @@ class WheelStore {
 };
 
 // Copies what the lock names and the store lacks, after the environment is published: nobody waits for it, and what
-// cannot be copied now is only a warning in the log. Files behind file: URLs are copied; what came from an index stays
-// with uv's own cache where uv installs, and is fetched once more from pip's cache (or the index) where pip does.
-// Throws only what stops a build: stopped, deadline, no space.
+// cannot be copied now is only a warning in the log. Files behind file: URLs are copied; what came from an index is
+// left to uv's own cache where uv installs and its index lets it be kept, and is fetched once more otherwise (by pip:
+// from its cache if it can). `prefix` is the environment's. Throws only what stops a build: stopped, deadline, no
+// space.
 void stock_wheels(const Specification& specification, const Lock& lock, const std::filesystem::path& prefix,
                   const BuildSettings& settings, BuildConsole& console);
 

@@ -18,7 +18,7 @@ class DockerfileTest(DockerTest):
 
     def build_log(self, run="@last"):
         """system_logs/environment_build.log of the run."""
-        return self.ok("logs", run, "--name", "system_logs/environment_build.log").out
+        return self.ok("logs", run, "--name", "system_logs/environment_build.log").text
 
     def failed(self, *parts):
         run = self.show()
@@ -124,7 +124,7 @@ class Failing(DockerfileTest):
         self.assertIn("BuildKit", result.err)
 
     def test_a_base_that_cannot_be_had_is_named(self):
-        self.fails("FROM 127.0.0.1:1/nothing:1\n", "Dockerfile:1", "127.0.0.1:1")
+        self.fails("FROM 127.0.0.1:1/nothing:1\n", "127.0.0.1:1")
 
     def test_without_from_nothing_is_submitted(self):
         before = self.runs()
@@ -258,18 +258,18 @@ class Registries(DockerfileTest):
         self.engine.remove_image(self.reference)
         self.addCleanup(self.engine.remove_image, self.reference)
         self.write("main.sh", "true\n")
-        self.docker_config = os.path.join(self.project, "docker-config")
-        self.with_config = {"DOCKER_CONFIG": self.docker_config}
+        self.account_files = self.home.new_project("account%d-%s" % (self.home.projects + 1, self.home.token))  # in no snapshot
+        self.with_config = {"DOCKER_CONFIG": self.account_files}
 
     def logged_in(self, password=registry.PASSWORD):
         auth = base64.b64encode(("%s:%s" % (registry.USER, password)).encode()).decode()
-        self.write("docker-config/config.json", json.dumps({"auths": {self.registry.host: {"auth": auth}}}), 0o600)
+        self.write(self.account_files + "/config.json", json.dumps({"auths": {self.registry.host: {"auth": auth}}}), 0o600)
 
     def helper(self, code):
         """docker-credential-tests, first on the caller's PATH."""
-        self.write("bin/docker-credential-tests", "#!/bin/sh\n" + code, 0o755)
-        self.write("docker-config/config.json", json.dumps({"credHelpers": {self.registry.host: "tests"}}))
-        return {**self.with_config, "PATH": os.path.join(self.project, "bin") + ":/usr/bin:/bin"}
+        self.write(self.account_files + "/docker-credential-tests", "#!/bin/sh\n" + code, 0o755)
+        self.write(self.account_files + "/config.json", json.dumps({"credHelpers": {self.registry.host: "tests"}}))
+        return {**self.with_config, "PATH": self.account_files + ":/usr/bin:/bin"}
 
     def assert_nothing_told(self):
         """The password is in no file of the data directory and in no log."""
@@ -316,7 +316,7 @@ class Registries(DockerfileTest):
     def test_a_base_that_is_refused_says_how_to_log_in(self):
         self.dockerfile("FROM %s\n" % self.reference)
         result = self.ok("submit", "--dockerfile", "Dockerfile", "main.sh", environment=self.with_config, code=125)
-        self.failed("Dockerfile:1", "refuses")
+        self.failed("registry %s refuses" % self.registry.host)
         self.assertIn("docker login " + self.registry.host, result.err)
 
     def test_pull_asks_the_registry_although_the_image_is_here(self):
