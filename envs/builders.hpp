@@ -23,7 +23,8 @@ struct BuildSettings {
   std::filesystem::path tools{};                   // private tool environments (py-rattler's); kept between builds
   std::filesystem::path wheels{};                  // our copies of wheels (wheel_store.hpp)
   std::filesystem::path dockerfile{};              // kDockerfile: where its text was read from; empty: from nowhere
-  bool fresh = false;  // kDockerfile, --rebuild: without the Engine's build cache, base images asked for anew
+  bool fresh = false;                              // kDockerfile, --rebuild: without the Engine's build cache
+  std::vector<std::string> container_labels{};     // "K=V": by which a daemon finds containers that an earlier one left
   // index URL (as it stands in the specification) → the same with credentials. In memory only.
   std::map<std::string, std::string> credentials{};
 };

@@ -209,6 +209,7 @@ envs::BuildSettings PreparedEnvironments::settings_for(const envs::Specification
   settings.conda_client = limits_.conda_client;
   settings.tools = data_.tools();
   settings.wheels = data_.wheels();
+  settings.container_labels = containers_.own_labels();
   settings.fresh = job.fresh;
   settings.dockerfile = wanted.dockerfile_path;
   return settings;
