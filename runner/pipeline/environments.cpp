@@ -13,6 +13,7 @@
 #include "runner/core/error.hpp"
 #include "runner/engine/endpoint.hpp"
 #include "runner/os/file.hpp"
+#include "runner/pipeline/environment_registry.hpp"
 #include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
 
@@ -59,22 +60,8 @@ std::map<std::string, std::string> own_variables() {
 }  // namespace
 
 std::optional<EnvironmentChoice> Pipeline::find_registered(const std::string& name) const {
-  const auto colon = name.find(':');
-  std::optional<std::int64_t> version;
-  if (colon != std::string::npos) {
-    const std::string digits = name.substr(colon + 1);
-    if (digits.empty() || digits.size() > 9 || digits.find_first_not_of("0123456789") != std::string::npos)
-      throw Error(ErrorCode::kInvalid, "environment " + name + ": '" + digits + "' is not a version",
-                  "NAME or NAME:VERSION, for example " + name.substr(0, colon) + ":1");
-    version = std::stoll(digits);
-  }
-  const auto found = environments_.version(name.substr(0, colon), version);
-  if (!found && version && environments_.version(name.substr(0, colon), std::nullopt))
-    throw Error(ErrorCode::kNotFound, "environment " + name + ": there is no such version",
-                "`runner env list " + name.substr(0, colon) + "` shows those there are");
-  if (!found) return std::nullopt;
-  return EnvironmentChoice{
-      .read = definition_from_json(found->definition), .name = found->name, .version = std::to_string(found->version)};
+  const auto found = find_version(environments_, curated_, name);
+  return found ? std::optional(choice_of(*found)) : std::nullopt;
 }
 
 EnvironmentRef Pipeline::resolve_interpreter(const std::optional<std::string>& python, Admission& admission) const {

@@ -26,9 +26,11 @@
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/os/process.hpp"
 #include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/clearer.hpp"
 #include "runner/pipeline/configuration.hpp"
+#include "runner/pipeline/curated_environments.hpp"
 #include "runner/pipeline/environment_builds.hpp"
 #include "runner/pipeline/prepared_environments.hpp"
 #include "runner/pipeline/preparer.hpp"
@@ -115,6 +117,7 @@ class Pipeline {
   store::History& history() { return history_; }
   store::Environments& environments() { return environments_; }
   PreparedEnvironments& prepared() { return *prepared_; }
+  const CuratedEnvironments& curated() const { return curated_; }
   store::ContentStore& content() { return content_; }
   snapshot::Checkouts& checkouts() { return checkouts_; }
   RunEvents& events() { return events_; }
@@ -214,6 +217,7 @@ class Pipeline {
   snapshot::Checkouts checkouts_;
   store::History history_;
   mutable store::Environments environments_{history_};
+  const CuratedEnvironments curated_{os::curated_environments_directory()};
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
   exec::EngineContainers containers_;
