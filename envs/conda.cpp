@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <map>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "envs/build_lock.hpp"
 #include "envs/builders.hpp"
+#include "envs/conda_channel.hpp"
 #include "envs/conda_client.hpp"
 #include "envs/conda_commands.hpp"
 #include "envs/conda_prefix.hpp"
@@ -47,7 +49,7 @@ class CondaBuild {
   BuildResult run() {
     CondaCommand command = first_command();
     make_prefix(command);
-    scrub();
+    scrub(command.credentials);
     BuildResult result;
     result.lock.packages = conda_packages(request_.prefix);
     if (!command.packages.empty()) require_locked(result.lock.packages, command.packages);
@@ -76,6 +78,8 @@ class CondaBuild {
                          .virtual_packages = options_.virtual_packages,
                          .variables = tool_variables(settings),
                          .link_scripts = options_.link_scripts};
+    for (auto* urls : {&command.channels, &command.specs})
+      for (std::string& url : *urls) url = resolved(url, command.credentials);
     if (request_.lock)
       std::copy_if(request_.lock->packages.begin(), request_.lock->packages.end(), std::back_inserter(command.packages),
                    [](const LockedPackage& package) { return package.manager == "conda"; });
@@ -85,6 +89,15 @@ class CondaBuild {
                     "the lock does not say where " + package.name + " " + package.version + " came from",
                     "build it anew with --rebuild");
     return command;
+  }
+
+  // ${VARIABLES} of a URL, which are most often a password, are the caller's; records have the URL without it.
+  std::string resolved(const std::string& url, std::map<std::string, std::string>& credentials) const {
+    if (url.find("${") == std::string::npos) return url;
+    const std::string secret = with_variables(url, request_.settings.variables);
+    std::string stripped = without_channel_credentials(secret).url;
+    if (stripped != secret) credentials[stripped] = secret;
+    return stripped;
   }
 
   // Caches first where a lock says what is wanted; the network first where the newest is wanted. rattler and py-rattler
@@ -159,14 +172,14 @@ class CondaBuild {
   }
 
   // conda-meta lies in the prefix, which runs can read: no credentials in it.
-  void scrub() const {
-    if (request_.settings.credentials.empty()) return;
+  void scrub(const std::map<std::string, std::string>& credentials) const {
+    if (credentials.empty()) return;
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(request_.prefix / "conda-meta", error)) {
       if (!entry.is_regular_file()) continue;
       std::string text = os::read_file(entry.path());
       bool changed = false;
-      for (const auto& [url, secret] : request_.settings.credentials)
+      for (const auto& [url, secret] : credentials)
         for (auto at = text.find(secret); !secret.empty() && at != std::string::npos;
              at = text.find(secret, at + url.size())) {
           text.replace(at, secret.size(), url);

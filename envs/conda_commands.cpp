@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "embedded/rattler_client.hpp"
+#include "envs/conda_channel.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 
@@ -155,28 +156,6 @@ Tool py_rattler(const CondaCommand& command) {
 }
 
 }  // namespace
-
-std::vector<std::string> effective_channels(const std::vector<std::string>& channels) {
-  std::vector<std::string> result;
-  for (const std::string& channel : channels) {
-    if (channel == "defaults")  // conda's name for two of them
-      result.insert(result.end(), {"https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r"});
-    else if (channel != "nodefaults")
-      result.push_back(channel);
-  }
-  if (result.empty()) result.push_back("conda-forge");
-  return result;
-}
-
-std::string with_credentials(const std::string& url, const std::map<std::string, std::string>& credentials) {
-  const std::pair<const std::string, std::string>* best = nullptr;
-  for (const auto& entry : credentials) {
-    const std::string& known = entry.first;
-    if (!url.starts_with(known) || (url.size() > known.size() && url[known.size()] != '/')) continue;
-    if (best == nullptr || known.size() > best->first.size()) best = &entry;
-  }
-  return best == nullptr ? url : best->second + url.substr(best->first.size());
-}
 
 Tool conda_tool(const CondaCommand& command) {
   switch (command.client.flavour) {

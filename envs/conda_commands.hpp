@@ -32,10 +32,4 @@ struct CondaCommand {
 
 Tool conda_tool(const CondaCommand& command);
 
-// The channels a client searches: "defaults" and "nodefaults" as conda understands them, conda-forge for none.
-std::vector<std::string> effective_channels(const std::vector<std::string>& channels);
-
-// `url` with the credentials of the longest URL that it begins with.
-std::string with_credentials(const std::string& url, const std::map<std::string, std::string>& credentials);
-
 }  // namespace runner::envs

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "envs/conda_channel.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/nearest.hpp"
@@ -149,11 +150,7 @@ class CondaFile {
 
   // "user:password@" and conda's "/t/TOKEN/" go to the credentials.
   std::string keep_secrets(const std::string& url) {
-    std::string stripped = without_credentials(url).url;
-    if (const auto token = stripped.find("/t/");
-        stripped.find("://") != std::string::npos && token != std::string::npos)
-      if (const auto end = stripped.find('/', token + 3); end != std::string::npos && stripped[token + 3] != '$')
-        stripped.erase(token, end - token);
+    std::string stripped = without_channel_credentials(url).url;
     if (stripped != url) found_.credentials[stripped] = url;
     return stripped;
   }

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "envs/conda_channel.hpp"
 #include "envs/conda_prefix.hpp"
-#include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 
@@ -34,8 +34,8 @@ LockedPackage package_of(const json& record) {
                         .name = record.at("name").get<std::string>(),
                         .version = record.at("version").get<std::string>(),
                         .build = text(record, "build"),
-                        .channel = without_credentials(without_platform(text(record, "channel"))).url,
-                        .url = without_credentials(text(record, "url")).url};
+                        .channel = without_channel_credentials(without_platform(text(record, "channel"))).url,
+                        .url = without_channel_credentials(text(record, "url")).url};
   for (const char* kind : {"sha256", "md5"})
     if (const std::string hash = text(record, kind); package.hash.empty() && !hash.empty())
       package.hash = std::string(kind) + ":" + hash;

@@ -49,7 +49,7 @@ struct ImageBuild {
   std::map<std::string, std::string> arguments{};
   std::map<std::string, std::string> labels{};
   std::string network = "host";   // of RUN steps: as runs have it, and where no bridge is set up, too
-  bool fresh = false;             // without the Engine's build cache, base images asked for anew
+  bool fresh = false;             // without the Engine's build cache
   std::string registry_config{};  // X-Registry-Config (RegistryCredentials); never shown
 };
 

@@ -26,7 +26,7 @@ std::string build_target(const ImageBuild& build) {
   add("networkmode", build.network);
   if (!build.arguments.empty()) add("buildargs", json(build.arguments).dump());
   if (!build.labels.empty()) add("labels", json(build.labels).dump());
-  if (build.fresh) target += "&nocache=1&pull=1";
+  if (build.fresh) target += "&nocache=1";
   return target;
 }
 

@@ -53,6 +53,9 @@ class EngineContainers {
   // it has and for a --mount that cannot be.
   void refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const;
 
+  // Of containers that somebody else makes for this daemon: the next one removes what it has left.
+  std::vector<std::string> own_labels() const;
+
   // The daemon is stopping: from `patience` on no call to an engine, by any thread, lasts longer than a second.
   void stop_waiting(std::chrono::milliseconds patience);
 

@@ -156,6 +156,7 @@ void EnvironmentBuilds::work(std::size_t lane, const std::stop_token& stop) {
     works_.remove(work);
     end.directory = work->directory;
     end.runs.assign(work->runs.begin(), work->runs.end());
+    work->runs.clear();  // what comes afterwards is not told to them
     lock.unlock();
     callbacks_.ended(end);
     if (end.build) callbacks_.afterwards(work->job, *end.build, control);

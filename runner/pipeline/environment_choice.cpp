@@ -36,8 +36,8 @@ EnvironmentChoice read_dockerfile(const std::string& file_or_text, const fs::pat
   if (file_or_text.find('\n') != std::string::npos) {
     wanted.dockerfile = file_or_text;
   } else {
-    choice.dockerfile = file_or_text;
-    const auto text = os::read_file_if_exists(choice.dockerfile, kLargestDockerfile);
+    wanted.dockerfile_path = file_or_text;
+    const auto text = os::read_file_if_exists(file_or_text, kLargestDockerfile);
     if (!text)
       throw Error(ErrorCode::kInvalid, "--dockerfile " + file_or_text + ": there is no such file", "name a Dockerfile");
     wanted.dockerfile = *text;

@@ -17,9 +17,8 @@ namespace runner::pipeline {
 
 struct EnvironmentChoice {
   envs::ReadSpecification read{};
-  std::string name{};                  // of a registered one; empty: it has none
-  std::string version{};               // of the registered one
-  std::filesystem::path dockerfile{};  // where the Dockerfile is, for its .dockerignore; empty: it is a text
+  std::string name{};     // of a registered one; empty: it has none
+  std::string version{};  // of the registered one
 };
 
 // "NAME" or "NAME:VERSION" → what was registered. Nothing: there is none of that name. Error(kNotFound) for a version

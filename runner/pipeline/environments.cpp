@@ -109,7 +109,7 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
   } else if (specification.kind == SpecificationKind::kDockerfile) {
     if (!specification.context.empty())
       specification.context_digest =
-          envs::BuildContext(specification.context, specification.dockerfile, choice.dockerfile)
+          envs::BuildContext(specification.context, specification.dockerfile, specification.dockerfile_path)
               .digest(data_.cache() / ("context-" + envs::digest_of(std::string_view(specification.context)).hex()));
   }
   if (const auto images = images_of(specification); !images.empty()) {

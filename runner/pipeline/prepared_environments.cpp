@@ -111,7 +111,7 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
                              .lock = std::nullopt,
                              .prefix = directory / "prefix",
                              .base = {},
-                             .settings = settings_for(job)};
+                             .settings = settings_for(specification, job)};
   // What was resolved once is built again as it was, until somebody asks for a new solution.
   if (const auto lock = job.lock ? job.lock : job.fresh ? std::nullopt : stored->lock)
     if (const auto content = rows_.lock(*lock)) request.lock = envs::lock_from_json(*content);
@@ -181,7 +181,7 @@ void PreparedEnvironments::stock(const BuildJob& job, const store::EnvironmentBu
     if (wanted.pip.empty()) return;
     os::make_directories(directory / "scratch");
     envs::BuildConsole console(console_options(directory, wanted, job, control));
-    envs::stock_wheels(wanted, envs::lock_from_json(*lock), directory / "prefix", settings_for(job), console);
+    envs::stock_wheels(wanted, envs::lock_from_json(*lock), directory / "prefix", settings_for(wanted, job), console);
   } catch (const std::exception& error) {
     spdlog::warn("environment {}: without a network it cannot be built again: {}", build.directory, error.what());
   }
@@ -204,11 +204,14 @@ envs::BuildConsole::Options PreparedEnvironments::console_options(const fs::path
           .deadline = os::monotonic_now() + limits_.build};
 }
 
-envs::BuildSettings PreparedEnvironments::settings_for(const BuildJob& job) const {
+envs::BuildSettings PreparedEnvironments::settings_for(const envs::Specification& wanted, const BuildJob& job) const {
   envs::BuildSettings settings = job.settings;
   settings.conda_client = limits_.conda_client;
   settings.tools = data_.tools();
   settings.wheels = data_.wheels();
+  settings.container_labels = containers_.own_labels();
+  settings.fresh = job.fresh;
+  settings.dockerfile = wanted.dockerfile_path;
   return settings;
 }
 

@@ -69,7 +69,7 @@ class PreparedEnvironments {
   std::filesystem::path new_directory(const Hash& environment) const;
   envs::BuildConsole::Options console_options(const std::filesystem::path& directory, const envs::Specification& wanted,
                                               const BuildJob& job, BuildControl& control) const;
-  envs::BuildSettings settings_for(const BuildJob& job) const;
+  envs::BuildSettings settings_for(const envs::Specification& wanted, const BuildJob& job) const;
 
   const os::DataDirectory data_;
   store::Environments& rows_;

@@ -94,11 +94,12 @@ struct Shared {
     }
   }
   BuildSettings settings() const {
-    return {.variables = environment_of_the_test(),
-            .conda_client = "py-rattler",
-            .tools = directory.path() / "tools",
-            .wheels = directory.path() / "wheels",
-            .credentials = {}};
+    BuildSettings settings;
+    settings.variables = environment_of_the_test();
+    settings.conda_client = "py-rattler";
+    settings.tools = directory.path() / "tools";
+    settings.wheels = directory.path() / "wheels";
+    return settings;
   }
 };
 
@@ -182,6 +183,57 @@ TEST_CASE("what activation exports is known without activating") {
                                            {"GREETING", "two\nlines"}});
   CHECK(result.interpreter.empty());
   CHECK(result.lock.python_version.empty());
+}
+
+namespace {
+
+// A wheel of one module, at `file`.
+void write_wheel(const fs::path& file) {
+  const char* script =
+      "import sys, zipfile\n"
+      "with zipfile.ZipFile(sys.argv[1], 'w') as wheel:\n"
+      "    wheel.writestr('wheeled.py', 'import words\\nprint(\"from a wheel:\", words.WORDS[0])\\n')\n"
+      "    info = 'wheeled-1.5.dist-info/'\n"
+      "    wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: wheeled\\nVersion: 1.5\\n')\n"
+      "    wheel.writestr(info + 'WHEEL', "
+      "'Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+      "    wheel.writestr(info + 'RECORD', 'wheeled.py,,\\n' + ''.join(info + n + ',,\\n' for n in ('METADATA', "
+      "'WHEEL', 'RECORD')))\n";
+  fs::create_directories(file.parent_path());
+  const auto made = output_of({"/usr/bin/python3", "-c", script, file});
+  REQUIRE(made.err.empty());
+}
+
+}  // namespace
+
+TEST_CASE("a pip list is installed inside, beside conda's packages, and locked") {
+  const Shared* with = shared();
+  if (with == nullptr) return;
+  Bench bench;
+  const fs::path wheels = bench.directory.path() / "index";
+  write_wheel(wheels / "wheeled-1.5-py3-none-any.whl");
+  BuildRequest request = request_for(*with, bench, {"pip", "words"});
+  request.specification.pip = {"wheeled>=1"};
+  request.specification.pip_options = {"--no-index", "--find-links=" + wheels.string()};
+  const BuildResult result = build(request, bench);
+  CHECK(output_of({result.interpreter, "-c", "import wheeled"}).out == "from a wheel: hello\n");
+  REQUIRE_FALSE(result.lock.packages.empty());
+  const LockedPackage& last = result.lock.packages.back();
+  CHECK(last.manager == "pip");
+  CHECK(last.name == "wheeled");
+  CHECK(last.version == "1.5");
+  CHECK(std::count_if(result.lock.packages.begin(), result.lock.packages.end(),
+                      [](const LockedPackage& package) { return package.manager == "pip"; }) == 1);
+
+  BuildRequest again = request;
+  again.lock = result.lock;
+  again.prefix = bench.new_prefix();
+  CHECK(build(again, bench).lock == result.lock);
+
+  BuildRequest without = request_for(*with, bench, {"words"});
+  without.specification.conda = {"banner"};
+  without.specification.pip = {"wheeled"};
+  CHECK(failure_of(without, bench).message() == "a pip list, but no Python in the environment");
 }
 
 TEST_CASE("a lock brings the same packages back though the channel has newer ones") {
@@ -294,11 +346,11 @@ fs::path script(const fs::path& file, const std::string& text) {
 }
 
 BuildSettings settings_with(const fs::path& bin, const fs::path& tools, const std::string& configured = "") {
-  return {.variables = {{"PATH", bin.string() + ":/usr/bin:/bin"}, {"PIP_NO_INDEX", "1"}, {"PYTHONPATH", "/evil"}},
-          .conda_client = configured,
-          .tools = tools,
-          .wheels = {},
-          .credentials = {}};
+  BuildSettings settings;
+  settings.variables = {{"PATH", bin.string() + ":/usr/bin:/bin"}, {"PIP_NO_INDEX", "1"}, {"PYTHONPATH", "/evil"}};
+  settings.conda_client = configured;
+  settings.tools = tools;
+  return settings;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <iterator>
 
 #include "envs/builders.hpp"
+#include "envs/conda_channel.hpp"
 #include "envs/conda_prefix.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
@@ -157,6 +158,17 @@ TEST_CASE("credentials belong to the URL they were given for and what is below i
   CHECK(with_credentials("conda-forge", known) == "conda-forge");
 }
 
+TEST_CASE("variables in a channel are the caller's") {
+  CHECK(with_variables("https://${USER}:${TOKEN}@h/a", {{"USER", "me"}, {"TOKEN", "1"}}) == "https://me:1@h/a");
+  CHECK(with_variables("https://h/${", {}) == "https://h/${");
+  CHECK_THROWS_WITH(with_variables("https://h/t/${TOKEN}/a", {}),
+                    "https://h/t/${TOKEN}/a: the variable TOKEN is not set");
+  CHECK(without_channel_credentials("https://h/t/${TOKEN}/a").url == "https://h/t/${TOKEN}/a");
+  CHECK(without_channel_credentials("https://h/t/abc/a").url == "https://h/a");
+  CHECK(without_channel_credentials("https://h/a/t/abc/a").url == "https://h/a/t/abc/a");
+  CHECK(without_channel_credentials("file:///t/abc/a").url == "file:///t/abc/a");
+}
+
 namespace {
 
 // Plays micromamba: notes its arguments, and makes a prefix whose record holds whatever the environment file's first
@@ -233,6 +245,18 @@ TEST_CASE("what a client has built is locked, without the credentials it wrote d
   CHECK(result.interpreter == played.request.prefix / "bin/python");
   CHECK(os::read_file(played.request.prefix / "conda-meta/numpy-1.26.4-py311_0.json").find("secret") ==
         std::string::npos);
+}
+
+TEST_CASE("a password that the file leaves to a variable is in no record") {
+  Played played("");
+  played.request.settings.credentials.clear();
+  played.request.specification.channels = {"https://me:${PASSWORD}@host/chan"};
+  played.request.settings.variables["PASSWORD"] = "secret";
+  CHECK(played.build().lock.packages == std::vector<LockedPackage>{kNumpy});
+  CHECK(os::read_file(played.request.prefix / "conda-meta/numpy-1.26.4-py311_0.json").find("secret") ==
+        std::string::npos);
+  played.request.settings.variables.erase("PASSWORD");
+  CHECK(played.failure().message() == "https://me:${PASSWORD}@host/chan: the variable PASSWORD is not set");
 }
 
 TEST_CASE("without a network the caches are asked; with a lock they are asked first") {
