@@ -147,8 +147,9 @@ EnvironmentDirectory scaffold_directory(const std::string& name) {
     }
 }
 )";
-  made.files[kCondaFile] = "# What the environment holds. A pip package goes below 'pip:', every other one above it.\nname: " +
-                           quoted(name) + R"(
+  made.files[kCondaFile] =
+      "# What the environment holds. A pip package goes below 'pip:', every other one above it.\nname: " +
+      quoted(name) + R"(
 channels:
   - conda-forge
 dependencies:

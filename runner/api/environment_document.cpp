@@ -66,9 +66,8 @@ Json side_of(const DifferenceSide& side) {
 
 bool begins_with_any_case(std::string_view name, std::string_view beginning) {
   return name.size() >= beginning.size() &&
-         std::equal(beginning.begin(), beginning.end(), name.begin(), [](unsigned char a, unsigned char b) {
-           return std::tolower(a) == std::tolower(b);
-         });
+         std::equal(beginning.begin(), beginning.end(), name.begin(),
+                    [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
 }
 
 }  // namespace

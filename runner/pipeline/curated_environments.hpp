@@ -1,5 +1,6 @@
 // Environments that come with runner: files beside the Python package, read when they are asked for. NAME.txt is a
-// requirements file, NAME.yml a conda file; "# version: N" on a line of its own says which version it is (1). Any thread.
+// requirements file, NAME.yml a conda file; "# version: N" on a line of its own says which version it is (1). Any
+// thread.
 #pragma once
 
 #include <filesystem>

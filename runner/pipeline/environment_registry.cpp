@@ -88,9 +88,8 @@ class EnvironmentRegistry::Index {
 
   api::EnvironmentRow row_of(const store::RegisteredEnvironment& version) const {
     const envs::Specification specification = specification_of(version);
-    api::EnvironmentRow row{.name = version.name,
-                            .version = version.version,
-                            .kind = std::string(to_string(specification.kind))};
+    api::EnvironmentRow row{
+        .name = version.name, .version = version.version, .kind = std::string(to_string(specification.kind))};
     if (version.created != UtcTime{}) row.created = version.created;
     row.curated = !row.created;
     if (!needs_build(specification)) return row;
@@ -276,10 +275,11 @@ EnvironmentRegistry::Side EnvironmentRegistry::side_of(const std::string& name) 
 api::EnvironmentDifference EnvironmentRegistry::difference(const std::string& before, const std::string& after) const {
   const Side left = side_of(before);
   const Side right = side_of(after);
-  api::EnvironmentDifference found{.before = left.shown, .after = right.shown, .specification = {}, .packages = {}, .notes = {}};
+  api::EnvironmentDifference found{
+      .before = left.shown, .after = right.shown, .specification = {}, .packages = {}, .notes = {}};
   const bool both_prepared = !left.identity.empty() && !right.identity.empty();
-  found.specification = both_prepared ? line_difference(left.identity, right.identity)
-                                      : line_difference(left.asked, right.asked);
+  found.specification =
+      both_prepared ? line_difference(left.identity, right.identity) : line_difference(left.asked, right.asked);
   for (const Side* side : {&left, &right}) {
     if (side->identity.empty())
       found.notes.push_back(side->shown.name + " was never prepared: what it is built on is not compared");

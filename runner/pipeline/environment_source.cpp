@@ -89,7 +89,8 @@ class Description {
 
 void warn_of_docker(const api::RunconfigDocker& docker, std::vector<std::string>& warnings) {
   if (!docker.arguments_at.empty() || docker.arguments.shm_bytes)
-    warnings.push_back("docker.arguments and docker.shmSize are options of a run: they are not kept with the environment");
+    warnings.push_back(
+        "docker.arguments and docker.shmSize are options of a run: they are not kept with the environment");
   if (!docker.interpreter.empty())
     warnings.push_back("python.interpreterPath: " + docker.interpreter + ": not kept; an image's python3 is used");
 }
@@ -110,10 +111,12 @@ envs::ReadSpecification read_described(Description& description, const fs::path&
     config.conda = api::RunconfigConda{.file = conda, .text = {}, .at = conda.string()};
   api::Submission submission;
   if (config.docker && !config.docker->image.empty()) submission.image = config.docker->image;
-  if (auto choice = choose_environment(submission, config, directory, nothing_registered)) return std::move(choice->read);
+  if (auto choice = choose_environment(submission, config, directory, nothing_registered))
+    return std::move(choice->read);
   if (submission.image) return image_alone(*submission.image);
   if (config.docker)
-    throw Error(ErrorCode::kInvalid, config.docker->switch_at + ": there is no image", "add baseImage or baseDockerfile");
+    throw Error(ErrorCode::kInvalid, config.docker->switch_at + ": there is no image",
+                "add baseImage or baseDockerfile");
   if (config.interpreter_path) return interpreter_alone(*config.interpreter_path);
   if (description.user_managed()) return interpreter_alone({});
   if (const auto file = pip_file_in(directory)) {
@@ -157,8 +160,8 @@ envs::ReadSpecification read_options(const api::Submission& options) {
 // They are not stored, so a later build would be refused.
 void warn_of_credentials(envs::ReadSpecification& read) {
   for (const auto& [url, with] : read.credentials)
-    read.warnings.push_back(url +
-                            ": its credentials are not kept; write them as ${VARIABLE} in the file, or put them into ~/.netrc");
+    read.warnings.push_back(
+        url + ": its credentials are not kept; write them as ${VARIABLE} in the file, or put them into ~/.netrc");
 }
 
 }  // namespace
