@@ -38,8 +38,9 @@ TEST_CASE("a build is told as steps, lines and pulls, however its stream is cut"
     answer.feed(rest.substr(0, size));
   answer.end();
   CHECK(heard.steps == std::vector<BuildStep>{{0, 1, 2, "FROM x"}, {0, 2, 2, "RUN echo a; echo b"}});
-  CHECK(heard.lines == std::vector<std::string>{"Step 1/2 : FROM x", " ---> fa5ab9386502", "Step 2/2 : RUN echo a; echo b",
-                                                "a", "b", "", "Successfully built 1c1103be2958"});
+  CHECK(heard.lines == std::vector<std::string>{"Step 1/2 : FROM x", " ---> fa5ab9386502",
+                                                "Step 2/2 : RUN echo a; echo b", "a", "b", "",
+                                                "Successfully built 1c1103be2958"});
   CHECK(heard.progress.back() == "1 of 1 layers");
   CHECK(answer.image() == "sha256:1c1103be29583a9f0e7f4a3e1b2c977dee225c5b35ee5703cd737658d5e33bab");
   CHECK(answer.error().empty());
@@ -62,7 +63,8 @@ TEST_CASE("steps of both builders are known, and nothing else is a step") {
   CHECK(parse_build_step("Step 3/5 : RUN make") == BuildStep{0, 3, 5, "RUN make"});
   CHECK(parse_build_step("STEP 3/5: RUN make") == BuildStep{0, 3, 5, "RUN make"});
   CHECK(parse_build_step("[2/2] STEP 1/3: FROM x AS y") == BuildStep{2, 1, 3, "FROM x AS y"});
-  for (const char* line : {"Step 3 of 5", "Step /5 : x", "step 3/5 : x", "[2/2] x", "[", "Step 3/5", "Step 99999999999/1 : x"})
+  for (const char* line :
+       {"Step 3 of 5", "Step /5 : x", "step 3/5 : x", "[2/2] x", "[", "Step 3/5", "Step 99999999999/1 : x"})
     CHECK_FALSE(parse_build_step(line));
 }
 
@@ -81,7 +83,8 @@ TEST_CASE("an image may be told by the beginning of its digits only") {
 TEST_CASE("hostile streams are no builds") {
   Heard heard;
   BuildAnswer answer(heard.listener);
-  answer.feed("[]\n7\n{\"stream\":7}\n{\"aux\":[]}\n{\"aux\":{\"ID\":7}}\n{\"error\":\"x\",\"errorDetail\":7}\nnonsense\n");
+  answer.feed(
+      "[]\n7\n{\"stream\":7}\n{\"aux\":[]}\n{\"aux\":{\"ID\":7}}\n{\"error\":\"x\",\"errorDetail\":7}\nnonsense\n");
   answer.feed(std::string(3 << 20, 'x'));
   answer.feed("\n{\"stream\":\"" + std::string(200'000, 'y') + "\\n\"}\n");
   CHECK(answer.image().empty());

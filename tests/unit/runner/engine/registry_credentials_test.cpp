@@ -40,8 +40,9 @@ json decoded(const std::string& header) {
   for (char& c : standard) c = c == '-' ? '+' : c == '_' ? '/' : c;
   Account scratch;
   scratch.write("header", standard);
-  const auto result = os::capture({.arguments = {"/usr/bin/base64", "-d", (scratch.path / "header").string()}, .environment = {}},
-                                  std::chrono::seconds(20));
+  const auto result =
+      os::capture({.arguments = {"/usr/bin/base64", "-d", (scratch.path / "header").string()}, .environment = {}},
+                  std::chrono::seconds(20));
   REQUIRE(result.exit_code == 0);
   return json::parse(result.out);
 }
@@ -72,7 +73,8 @@ TEST_CASE("logins of the file become headers, whatever their length and however 
   CHECK(login("three.example/x")["password"] == "pass");
   CHECK(login("four.example/x")["password"] == "a:b\u00ff\u00fe?>~~");
   CHECK(login("five.example/x") == json{{"identitytoken", "token"}, {"serveraddress", "five.example"}});
-  CHECK(login("debian") == json{{"username", "hub"}, {"password", "pw"}, {"serveraddress", "https://index.docker.io/v1/"}});
+  CHECK(login("debian") ==
+        json{{"username", "hub"}, {"password", "pw"}, {"serveraddress", "https://index.docker.io/v1/"}});
   CHECK(credentials.auth_for("none.example/x").empty());
   CHECK(credentials.warnings().empty());
   const json config = decoded(credentials.config_for({"one.example/a", "one.example/b", "none.example/c", "debian"}));
@@ -108,16 +110,19 @@ TEST_CASE("a helper is asked for the host it keeps, before the file") {
   account.write("config.json", R"({"auths": {"one.example": {"auth": "dTpw"}, "two.example": {}},
                                    "credHelpers": {"one.example": "own"}, "credsStore": "store"})");
   account.write("docker-credential-own", R"SH(#!/bin/sh
-[ "$1 $(cat)" = "get one.example" ] && echo '{"ServerURL": "x", "Username": "helped", "Secret": "s"}')SH", 0700);
+[ "$1 $(cat)" = "get one.example" ] && echo '{"ServerURL": "x", "Username": "helped", "Secret": "s"}')SH",
+                0700);
   account.write("docker-credential-store", R"SH(#!/bin/sh
 case $(cat) in
   https://index.docker.io/v1/) echo '{"Username": "<token>", "Secret": "t"}' ;;
   two.example) echo 'credentials not found in native keychain'; exit 1 ;;
   *) echo 'a secret thing went wrong'; exit 3 ;;
-esac)SH", 0700);
+esac)SH",
+                0700);
   auto credentials = account.credentials();
   CHECK(decoded(credentials.auth_for("one.example/x"))["username"] == "helped");
-  CHECK(decoded(credentials.auth_for("debian")) == json{{"identitytoken", "t"}, {"serveraddress", "https://index.docker.io/v1/"}});
+  CHECK(decoded(credentials.auth_for("debian")) ==
+        json{{"identitytoken", "t"}, {"serveraddress", "https://index.docker.io/v1/"}});
   CHECK(credentials.auth_for("two.example/x").empty());
   CHECK(credentials.warnings().empty());
   CHECK(credentials.auth_for("three.example/x").empty());
