@@ -121,6 +121,36 @@ struct SnapshotRestoreOptions {
   std::string snapshot;
   std::string directory;
 };
+// NAME, NAME:VERSION or a digest; az's -v VERSION is put behind NAME when it is read.
+struct EnvRegisterOptions {
+  std::string name;                      // empty: the directory says it
+  std::optional<std::string> directory;  // what scaffold wrote
+  SubmitOptions source;                  // only what names an environment
+};
+struct EnvListOptions {
+  std::optional<std::string> name;
+  bool all = false;  // those that nobody named, too
+};
+struct EnvShowOptions {
+  std::string name;
+  std::optional<std::string> version;
+};
+struct EnvDiffOptions {
+  std::string before, after;  // runs, too
+};
+struct EnvScaffoldOptions {
+  std::string name;
+  std::string directory = ".";
+};
+struct EnvDownloadOptions {
+  std::string name;
+  std::optional<std::string> version;
+  std::string directory = ".";
+};
+struct EnvDeleteOptions {
+  std::string name;
+  std::optional<std::string> version;
+};
 struct DaemonStartOptions {};
 struct DaemonStopOptions {
   bool cancel_runs = false;
@@ -140,11 +170,13 @@ struct HelpOptions {
   std::string text;
 };
 
-using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
-                             PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
-                             ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions,
-                             SnapshotExplainOptions, SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions,
-                             DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions,
-                             FsckOptions, RerunOptions, RestoreOptions, DiffOptions, VersionOptions, HelpOptions>;
+using Command =
+    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
+                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
+                 ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions,
+                 SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions,
+                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions, FsckOptions, RerunOptions,
+                 RestoreOptions, DiffOptions, EnvRegisterOptions, EnvListOptions, EnvShowOptions, EnvDiffOptions,
+                 EnvScaffoldOptions, EnvDownloadOptions, EnvDeleteOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -128,6 +128,25 @@ std::string build_argument(const std::string& name, const std::optional<std::str
   return own->second;
 }
 
+json caller_document(const SubmitOptions& options, const Caller& caller) {
+  const auto named = variables_named_in(options, caller);
+  json variables = json::object();
+  for (const auto& [name, value] : caller.variables)
+    if ((is_for_the_daemon(name) || named.contains(name)) && is_utf8(value)) variables[name] = value;
+  return {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
+}
+
+// What names an environment by what it is made of.
+void add_environment_fields(json& document, const SubmitOptions& options, const Caller& caller) {
+  set(document, "python", options.python);
+  set(document, "image", options.image);
+  set(document, "requirements", options.requirements);
+  set(document, "conda", options.conda);
+  set(document, "dockerfile", options.dockerfile);
+  for (const auto& [key, value] : options.build_arguments)
+    document["buildArguments"][key] = build_argument(key, value, caller);
+}
+
 // What a submission and a repetition may both say.
 void add_run_fields(json& document, const SubmitOptions& options, const Caller& caller) {
   set(document, "experiment", options.experiment);
@@ -135,14 +154,8 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   for (const auto& [key, value] : options.tags) document["tags"][key] = value ? json(*value) : json(nullptr);
   for (const auto& [key, value] : options.properties) document["properties"][key] = *value;
   set(document, "parentRunId", options.parent);
-  set(document, "python", options.python);
-  set(document, "image", options.image);
-  set(document, "requirements", options.requirements);
-  set(document, "conda", options.conda);
-  set(document, "dockerfile", options.dockerfile);
+  add_environment_fields(document, options, caller);
   set(document, "environment", options.environment);
-  for (const auto& [key, value] : options.build_arguments)
-    document["buildArguments"][key] = build_argument(key, value, caller);
   if (options.pull) document["pull"] = true;
   if (options.rebuild) document["rebuild"] = true;
   set(document, "maxRunDuration", options.max_run_duration);
@@ -157,11 +170,7 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   if (!options.secrets.empty()) document["secrets"] = options.secrets;
   set(document, "priority", options.priority);
   set(document, "idempotencyKey", options.idempotency_key);
-  const auto named = variables_named_in(options, caller);
-  json variables = json::object();
-  for (const auto& [name, value] : caller.variables)
-    if ((is_for_the_daemon(name) || named.contains(name)) && is_utf8(value)) variables[name] = value;
-  document["caller"] = {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
+  document["caller"] = caller_document(options, caller);
   if (json secrets = caller_secrets(options, caller); !secrets.empty())
     document["caller"]["secrets"] = std::move(secrets);
 }
@@ -199,6 +208,15 @@ std::string rerun_document(const RerunOptions& options, const Caller& caller) {
   set(document, "arguments", options.arguments);
   add_run_fields(document, options.overrides, caller);
   return dump_words(document, "rerun");
+}
+
+std::string registration_document(const EnvRegisterOptions& options, const Caller& caller) {
+  json document = json::object();
+  if (!options.name.empty()) document["name"] = options.name;
+  if (options.directory) document["directory"] = absolute_directory(caller.directory, *options.directory);
+  add_environment_fields(document, options.source, caller);
+  document["caller"] = caller_document(options.source, caller);
+  return dump_words(document, "env register");
 }
 
 }  // namespace runner::cli
