@@ -117,12 +117,7 @@ class Building(CondaTest):
 
     def older_channel(self):
         self.older = self.home.new_project()
-        url = conda_channel.make(self.older, only={"python", "words", "greeting"})
-        index = os.path.join(self.older, "noarch", "repodata.json")
-        with open(index) as file:
-            text = file.read()
-        with open(index, "w") as file:
-            file.write(text.replace("greeting-2.0-py_0.conda", "greeting-2.0-py_0.gone").replace('"version": "2.0"', '"version": "0.2"'))
+        url = conda_channel.make(self.older, only={"python", "words", "greeting"}, without={("greeting", "2.0")})
         for directory, _, names in os.walk(self.older):
             for path in [directory] + [os.path.join(directory, name) for name in names]:
                 self.home.account.own(path)
@@ -133,24 +128,24 @@ class Failing(CondaTest):
     def test_what_cannot_be_solved_is_explained_and_not_cached(self):
         self.environment_file(["python", "clash", "greeting=2.0"])
         for _ in range(2):
-            self.submit_conda("print('never')\n", exit_code=1)
+            self.submit_conda("print('never')\n", exit_code=125)
             run = self.failed("cannot be had together", "clash", "greeting 1.*")
         self.assertIn("system_logs/environment_build.log", run["logFiles"])
         self.assertNotIn("Traceback", self.build_log())
 
     def test_a_package_that_does_not_exist_is_named(self):
         self.environment_file(["python", "no-such-package"])
-        self.submit_conda("print('never')\n", exit_code=1)
+        self.submit_conda("print('never')\n", exit_code=125)
         self.failed("no-such-package")
 
     def test_a_package_that_is_not_what_the_index_says_is_refused(self):
         self.environment_file(["python", "tampered"])
-        self.submit_conda("print('never')\n", exit_code=1)
+        self.submit_conda("print('never')\n", exit_code=125)
         self.failed("tampered 1.0", "sha256")
 
     def test_a_channel_that_is_not_there_is_named(self):
         self.environment_file(["python"], channels=["file:///nowhere/channel"])
-        self.submit_conda("print('never')\n", exit_code=1)
+        self.submit_conda("print('never')\n", exit_code=125)
         self.failed("/nowhere/channel")
 
     def test_a_malformed_file_is_refused_with_line_and_column_before_there_is_a_run(self):
@@ -167,7 +162,7 @@ class Failing(CondaTest):
         self.assertEqual(result.text, "ran\n")
 
     def test_a_file_that_is_not_there_is_an_error(self):
-        self.assert_error(self.submit_conda("print('never')\n", exit_code=3), 3, "environment.yml")
+        self.assert_error(self.submit_conda("print('never')\n", exit_code=3), 3, "environment.yml", hint=False)
 
 
 class Clients(RunnerTest):
@@ -176,12 +171,12 @@ class Clients(RunnerTest):
     def test_a_configured_client_that_does_not_start_names_the_configuration(self):
         self.home.configure('conda = "/nowhere/micromamba"\n')
         self.write("environment.yml", "dependencies: [python]\n")
-        self.submit_python("print('never')\n", "--conda", "environment.yml", exit_code=1)
+        self.submit_python("print('never')\n", "--conda", "environment.yml", exit_code=125)
         self.assertIn('config.toml: conda = "/nowhere/micromamba": no such file', self.show()["outcome"]["message"])
 
     def test_without_a_client_and_without_an_index_the_error_says_what_to_do(self):
         self.write("environment.yml", "dependencies: [python]\n")
-        self.submit_python("print('never')\n", "--conda", "environment.yml", exit_code=1, environment={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/nowhere"}, timeout=BUILD_LIMIT)
+        self.submit_python("print('never')\n", "--conda", "environment.yml", exit_code=125, environment={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/nowhere"}, timeout=BUILD_LIMIT)
         self.assertIn("no conda client", self.show()["outcome"]["message"])
 
 

@@ -80,7 +80,7 @@ class Registry(RunnerTest):
         self.env_error(2, "register", "n", "-d", "nowhere", parts=("nowhere", "no such directory"))
         self.env_error(2, "register", "n", "--python", "nowhere", parts=("nowhere",))
         self.env_error(2, "register", "n", "--image", "Not A Reference", parts=("--image",))
-        self.env_error(2, "register", "n", "--requirements", self.requirements("six ===="), parts=("requirements.txt:1",))
+        self.env_error(2, "register", "n", "--requirements", self.requirements("six =>1"), parts=("requirements.txt:1",))
         self.write("broken.yml", "dependencies:\n  - a\n b: [\n")
         self.env_error(2, "register", "n", "--conda", "broken.yml", parts=("broken.yml:3",))
         self.write("empty/x", "")
