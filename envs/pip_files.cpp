@@ -86,20 +86,6 @@ fs::path write_lines(const fs::path& scratch, const std::string& name, const std
   return file;
 }
 
-std::map<std::string, std::set<std::string>> required_hashes(const Specification& specification) {
-  constexpr std::string_view kHash = " --hash=";
-  std::map<std::string, std::set<std::string>> hashes;
-  for (const auto* list : {&specification.pip, &specification.constraints})
-    for (const std::string& requirement : *list)
-      for (auto at = requirement.find(kHash); at != std::string::npos; at = requirement.find(kHash, at + 1)) {
-        const auto begin = at + kHash.size();
-        hashes[name_of_requirement(requirement)].insert(
-            requirement.substr(begin, requirement.find(' ', begin) - begin));
-      }
-  hashes.erase("");
-  return hashes;
-}
-
 void check_local_files(const Specification& specification) {
   for (const auto& [file, digest] : specification.files) {
     std::error_code ignored;

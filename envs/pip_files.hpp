@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,9 +38,6 @@ std::string locked_requirement(const LockedPackage& package, const Specification
 // Writes "scratch/NAME", 0600.
 std::filesystem::path write_lines(const std::filesystem::path& scratch, const std::string& name,
                                   const std::vector<std::string>& lines);
-
-// Name → its hashes ("sha256:…"), for the requirements that have any.
-std::map<std::string, std::set<std::string>> required_hashes(const Specification& specification);
 
 // Error(kInvalid) naming a local file whose content is not what it was when the specification was read.
 void check_local_files(const Specification& specification);

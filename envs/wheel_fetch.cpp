@@ -57,7 +57,8 @@ std::map<std::string, std::string> known_user_infos(const Specification& specifi
     if (const std::string info = user_info_of(url); !info.empty()) known.emplace(origin_of(url), info);
   };
   for (const auto& [url, full] : settings.credentials) add(full);
-  for (const std::string& option : specification.pip_options) add(expanded(pip_option(option).value, settings.variables));
+  for (const std::string& option : specification.pip_options)
+    add(expanded(pip_option(option).value, settings.variables));
   for (const std::string& one : specification.pip) add(expanded(url_of_requirement(one), settings.variables));
   for (const char* name : {"UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"})
     if (const auto value = settings.variables.find(name); value != settings.variables.end())
@@ -97,7 +98,8 @@ void fetch_files(const std::vector<LockedPackage>& packages, const fs::path& int
                    .arguments = {python.string(), "-c", kFetch, list.string()},
                    .variables = pip_variables(settings, console.scratch()),
                    .directory = {}};
-  if (console.run(fetch) != 0) console.write("some packages have no copy: a build from the lock may need the network\n");
+  if (console.run(fetch) != 0)
+    console.write("some packages have no copy: a build from the lock may need the network\n");
 }
 
 }  // namespace runner::envs
