@@ -1,9 +1,6 @@
 #include "envs/pip_files.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <array>
 #include <cctype>
 
 #include "envs/artefact_name.hpp"
@@ -115,9 +112,8 @@ int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
   return out != nullptr ? console.capture(tool, *out) : console.run(tool, on_line);
 }
 
-std::string for_people(std::int64_t bytes) {
-  if (bytes < 1'000'000) return fmt::format("{} kB", (bytes + 999) / 1000);
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+std::string counted(std::size_t number, const std::string& what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
 // What is said last is what it failed for; before that, it also names what it has found.

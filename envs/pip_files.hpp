@@ -46,7 +46,7 @@ void check_local_files(const Specification& specification);
 int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
              const std::function<void(std::string_view)>& on_line = {}, std::string* out = nullptr);
 
-std::string for_people(std::int64_t bytes);  // "17.4 MB"
+std::string counted(std::size_t number, const std::string& what);  // "1 package", "2 packages"
 
 // The one that a failing tool named last; null: none.
 const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said);

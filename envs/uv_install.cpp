@@ -25,10 +25,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kKeptLines = 400;
 
-std::string counted(std::size_t number, const std::string& what) {
-  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
-}
-
 // "git+https://host/project@commit#subdirectory=x", as a lock keeps it.
 std::string repository_url(const PylockPackage& package) {
   return package.repository + "@" + package.commit +
