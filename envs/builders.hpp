@@ -18,12 +18,15 @@
 namespace runner::envs {
 
 struct BuildSettings {
-  std::map<std::string, std::string> variables;  // the caller's: PATH, HOME, proxies, PIP_*, UV_*, CONDA_*
-  std::string conda_client;                      // config.toml's `conda`; empty: the first that is found
-  std::filesystem::path tools;                   // private tool environments (py-rattler's); kept between builds
-  std::filesystem::path wheels;                  // our copies of wheels (wheel_store.hpp)
+  std::map<std::string, std::string> variables{};  // the caller's: PATH, HOME, proxies, PIP_*, UV_*, CONDA_*
+  std::string conda_client{};                      // config.toml's `conda`; empty: the first that is found
+  std::filesystem::path tools{};                   // private tool environments (py-rattler's); kept between builds
+  std::filesystem::path wheels{};                  // our copies of wheels (wheel_store.hpp)
+  std::filesystem::path dockerfile{};              // kDockerfile: where its text was read from; empty: from nowhere
+  bool fresh = false;                              // kDockerfile, --rebuild: without the Engine's build cache
+  std::vector<std::string> container_labels{};     // "K=V": by which a daemon finds containers that an earlier one left
   // index URL (as it stands in the specification) → the same with credentials. In memory only.
-  std::map<std::string, std::string> credentials;
+  std::map<std::string, std::string> credentials{};
 };
 
 struct BuildRequest {

@@ -1,4 +1,4 @@
-// SHA-256 of a text or a file. Private to this folder.
+// SHA-256 of a text or a file. Any thread.
 #pragma once
 
 #include <filesystem>

@@ -189,6 +189,16 @@ void add_link_directories(std::vector<std::string>& prefixes, fs::path program) 
   }
 }
 
+std::string identity_of(const Interpreter& interpreter) {
+  std::string text = "kind: interpreter\nexecutable: " + interpreter.executable +
+                     "\nversion: " + interpreter.implementation + " " + interpreter.version +
+                     "\nbase: " + interpreter.base_executable + "\n";
+  for (const std::string& prefix : interpreter.prefixes) text += "prefix: " + prefix + "\n";
+  for (const std::string& entry : interpreter.search_path) text += "path: " + entry + "\n";
+  for (const Distribution& one : interpreter.distributions) text += "package: " + one.name + " " + one.version + "\n";
+  return text;
+}
+
 Interpreter interpreter_from(const json& answer, const fs::path& executable) {
   Interpreter found;
   found.executable = executable;
@@ -204,11 +214,12 @@ Interpreter interpreter_from(const json& answer, const fs::path& executable) {
   add_link_directories(found.prefixes, executable);
   for (const json& link : answer.at("links")) add_distinct(found.prefixes, link.get<std::string>());
   for (const json& entry : answer.at("path")) add_distinct(found.search_path, entry.get<std::string>());
-  const json identity{{"executable", found.executable},
-                      {"version", found.version},
-                      {"prefixes", found.prefixes},
-                      {"path", found.search_path}};
-  found.digest = digest_of(identity.dump());
+  found.implementation = answer.at("implementation").get<std::string>();
+  found.base_executable = answer.at("base").get<std::string>();
+  for (const json& one : answer.at("distributions"))
+    found.distributions.push_back({.name = one.at(0), .version = one.at(1), .directory = one.at(2)});
+  found.identity = identity_of(found);
+  found.digest = digest_of(found.identity);
   return found;
 }
 

@@ -19,14 +19,24 @@ struct Caller {
   std::map<std::string, std::string> variables;  // PATH, VIRTUAL_ENV, CONDA_PREFIX, PYENV_*, HOME…
 };
 
+struct Distribution {
+  std::string name;  // normalised
+  std::string version;
+  std::string directory;  // the search path entry it is in
+};
+
 struct Interpreter {
   std::string executable;  // sys.executable: absolute, venv links kept
   std::string version;     // "3.11.7"
   // Everything that must be visible beside the search path: sys.prefix, base_prefix, exec_prefix, where they and the
   // executable's links lead, and what editable installs' import hooks point to (files, too); absolute, distinct.
   std::vector<std::string> prefixes;
-  std::vector<std::string> search_path;  // existing absolute sys.path entries (directories, zip files), in order
-  Hash digest;                           // of the above: the environment's identity
+  std::vector<std::string> search_path;     // existing absolute sys.path entries (directories, zip files), in order
+  std::string implementation;               // "cpython"
+  std::string base_executable;              // the real program behind a virtual environment
+  std::vector<Distribution> distributions;  // what is installed, as it is found on the search path
+  std::string identity;                     // all of the above that a script can notice, one fact a line
+  Hash digest;                              // of `identity`: the environment's
 };
 
 class InterpreterProbe {

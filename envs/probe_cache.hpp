@@ -1,8 +1,8 @@
 // Remembered answers of interpreters, valid while nothing they depend on has changed. Private to this folder. Any
 // thread.
 //
-// File <sha256 of the key>.json, version 1:
-//   {"version": 1, "key": K, "answer": {…}, "watch": [[path, size, mtime ns, inode] | [path], …]}    [path]: must not
+// File <sha256 of the key>.json, version 2:
+//   {"version": 2, "key": K, "answer": {…}, "watch": [[path, size, mtime ns, inode] | [path], …]}    [path]: must not
 //   exist
 #pragma once
 

@@ -8,13 +8,14 @@ namespace runner::envs {
 inline constexpr const char* kAskExecutable = "import sys; print(sys.executable)";
 
 // Prints kAnswerMark and one JSON object as its last line (sitecustomize may print before it):
-//   {"executable", "version", "prefixes": [sys.prefix, …],
+//   {"executable", "version", "implementation", "base": the executable behind a virtual environment, "distributions":
+//    [[name, version, directory], …] of which the first of a name is the one that counts, "prefixes": [sys.prefix, …],
 //    "links": [what editable installs' import hooks point to],
 //    "path": [existing absolute sys.path entries], "watch": [paths whose change makes the answer stale; may not exist]}
 // Runs under every Python since 2.7: an old one should get a clear answer too.
 inline constexpr const char* kAnswerMark = "runner-interpreter: ";
 inline constexpr const char* kProbe = R"PYTHON(
-import glob, json, os, sys
+import glob, json, os, re, sys
 try:
     import site
 except ImportError:
@@ -61,10 +62,31 @@ for name, module in list(sys.modules.items()):
         for target in targets:
             links += [found for found in (target, target + ".py") if os.path.isabs(found) and os.path.exists(found)][:1]
 
+distributions = []
+seen = set()
+for directory in path:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        continue
+    for entry in names:
+        stem, extension = os.path.splitext(entry)
+        if extension not in (".dist-info", ".egg-info"):
+            continue
+        parts = stem.split("-")
+        name = re.sub(r"[-_.]+", "-", parts[0]).lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        distributions.append([name, parts[1] if len(parts) > 1 else "", directory])
+
 prefixes = [getattr(sys, name, None) for name in ("prefix", "base_prefix", "exec_prefix", "base_exec_prefix", "real_prefix")]
 answer = {
     "executable": sys.executable,
     "version": sys.version.split()[0],
+    "implementation": getattr(getattr(sys, "implementation", None), "name", "cpython"),
+    "base": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
+    "distributions": distributions,
     "prefixes": [prefix for prefix in prefixes if prefix],
     "links": links,
     "path": path,

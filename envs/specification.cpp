@@ -38,6 +38,7 @@ void for_each_member(Object& specification, const Visit& visit) {
   visit("context", specification.context);
   visit("contextDigest", specification.context_digest);
   visit("buildArguments", specification.build_arguments);
+  visit("dockerfilePath", specification.dockerfile_path);
 }
 
 class IdentityText {
@@ -116,7 +117,7 @@ std::string identity_text(const Specification& specification, const BuildBase& b
     const std::string_view member = name;
     // Where the files lie and what an image is called today does not matter once it is known what they are.
     const bool replaced =
-        member == "context" ||
+        member == "context" || member == "dockerfilePath" ||
         (member == "image" && specification.kind == SpecificationKind::kCondaImage && !base.base.empty());
     if (!replaced) text.add(name, value);
   });

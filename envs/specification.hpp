@@ -20,18 +20,20 @@ std::string_view to_string(
 
 struct Specification {
   SpecificationKind kind = SpecificationKind::kInterpreter;
-  std::string interpreter;               // kInterpreter: as given, absolute; empty: the caller's
-  std::vector<std::string> pip;          // kVenv, kConda, kCondaImage: requirements (PEP 508), "name @ URL" included
-  std::vector<std::string> pip_options;  // one a string, "--index-url=https://host/simple"; in order
-  std::vector<std::string> constraints;  // of `-c` files: canonical requirements that only restrict
-  std::vector<std::string> channels;     // kConda, kCondaImage: as written, in order; may hold "nodefaults"
-  std::vector<std::string> conda;        // kConda, kCondaImage: match specs
-  std::map<std::string, std::string> files;  // absolute path of a local file a requirement names → its SHA-256 (hex)
-  std::string image;                         // kImage, kCondaImage: the reference as given
-  std::string dockerfile;                    // kDockerfile: its text
-  std::string context;                       // kDockerfile: absolute path of the build context; empty: none is needed
-  std::string context_digest;                // kDockerfile: of what the context sends to the Engine; empty: none
-  std::map<std::string, std::string> build_arguments;  // kDockerfile
+  std::string interpreter{};               // kInterpreter: as given, absolute; empty: the caller's
+  std::vector<std::string> pip{};          // kVenv, kConda, kCondaImage: requirements (PEP 508), "name @ URL" included
+  std::vector<std::string> pip_options{};  // one a string, "--index-url=https://host/simple"; in order
+  std::vector<std::string> constraints{};  // of `-c` files: canonical requirements that only restrict
+  std::vector<std::string> channels{};     // kConda, kCondaImage: as written, in order; may hold "nodefaults"
+  std::vector<std::string> conda{};        // kConda, kCondaImage: match specs
+  std::map<std::string, std::string> files{};  // absolute path of a local file a requirement names → its SHA-256 (hex)
+  std::string image{};                         // kImage, kCondaImage: the reference as given
+  std::string dockerfile{};                    // kDockerfile: its text
+  std::string context{};                       // kDockerfile: absolute path of the build context; empty: none is needed
+  std::string context_digest{};                // kDockerfile: of what the context sends to the Engine; empty: none
+  std::map<std::string, std::string> build_arguments{};  // kDockerfile
+  std::string
+      dockerfile_path{};  // kDockerfile: where it was, for the .dockerignore beside it; empty: a text of its own
   bool operator==(const Specification&) const = default;
 };
 

@@ -75,7 +75,8 @@ void Environments::add_lock(const Hash& digest, const std::string& content) {
 
 std::optional<StoredEnvironment> Environments::find(const Hash& digest) const {
   const auto reader = history_.impl_->database.read();
-  Query query = reader->query(std::string("SELECT ") + kEnvironmentColumns + " FROM environment WHERE digest = ?", digest);
+  Query query =
+      reader->query(std::string("SELECT ") + kEnvironmentColumns + " FROM environment WHERE digest = ?", digest);
   if (!query.next()) return std::nullopt;
   return environment_of(query);
 }
@@ -120,7 +121,8 @@ std::int64_t Environments::publish(EnvironmentBuild build, const std::string& lo
   history_.impl_->database.write(Sync::kDurable, [&](Connection& connection) {
     insert_lock(connection, build.lock, lock);
     connection.run(
-        "INSERT INTO environment_build(environment, lock, directory, interpreter, fingerprint, variables, image, engine,"
+        "INSERT INTO environment_build(environment, lock, directory, interpreter, fingerprint, variables, image, "
+        "engine,"
         " bytes, created, used) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         build.environment, build.lock, build.directory, build.interpreter, build.fingerprint, variables, build.image,
         build.engine, build.bytes, build.created, build.used);
@@ -134,7 +136,8 @@ std::vector<EnvironmentBuild> Environments::builds(const std::optional<Hash>& en
   const auto reader = history_.impl_->database.read();
   std::vector<EnvironmentBuild> found;
   Query query = reader->query(
-      "SELECT id, environment, lock, directory, interpreter, fingerprint, variables, image, engine, bytes, created, used"
+      "SELECT id, environment, lock, directory, interpreter, fingerprint, variables, image, engine, bytes, created, "
+      "used"
       " FROM environment_build WHERE ?1 IS NULL OR environment = ?1 ORDER BY id DESC",
       environment);
   while (query.next()) found.push_back(build_of(query));
@@ -171,8 +174,9 @@ Environments::Registration Environments::add_version(const std::string& name, co
       registration = {.environment = std::move(*newest), .existed = true};
       return;
     }
-    connection.run("INSERT INTO environment_version(name, version, definition, content, created) VALUES (?, ?, ?, ?, ?)",
-                   name, last + 1, definition, content, now);
+    connection.run(
+        "INSERT INTO environment_version(name, version, definition, content, created) VALUES (?, ?, ?, ?, ?)", name,
+        last + 1, definition, content, now);
     registration = {.environment = {.name = name,
                                     .version = last + 1,
                                     .definition = definition,

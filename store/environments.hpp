@@ -1,5 +1,6 @@
 // Environments in runner.db: specifications, locks, what is built, what is registered. Documents are opaque here
-// (envs/ reads and writes them). Writes are durable unless a comment says otherwise. Any thread. Errors as in history.hpp.
+// (envs/ reads and writes them). Writes are durable unless a comment says otherwise. Any thread. Errors as in
+// history.hpp.
 #pragma once
 
 #include <cstdint>

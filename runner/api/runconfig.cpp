@@ -70,7 +70,9 @@ class Reader {
     config_.environment_variables.merge(environments_variables_);
     if (docker_.on) config_.docker = docker();
     if (!config_.docker && interpreter_path_) config_.interpreter_path = on_this_machine(*interpreter_path_);
-    refuse_conda_files();
+    read_conda();
+    const bool defined = config_.conda || config_.docker || interpreter_path_ || user_managed_;
+    if (defined) config_.environment_name.clear();
     return std::move(config_);
   }
 
@@ -118,8 +120,8 @@ class Reader {
 
   Table environment() {
     return {
-        {"name", [this](const Entry& e) { refuse_curated(e); }},
-        {"version", ignored()},
+        {"name", [this](const Entry& e) { config_.environment_name = optional_text(e).value_or(""); }},
+        {"version", [this](const Entry& e) { config_.environment_version = optional_text(e).value_or(""); }},
         {"environmentVariables", [this](const Entry& e) { add_variables(e, environments_variables_); }},
         {"environment_variables", [this](const Entry& e) { add_variables(e, environments_variables_); }},
         {"python", [this](const Entry& e) { section(e, python()); }},
@@ -135,9 +137,9 @@ class Reader {
     return {
         {"userManagedDependencies", [this](const Entry& e) { user_managed_ = boolean(e); }},
         {"interpreterPath", [this](const Entry& e) { interpreter_path_ = interpreter(e); }},
-        {"condaDependenciesFile", [this](const Entry& e) { remember_conda(e); }},
-        {"condaDependencies", [this](const Entry& e) { remember_conda(e); }},
-        {"baseCondaEnvironment", [this](const Entry& e) { remember_conda(e); }},
+        {"condaDependenciesFile", [this](const Entry& e) { remember_conda(conda_file_, e); }},
+        {"condaDependencies", [this](const Entry& e) { remember_conda(conda_inline_, e); }},
+        {"baseCondaEnvironment", [this](const Entry& e) { remember_conda(conda_base_, e); }},
     };
   }
 
@@ -184,11 +186,8 @@ class Reader {
   // --- Docker, once all is read
   // ---------------------------------------------------------------------------------------
   RunconfigDocker docker() {
-    const char* dockerfiles =
-        "Dockerfiles are not built yet: build it with docker build -t NAME, then say baseImage: NAME";
     const Table judged{
-        {"baseDockerfile", nothing_in_it(dockerfiles)},
-        {"buildContext", nothing_in_it(dockerfiles)},
+        {"buildContext", nothing_in_it("the build context is the source directory: name a baseDockerfile in it")},
         {"preparation", nothing_in_it("preparation commands are not supported: put them into the image")},
         {"baseImagePlatform", only({"linux/amd64"}, "an image has the Engine's platform: leave it out")},
         {"platform", [this](const Entry& e) { section(e, platform()); }},
@@ -199,6 +198,7 @@ class Reader {
 
     RunconfigDocker docker{.switch_at = at(docker_.on->line) + "'" + docker_.on->path + ": true'",
                            .image = base_image(),
+                           .dockerfile = dockerfile(),
                            .interpreter = interpreter_path_.value_or(""),
                            .arguments_at = {},
                            .arguments = {}};
@@ -214,6 +214,19 @@ class Reader {
   Table platform() {
     const char* supported = "an image has the Engine's platform: leave it out";
     return {{"os", only({"Linux"}, supported)}, {"architecture", only({"amd64"}, supported)}};
+  }
+
+  // A text has several lines, or begins with an instruction; anything else is a path.
+  std::string dockerfile() {
+    const Entry* e = setting("baseDockerfile");
+    if (e == nullptr) return {};
+    if (setting("baseImage") != nullptr)
+      throw Error(ErrorCode::kInvalid, at(e->line) + "'" + e->path + "': baseImage is given, too",
+                  "keep one of baseImage and baseDockerfile");
+    const std::string value = text(*e);
+    if (value.find('\n') != std::string::npos) return value;
+    if (folded(value).starts_with("from ")) return value + "\n";
+    return (source_ / value).lexically_normal().string();
   }
 
   std::string base_image() {
@@ -346,24 +359,23 @@ class Reader {
     return path.find('/') == std::string::npos ? path : (source_ / path).lexically_normal().string();
   }
 
-  void refuse_curated(const Entry& e) const {
-    const std::string name = folded(optional_text(e).value_or(""));
-    if (name.starts_with("azureml") || name.starts_with("microsoft"))
-      throw refused(
-          e, "curated environments are not supported: name an interpreter with environment.python.interpreterPath");
+  // Judged only at the end: with userManagedDependencies: true nothing is built, and that key may come later.
+  void remember_conda(std::optional<Entry>& into, const Entry& e) {
+    if (!holds_nothing(e.value)) into = e;
   }
 
-  // Refused only at the end: with userManagedDependencies: true nothing is built, and that key may come later.
-  void remember_conda(const Entry& e) {
-    if (!holds_nothing(e.value) && !conda_) conda_ = e;
-  }
-
-  void refuse_conda_files() const {
-    if (!conda_ || user_managed_) return;
-    throw refused(
-        *conda_,
-        "conda environments are not built yet: set userManagedDependencies: true and interpreterPath to a Python "
-        "that has the packages");
+  // What stands in the runconfig wins over the file it names, as in Azure ML.
+  void read_conda() {
+    if (user_managed_) return;
+    if (conda_base_) throw refused(*conda_base_, "name what it holds in condaDependencies");
+    if (conda_inline_)
+      config_.conda = RunconfigConda{.file = {},
+                                     .text = YAML::Dump(conda_inline_->value) + "\n",
+                                     .at = at(conda_inline_->line) + "'" + conda_inline_->path + "'"};
+    else if (conda_file_)
+      config_.conda = RunconfigConda{.file = (source_ / text(*conda_file_)).lexically_normal(),
+                                     .text = {},
+                                     .at = at(conda_file_->line) + "'" + conda_file_->path + "'"};
   }
 
   // --- messages
@@ -395,7 +407,9 @@ class Reader {
     std::map<std::string, Entry> settings;  // by key, of whichever section came last
   } docker_;
   bool user_managed_ = false;
-  std::optional<Entry> conda_;
+  std::optional<Entry> conda_file_;
+  std::optional<Entry> conda_inline_;
+  std::optional<Entry> conda_base_;
 };
 
 std::vector<fs::path> candidates(const fs::path& source, const std::string& name) {

@@ -24,6 +24,11 @@ std::string text_of(const json& value, const std::string& field) {
   throw wrong(field, "a string");
 }
 
+bool truth_of(const json& value, const std::string& field) {
+  if (!value.is_boolean()) throw wrong(field, "true or false");
+  return value.get<bool>();
+}
+
 std::vector<std::string> texts_of(const json& value, const std::string& field) {
   if (!value.is_array()) throw wrong(field, "a list of strings");
   std::vector<std::string> texts;
@@ -69,10 +74,7 @@ const std::unordered_map<std::string, Reader>& readers() {
       {"command", [](Submission& s, const json& v) { s.command = texts_of(v, "command"); }},
       {"sourceDirectory", [](Submission& s, const json& v) { s.source_directory = text_of(v, "sourceDirectory"); }},
       {"sourceDirectoryExplicit",
-       [](Submission& s, const json& v) {
-         if (!v.is_boolean()) throw wrong("sourceDirectoryExplicit", "true or false");
-         s.source_directory_explicit = v.get<bool>();
-       }},
+       [](Submission& s, const json& v) { s.source_directory_explicit = truth_of(v, "sourceDirectoryExplicit"); }},
       {"config", text_into(&Submission::config, "config")},
       {"experiment", text_into(&Submission::experiment, "experiment")},
       {"name", text_into(&Submission::name, "name")},
@@ -81,6 +83,13 @@ const std::unordered_map<std::string, Reader>& readers() {
       {"parentRunId", text_into(&Submission::parent_run_id, "parentRunId")},
       {"python", text_into(&Submission::python, "python")},
       {"image", text_into(&Submission::image, "image")},
+      {"requirements", text_into(&Submission::requirements, "requirements")},
+      {"conda", text_into(&Submission::conda, "conda")},
+      {"dockerfile", text_into(&Submission::dockerfile, "dockerfile")},
+      {"environment", text_into(&Submission::environment, "environment")},
+      {"buildArguments", [](Submission& s, const json& v) { s.build_arguments = text_map_of(v, "buildArguments"); }},
+      {"pull", [](Submission& s, const json& v) { s.pull = truth_of(v, "pull"); }},
+      {"rebuild", [](Submission& s, const json& v) { s.rebuild = truth_of(v, "rebuild"); }},
       {"isolation", text_into(&Submission::isolation, "isolation")},
       {"maxRunDuration", text_into(&Submission::max_run_duration, "maxRunDuration")},
       {"grace", text_into(&Submission::grace, "grace")},

@@ -24,6 +24,14 @@ struct Submission {
   std::optional<std::string> parent_run_id;
   std::optional<std::string> python;
   std::optional<std::string> image;
+  // Files are relative to `caller_directory`.
+  std::optional<std::string> requirements;
+  std::optional<std::string> conda;
+  std::optional<std::string> dockerfile;
+  std::optional<std::string> environment;              // "NAME" or "NAME:VERSION" of a registered one
+  std::map<std::string, std::string> build_arguments;  // of a Dockerfile
+  bool pull = false;
+  bool rebuild = false;
   std::optional<std::string> isolation;
   std::optional<std::string> max_run_duration;
   std::optional<std::string> grace;

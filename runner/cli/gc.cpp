@@ -27,6 +27,8 @@ std::string item_text(const Json& item) {
     text = "snapshot " + name + ": " + counted(count, "file", "files") + ", ";
   else if (kind == "checkout")
     text = "checkout " + name + ": ";
+  else if (kind == "environment")
+    text = "environment " + name + ": ";
   else if (kind == "statCache")
     text = "stat cache " + name + ": ";
   else if (kind == "temporary")

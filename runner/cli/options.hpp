@@ -21,13 +21,17 @@ struct GlobalOptions {
 using KeyValue = std::pair<std::string, std::optional<std::string>>;
 
 struct SubmitOptions {
-  std::optional<std::string> config, experiment, name, source_directory, parent, python, image, isolation,
-      max_run_duration, grace, cpus, memory, pids, shm_size, network, idempotency_key;
+  std::optional<std::string> config, experiment, name, source_directory, parent, python, image, requirements, conda,
+      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, network,
+      idempotency_key;
   std::vector<KeyValue> tags;
   std::vector<KeyValue> properties;             // value always set
   std::vector<KeyValue> environment_variables;  // no value: the caller's
   std::vector<std::string> mounts;
-  std::vector<std::string> secrets;  // names
+  std::vector<std::string> secrets;       // names
+  std::vector<KeyValue> build_arguments;  // of a Dockerfile; no value: the caller's
+  bool pull = false;
+  bool rebuild = false;
   std::optional<int> priority;
   bool detach = false;
   bool dry_run = false;
@@ -117,6 +121,36 @@ struct SnapshotRestoreOptions {
   std::string snapshot;
   std::string directory;
 };
+// NAME, NAME:VERSION or a digest; az's -v VERSION is put behind NAME when it is read.
+struct EnvRegisterOptions {
+  std::string name;                      // empty: the directory says it
+  std::optional<std::string> directory;  // what scaffold wrote
+  SubmitOptions source;                  // only what names an environment
+};
+struct EnvListOptions {
+  std::optional<std::string> name;
+  bool all = false;  // those that nobody named, too
+};
+struct EnvShowOptions {
+  std::string name;
+  std::optional<std::string> version;
+};
+struct EnvDiffOptions {
+  std::string before, after;  // runs, too
+};
+struct EnvScaffoldOptions {
+  std::string name;
+  std::string directory = ".";
+};
+struct EnvDownloadOptions {
+  std::string name;
+  std::optional<std::string> version;
+  std::string directory = ".";
+};
+struct EnvDeleteOptions {
+  std::string name;
+  std::optional<std::string> version;
+};
 struct DaemonStartOptions {};
 struct DaemonStopOptions {
   bool cancel_runs = false;
@@ -136,11 +170,13 @@ struct HelpOptions {
   std::string text;
 };
 
-using Command = std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions,
-                             PauseOptions, ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions,
-                             ChildrenOptions, ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions,
-                             SnapshotExplainOptions, SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions,
-                             DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions,
-                             FsckOptions, RerunOptions, RestoreOptions, DiffOptions, VersionOptions, HelpOptions>;
+using Command =
+    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
+                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
+                 ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions,
+                 SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions,
+                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions, FsckOptions, RerunOptions,
+                 RestoreOptions, DiffOptions, EnvRegisterOptions, EnvListOptions, EnvShowOptions, EnvDiffOptions,
+                 EnvScaffoldOptions, EnvDownloadOptions, EnvDeleteOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -48,6 +48,8 @@ std::string Session::post(std::string_view target, std::string_view body) {
   return client().call("POST", target, body).body;
 }
 
+std::string Session::remove(std::string_view target) { return client().call("DELETE", target).body; }
+
 std::string Session::post_with_notices(const std::string& target, std::string_view body) {
   client().tell_notices([](const std::string& notice) { print_error("runner: warning: " + printable(notice) + "\n"); });
   return post(target + "?notices=1", body);
@@ -96,6 +98,10 @@ std::string run_target(std::string_view run, std::string_view rest) {
 
 std::string snapshot_target(std::string_view snapshot, std::string_view rest) {
   return "/v1/snapshots/" + http::percent_encode(snapshot) + std::string(rest);
+}
+
+std::string environment_target(std::string_view environment, std::string_view rest) {
+  return "/v1/environments/" + http::percent_encode(environment) + std::string(rest);
 }
 
 }  // namespace runner::cli

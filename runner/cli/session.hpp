@@ -24,6 +24,7 @@ class Session {
   // The body of a successful answer.
   std::string get(std::string_view target);
   std::string post(std::string_view target, std::string_view body);
+  std::string remove(std::string_view target);  // DELETE
   // The same for an answer that takes as long as the run: a daemon that dies meanwhile is found again and asked again.
   std::string get_patiently(std::string_view target);
 
@@ -47,5 +48,6 @@ class Session {
 // "/v1/runs/NAME" with the name encoded, and what follows it.
 std::string run_target(std::string_view run, std::string_view rest = {});
 std::string snapshot_target(std::string_view snapshot, std::string_view rest = {});
+std::string environment_target(std::string_view environment, std::string_view rest = {});
 
 }  // namespace runner::cli

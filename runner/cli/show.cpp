@@ -19,6 +19,14 @@ class Page {
     if (value.empty()) return;
     raw(label, coloured(printable(value), colour));
   }
+  // Of a text with several lines each on its own; the label stands before the first.
+  void lines(const std::string& label, const std::string& text, Colour colour) {
+    for (std::size_t begin = 0; begin <= text.size();) {
+      const auto end = std::min(text.find('\n', begin), text.size());
+      line(begin == 0 ? label : "", text.substr(begin, end - begin), colour);
+      begin = end + 1;
+    }
+  }
   void item(const std::string& value) { text_.append("  ").append(printable(value)).append("\n"); }
   std::string text() && { return std::move(text_); }
 
@@ -113,7 +121,7 @@ void add_outcome(Page& page, const Json& run) {
   }
   const Json& error = member(run, "error");
   if (error.is_object()) {
-    page.line("error", text_at(error, "message"), Colour::kRed);
+    page.lines("error", text_at(error, "message"), Colour::kRed);
     page.line("hint", text_at(error, "hint"));
   }
   for (const Json& notice : member(run, "notices")) page.line("notice", scalar_text(notice), Colour::kYellow);

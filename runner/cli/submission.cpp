@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string_view>
 
 #include "runner/core/error.hpp"
@@ -19,8 +21,16 @@ using nlohmann::json;
 bool is_for_the_daemon(std::string_view name) {
   constexpr std::array<std::string_view, 9> kNames{"DOCKER_HOST",  "XDG_RUNTIME_DIR",   "PATH", "HOME", "VIRTUAL_ENV",
                                                    "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "LANG", "TZ"};
-  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("PYENV_") ||
-         name.starts_with("LC_");
+  constexpr std::array<std::string_view, 8> kFamilies{"PYENV_", "LC_",    "PIP_",     "UV_",
+                                                      "CONDA_", "MAMBA_", "RATTLER_", "SSL_CERT_"};
+  constexpr std::array<std::string_view, 10> kForBuilds{"HTTP_PROXY",    "HTTPS_PROXY",   "NO_PROXY", "ALL_PROXY",
+                                                        "http_proxy",    "https_proxy",   "no_proxy", "all_proxy",
+                                                        "DOCKER_CONFIG", "XDG_CACHE_HOME"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
+         std::find(kForBuilds.begin(), kForBuilds.end(), name) != kForBuilds.end() || name == "REQUESTS_CA_BUNDLE" ||
+         name == "NETRC" || std::any_of(kFamilies.begin(), kFamilies.end(), [&](std::string_view family) {
+           return name.starts_with(family);
+         });
 }
 
 bool is_utf8(const std::string& text) {
@@ -90,6 +100,53 @@ std::string absolute_directory(const std::filesystem::path& base, const std::str
 
 namespace {
 
+// ${NAME} in a file of requirements or a conda environment means the caller's variable, as with pip: credentials are
+// kept out of files so.
+std::set<std::string> variables_named_in(const SubmitOptions& options, const Caller& caller) {
+  constexpr std::size_t kMost = 1 << 20;
+  std::set<std::string> names;
+  for (const auto& file : {options.requirements, options.conda}) {
+    if (!file) continue;
+    std::ifstream stream(caller.directory / *file, std::ios::binary);
+    std::string text(kMost, '\0');
+    stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(stream.gcount()));
+    for (auto at = text.find("${"); at != std::string::npos; at = text.find("${", at + 2))
+      if (const auto end = text.find('}', at); end != std::string::npos)
+        names.insert(text.substr(at + 2, end - at - 2));
+  }
+  return names;
+}
+
+// As with docker: K alone is the caller's value.
+std::string build_argument(const std::string& name, const std::optional<std::string>& value, const Caller& caller) {
+  if (value) return *value;
+  const auto own = caller.variables.find(name);
+  if (own == caller.variables.end())
+    throw Error(ErrorCode::kInvalid, "--build-arg " + name + ": there is no such variable",
+                "set it, or write --build-arg " + name + "=VALUE");
+  return own->second;
+}
+
+json caller_document(const SubmitOptions& options, const Caller& caller) {
+  const auto named = variables_named_in(options, caller);
+  json variables = json::object();
+  for (const auto& [name, value] : caller.variables)
+    if ((is_for_the_daemon(name) || named.contains(name)) && is_utf8(value)) variables[name] = value;
+  return {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
+}
+
+// What names an environment by what it is made of.
+void add_environment_fields(json& document, const SubmitOptions& options, const Caller& caller) {
+  set(document, "python", options.python);
+  set(document, "image", options.image);
+  set(document, "requirements", options.requirements);
+  set(document, "conda", options.conda);
+  set(document, "dockerfile", options.dockerfile);
+  for (const auto& [key, value] : options.build_arguments)
+    document["buildArguments"][key] = build_argument(key, value, caller);
+}
+
 // What a submission and a repetition may both say.
 void add_run_fields(json& document, const SubmitOptions& options, const Caller& caller) {
   set(document, "experiment", options.experiment);
@@ -97,8 +154,10 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   for (const auto& [key, value] : options.tags) document["tags"][key] = value ? json(*value) : json(nullptr);
   for (const auto& [key, value] : options.properties) document["properties"][key] = *value;
   set(document, "parentRunId", options.parent);
-  set(document, "python", options.python);
-  set(document, "image", options.image);
+  add_environment_fields(document, options, caller);
+  set(document, "environment", options.environment);
+  if (options.pull) document["pull"] = true;
+  if (options.rebuild) document["rebuild"] = true;
   set(document, "maxRunDuration", options.max_run_duration);
   set(document, "grace", options.grace);
   set(document, "cpus", options.cpus);
@@ -111,10 +170,7 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   if (!options.secrets.empty()) document["secrets"] = options.secrets;
   set(document, "priority", options.priority);
   set(document, "idempotencyKey", options.idempotency_key);
-  json variables = json::object();
-  for (const auto& [name, value] : caller.variables)
-    if (is_for_the_daemon(name) && is_utf8(value)) variables[name] = value;
-  document["caller"] = {{"directory", caller.directory.string()}, {"variables", std::move(variables)}};
+  document["caller"] = caller_document(options, caller);
   if (json secrets = caller_secrets(options, caller); !secrets.empty())
     document["caller"]["secrets"] = std::move(secrets);
 }
@@ -152,6 +208,15 @@ std::string rerun_document(const RerunOptions& options, const Caller& caller) {
   set(document, "arguments", options.arguments);
   add_run_fields(document, options.overrides, caller);
   return dump_words(document, "rerun");
+}
+
+std::string registration_document(const EnvRegisterOptions& options, const Caller& caller) {
+  json document = json::object();
+  if (!options.name.empty()) document["name"] = options.name;
+  if (options.directory) document["directory"] = absolute_directory(caller.directory, *options.directory);
+  add_environment_fields(document, options.source, caller);
+  document["caller"] = caller_document(options.source, caller);
+  return dump_words(document, "env register");
 }
 
 }  // namespace runner::cli

@@ -28,4 +28,7 @@ std::string submission_document(const SubmitOptions& options, const Caller& call
 // The document of POST /v1/runs/{run}/rerun: what differs from the original. Errors as above.
 std::string rerun_document(const RerunOptions& options, const Caller& caller);
 
+// The document of POST /v1/environments. Errors as above.
+std::string registration_document(const EnvRegisterOptions& options, const Caller& caller);
+
 }  // namespace runner::cli

@@ -32,12 +32,14 @@ int stop_following(Session& session, InterruptGuard& guard, const std::string& i
   return kInterruptedExit;
 }
 
-// Of an image that is not here yet there is more to say than silence. A repetition knows which it is, and not whether
-// it is still here.
-bool may_be_pulled(const Json& run) {
+// Of an environment that is not here yet there is more to say than silence. A repetition knows which it is, and not
+// whether it is still here.
+bool may_be_prepared(const Json& run) {
   const Json& environment = member(run, "environment");
-  if (text_at(environment, "kind") != "image") return false;
-  return member(environment, "image").is_null() || member(run, "properties").contains("runner.rerunOf");
+  const std::string kind = text_at(environment, "kind");
+  if (kind == "interpreter" || kind == "none") return false;
+  return member(environment, kind == "image" ? "image" : "lockDigest").is_null() ||
+         member(run, "properties").contains("runner.rerunOf");
 }
 
 // The daemon has acknowledged a run with `answer`: follows it, unless it is left alone.
@@ -53,7 +55,7 @@ int follow_submitted(Session& session, const std::string& answer, bool detach) {
   InterruptGuard guard(session);
   std::string ended;
   try {
-    if (may_be_pulled(submitted)) follow_progress(session, id);
+    if (may_be_prepared(submitted)) follow_progress(session, id);
     follow_log(session, {.run = id, .file = {}, .offset = 0, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
     // The log ends when the run is final; should a daemon disagree, the run is awaited.
     ended = session.get_patiently(run_target(id));

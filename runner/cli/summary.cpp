@@ -29,6 +29,17 @@ std::string outputs_line(const Json& run) {
          " ('runner run download " + short_id(text_at(run, "runId")) + "')";
 }
 
+// A build's last words are several lines.
+std::string indented(const std::string& message, std::size_t columns) {
+  std::string text;
+  for (std::size_t begin = 0; begin <= message.size();) {
+    const auto end = std::min(message.find('\n', begin), message.size());
+    text += (begin == 0 ? "" : "\n" + std::string(columns, ' ')) + printable(message.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return text;
+}
+
 }  // namespace
 
 bool is_final_run(const Json& run) {
@@ -48,7 +59,7 @@ std::string summary_of(const Json& run, Stream stream) {
   const std::string kind = text_at(member(run, "outcome"), "kind");
   const bool plain = (kind == "exited" || kind == "signaled") && text_at(error, "hint").empty();
   if (error.is_object() && !plain) {
-    text += "  error    " + printable(text_at(error, "message")) + "\n";
+    text += "  error    " + indented(text_at(error, "message"), 11) + "\n";
     if (const auto hint = text_at(error, "hint"); !hint.empty()) text += "hint: " + printable(hint) + "\n";
   }
   return text;

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kContentType = "text/plain; charset=utf-8";
 constexpr std::string_view kStandardLog = "user_logs/std_log.txt";
+constexpr std::string_view kBuildLog = "system_logs/environment_build.log";
 
 std::optional<Artifact> find_artifact(const store::History& history, const std::string& run, const std::string& name) {
   for (Artifact& artifact : history.artifacts(run))
@@ -40,14 +41,43 @@ void send_available(const os::Fd& file, std::int64_t& offset, Exchange& exchange
   }
 }
 
-os::Fd open_live_log(const pipeline::Pipeline& pipeline, const std::string& run) {
-  return os::Fd(::open(pipeline.data().run(run).log().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+os::Fd open_live_log(const pipeline::Pipeline& pipeline, const std::string& run, const std::string& name) {
+  std::filesystem::path file;
+  if (name == kStandardLog) file = pipeline.data().run(run).log();
+  if (name == kBuildLog) file = pipeline.live_build_log(run);
+  return file.empty() ? os::Fd() : os::Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+// What can be followed while it grows.
+bool is_live(const std::string& name) { return name == kStandardLog || name == kBuildLog; }
+
+bool awaits_environment(RunStatus status) {
+  return status == RunStatus::kPreparing || status == RunStatus::kQueued || status == RunStatus::kNotStarted;
 }
 
 void send_stored(pipeline::Pipeline& pipeline, const Artifact& artifact, std::int64_t offset, Exchange& exchange) {
   if (offset < artifact.bytes)
     pipeline.content().read(artifact.sha256, offset, -1,
                             [&](std::span<const std::byte> piece) { exchange.write(piece); });
+}
+
+// The log of the build that the run waits for: as long as it waits.
+void follow_build_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
+  const auto subscription = pipeline.events().subscribe(request.run);
+  constexpr std::chrono::milliseconds kLook{200};  // between two lines of progress the log grows silently
+  std::int64_t offset = request.offset;
+  os::Fd live;
+  exchange.start_stream(200, kContentType, std::nullopt);
+  for (;;) {
+    subscription.clear();
+    const bool over = !awaits_environment(pipeline.history().get(request.run).status);
+    const auto stored = find_artifact(pipeline.history(), request.run, request.name);
+    if (!live) live = open_live_log(pipeline, request.run, request.name);
+    if (live) send_available(live, offset, exchange);
+    if (stored) send_stored(pipeline, *stored, offset, exchange);
+    if (stored || over) return exchange.finish_stream();
+    if (!exchange.wait(subscription.fd(), kLook)) throw ClientGone{};
+  }
 }
 
 void follow_standard_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
@@ -59,7 +89,7 @@ void follow_standard_log(pipeline::Pipeline& pipeline, const LogRequest& request
     subscription.clear();
     // Asked before the log is read: once the run is final its log is complete, so what is read then is all.
     const bool final = is_final(pipeline.history().get(request.run).status);
-    if (!live) live = open_live_log(pipeline, request.run);
+    if (!live) live = open_live_log(pipeline, request.run, request.name);
     if (live) send_available(live, offset, exchange);
     if (final) {
       if (!live)
@@ -85,13 +115,14 @@ void stream_artifact(pipeline::Pipeline& pipeline, const std::string& run, const
 
 void stream_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
   if (request.follow && request.name == kStandardLog) return follow_standard_log(pipeline, request, exchange);
+  if (request.follow && request.name == kBuildLog) return follow_build_log(pipeline, request, exchange);
   // A live run's log has no artifact yet; opened before the artifact is looked for, so that the moment between is
   // covered.
-  os::Fd live = request.name == kStandardLog ? open_live_log(pipeline, request.run) : os::Fd();
+  os::Fd live = open_live_log(pipeline, request.run, request.name);
   const auto stored = find_artifact(pipeline.history(), request.run, request.name);
   if (!stored && !live) {
     // Not started yet, or cancelled before it was: what it printed is nothing.
-    if (request.name == kStandardLog)
+    if (is_live(request.name))
       return exchange.respond({.status = 200, .body = "", .content_type = std::string(kContentType)});
     throw no_such_file(request.run, request.name);
   }

@@ -16,7 +16,7 @@ namespace runner::daemon {
 
 struct Routes::Route {
   std::string_view method;
-  std::vector<std::string_view> path;  // "{run}", "{snapshot}" match any segment
+  std::vector<std::string_view> path;  // "{run}", "{snapshot}", … match any segment
   Call call;
 };
 
@@ -50,6 +50,11 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "snapshots", "{snapshot}", "restore"}, &Routes::snapshot_restore},
       {"GET", {"v1", "source", "files"}, &Routes::source_files},
       {"GET", {"v1", "source", "explanations"}, &Routes::source_explanations},
+      {"GET", {"v1", "environments"}, &Routes::environment_list},
+      {"POST", {"v1", "environments"}, &Routes::environment_register},
+      {"GET", {"v1", "environments", "{environment}"}, &Routes::environment_show},
+      {"DELETE", {"v1", "environments", "{environment}"}, &Routes::environment_delete},
+      {"GET", {"v1", "environments", "{environment}", "diff"}, &Routes::environment_diff},
       {"POST", {"v1", "gc"}, &Routes::gc},
       {"POST", {"v1", "fsck"}, &Routes::fsck},
   };

@@ -62,6 +62,13 @@ class Routes {
   void gc(const http::Request&, Exchange&);
   void fsck(const http::Request&, Exchange&);
 
+  // routes_environments.cpp
+  void environment_list(const http::Request&, Exchange&);
+  void environment_register(const http::Request&, Exchange&);
+  void environment_show(const http::Request&, Exchange&);
+  void environment_delete(const http::Request&, Exchange&);
+  void environment_diff(const http::Request&, Exchange&);
+
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
   std::string document_of(const std::string& id);
   static void respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange);

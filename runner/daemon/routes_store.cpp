@@ -75,10 +75,19 @@ void answer_in_lines(Exchange& exchange, const Work& work) {
 
 void Routes::gc(const http::Request& request, Exchange& exchange) {
   const auto body = body_of(request);
-  const pipeline::GcOptions options{.explain = body.value("explain", false), .dry_run = body.value("dryRun", false)};
+  const auto& configuration = pipeline_.configuration();
+  const pipeline::GcOptions options{.explain = body.value("explain", false),
+                                    .dry_run = body.value("dryRun", false),
+                                    .environment_bytes = configuration.environment_bytes,
+                                    .environment_age = configuration.environment_age};
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
-    return api::gc_document(pipeline::collect_garbage(pipeline_.content(), pipeline_.history(), pipeline_.checkouts(),
-                                                      pipeline_.data(), options, doing));
+    return api::gc_document(pipeline::collect_garbage({.content = pipeline_.content(),
+                                                       .history = pipeline_.history(),
+                                                       .checkouts = pipeline_.checkouts(),
+                                                       .environments = pipeline_.environments(),
+                                                       .prepared = pipeline_.prepared(),
+                                                       .data = pipeline_.data()},
+                                                      options, doing));
   });
 }
 

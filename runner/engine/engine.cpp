@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/engine/answers.hpp"
 #include "runner/engine/failure.hpp"
 #include "runner/engine/pull_progress.hpp"
+#include "runner/engine/registry_credentials.hpp"
 #include "runner/http/message.hpp"
 
 namespace runner::engine {
@@ -28,45 +30,9 @@ std::optional<std::pair<int, int>> parse_api(const std::string& text) {
   return version;
 }
 
-std::string text_at(const json& object, const char* key) {
-  const auto at = object.is_object() ? object.find(key) : object.end();
-  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
 bool flag_at(const json& object, const char* key, bool otherwise) {
   const auto at = object.find(key);
   return at != object.end() && at->is_boolean() ? at->get<bool>() : otherwise;
-}
-
-std::vector<std::string> texts_at(const json& object, const char* key) {
-  std::vector<std::string> texts;
-  const auto at = object.is_object() ? object.find(key) : object.end();
-  if (at == object.end() || !at->is_array()) return texts;
-  for (const json& item : *at)
-    if (item.is_string()) texts.push_back(item.get<std::string>());
-  return texts;
-}
-
-bool answered(const http::TransferResult& result, int below = 300) {
-  return result.kind == Kind::kAnswered && result.status < below;
-}
-
-json parsed(const std::filesystem::path& socket, const http::TransferResult& result, const std::string& attempted) {
-  if (!answered(result)) throw failure(socket, result, attempted);
-  json body = json::parse(result.body, nullptr, false);
-  if (body.is_discarded())
-    throw Error(ErrorCode::kUnavailable, attempted + ": the answer of " + socket.string() + " is no JSON",
-                "is it a container engine?");
-  return body;
-}
-
-// What was made or found; without it every later question would be about something else.
-std::string id_in(const json& body, const std::filesystem::path& socket, const std::string& attempted) {
-  std::string id = text_at(body, "Id");
-  if (id.empty())
-    throw Error(ErrorCode::kUnavailable, attempted + ": the answer of " + socket.string() + " names no Id",
-                "is it a container engine?");
-  return id;
 }
 
 }  // namespace
@@ -143,7 +109,8 @@ std::optional<Image> Engine::inspect_image(const std::string& reference) {
   return image;
 }
 
-void Engine::pull(const std::string& reference, const std::function<bool(const std::string& line)>& progress) {
+void Engine::pull(const std::string& reference, const std::function<bool(const std::string& line)>& progress,
+                  const std::string& registry_auth) {
   const SplitReference split = split_reference(reference);
   PullProgress state;
   std::string shown;
@@ -161,11 +128,17 @@ void Engine::pull(const std::string& reference, const std::function<bool(const s
                                       return tell();
                                     },
                                 .stop = [&] { return !tell(); }};
+  if (!registry_auth.empty()) request.headers.push_back("X-Registry-Auth: " + registry_auth);
   const auto result = transfers_.call(std::move(request));
   const std::string attempted = "pull image " + reference;
-  if (!answered(result)) throw failure(socket(), result, attempted);
+  if (!answered(result)) {
+    const Error error = failure(socket(), result, attempted);
+    if (result.kind != Kind::kAnswered) throw Error(error);
+    throw registry_failure(attempted, engine_words(result), registry_of(reference), error.code());
+  }
   // The status came before the work: what failed later stands in the stream.
-  if (!state.error().empty()) throw Error(ErrorCode::kUnavailable, attempted + ": " + state.error());
+  if (!state.error().empty())
+    throw registry_failure(attempted, state.error(), registry_of(reference), ErrorCode::kUnavailable);
 }
 
 std::vector<Engine::Container> Engine::containers_with(const std::vector<std::string>& labels) {

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runner/core/error.hpp"
+#include "runner/engine/build_answer.hpp"
 #include "runner/http/unix_transfers.hpp"
 
 namespace runner::engine {
@@ -39,6 +41,24 @@ struct Image {
   std::vector<std::string> environment;  // "K=V"
 };
 
+// What POST /build is asked.
+struct ImageBuild {
+  ReadSome context;                       // a tar stream; what it throws ends the build
+  std::string dockerfile = "Dockerfile";  // its name in the context
+  std::string tag;
+  std::map<std::string, std::string> arguments{};
+  std::map<std::string, std::string> labels{};
+  std::string network = "host";   // of RUN steps: as runs have it, and where no bridge is set up, too
+  bool fresh = false;             // without the Engine's build cache
+  std::string registry_config{};  // X-Registry-Config (RegistryCredentials); never shown
+};
+
+class BuildError : public Error {
+ public:
+  BuildError(const Error& error, std::optional<BuildStep> failed) : Error(error), step(std::move(failed)) {}
+  std::optional<BuildStep> step;  // which had been begun
+};
+
 class Engine {
  public:
   static constexpr std::chrono::seconds kCallLimit{10};
@@ -53,9 +73,20 @@ class Engine {
   void use(EngineFacts facts) { facts_ = std::move(facts); }  // known from before
 
   std::optional<Image> inspect_image(const std::string& reference);
-  // From a registry. `progress` gets a line for people whenever it changes; false gives up (Error kUnavailable
-  // "stopped").
-  void pull(const std::string& reference, const std::function<bool(const std::string& line)>& progress);
+  // From a registry, even if there is an image of that name: only what has changed comes. A registry that does not
+  // answer is an error all the same, as with `docker run --pull always`; whoever can do with what is here asks
+  // inspect_image() first. `registry_auth` is X-Registry-Auth (RegistryCredentials); never shown. `progress` gets a
+  // line for people whenever it changes; false gives up (Error kUnavailable "stopped"). A registry that wants other
+  // credentials is Error(kPermission) with the way to log in.
+  void pull(const std::string& reference, const std::function<bool(const std::string& line)>& progress,
+            const std::string& registry_auth = {});
+
+  // The new image's id. BuildError naming the step: kInvalid for a Dockerfile or a command of it that fails, else as
+  // pull(). Ends the build when whoever listens throws.
+  std::string build_image(const ImageBuild& build, const BuildListener& listener);
+  void tag(const std::string& image, const std::string& reference);
+  // The name, and with its last name the image. False: a container uses it, it stays. A missing one is fine.
+  bool remove_image(const std::string& reference);
 
   struct Container {
     std::string id;
@@ -76,6 +107,11 @@ class Engine {
   // nobody's concern.
   void run_to_end(const std::string& body, const std::string& attempted);
 
+  // A container to its end, removed whatever happens; its exit status. `body` must ask for the log driver "json-file".
+  // What `on_output` throws ends it.
+  using OnOutput = std::function<void(bool is_error, std::string_view bytes)>;
+  int run_container(const std::string& body, const std::string& attempted, const OnOutput& on_output);
+
   // A container of the image that never starts, to look at the image's files. The caller removes it.
   std::string create_idle_container(const std::string& image_id, const std::vector<std::string>& labels);
   // A tar stream of one path of a container's file system, at most `most` bytes of it; nothing if it does not exist.
@@ -83,6 +119,7 @@ class Engine {
 
  private:
   http::TransferResult ask(http::TransferRequest request);
+  int follow(const std::string& id, const std::string& attempted, const OnOutput& on_output);
 
   http::UnixTransfers transfers_;
   std::function<bool()> stop_;

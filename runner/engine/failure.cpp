@@ -3,10 +3,13 @@
 #include <grp.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace runner::engine {
 namespace {
@@ -45,6 +48,17 @@ ErrorCode code_for(int status) {
     default:
       return ErrorCode::kUnavailable;
   }
+}
+
+bool has_any(const std::string& words, std::initializer_list<std::string_view> parts) {
+  return std::any_of(parts.begin(), parts.end(),
+                     [&](std::string_view part) { return words.find(part) != std::string::npos; });
+}
+
+// What an Engine says when a registry wants other credentials, or any.
+bool is_refusal(const std::string& words) {
+  return has_any(words, {"unauthorized", "Unauthorized", "no basic auth credentials", "authentication required",
+                         "incorrect username or password"});
 }
 
 }  // namespace
@@ -87,6 +101,25 @@ Error failure(const std::filesystem::path& socket, const http::TransferResult& r
       break;
   }
   return Error(code_for(result.status), attempted + ": " + engine_words(result));
+}
+
+Error registry_failure(const std::string& attempted, const std::string& words, const std::string& registry,
+                       ErrorCode otherwise) {
+  const std::string said = on_one_line(words);
+  const bool known = !registry.empty() && registry != "docker.io";
+  const std::string login = known ? "docker login " + registry : "docker login";
+  // Docker Hub's answer for a private image, and for a name that is nobody's.
+  if (has_any(words, {"access denied", "access to the resource is denied"}))
+    return Error(otherwise, attempted + ": " + said, "check the name; for a private image: " + login);
+  if (is_refusal(words)) {
+    return Error(ErrorCode::kPermission,
+                 attempted + ": the registry " + (registry.empty() ? "" : registry + " ") + "refuses: " + said, login);
+  }
+  if (has_any(words, {"no space left on device", "disk quota exceeded"}))
+    return Error(ErrorCode::kNoSpace, attempted + ": " + said, "docker system df; docker image prune");
+  const bool unreachable = has_any(words, {"dial tcp", "net/http:", "no such host", "connection refused", "i/o timeout",
+                                           "TLS handshake", "server gave HTTP response"});
+  return Error(unreachable ? ErrorCode::kUnavailable : otherwise, attempted + ": " + said);
 }
 
 }  // namespace runner::engine

@@ -19,4 +19,9 @@ Error failure(const std::filesystem::path& socket, const http::TransferResult& r
 // The Engine's "message" on one line; the body itself if it is not of that shape.
 std::string engine_words(const http::TransferResult& result);
 
+// For what an Engine says of a pull or a build that failed. `registry`: its host, where it is known. kPermission with
+// the way to log in for a refusal, kNoSpace for a full disk, kUnavailable for a registry that cannot be reached.
+Error registry_failure(const std::string& attempted, const std::string& words, const std::string& registry,
+                       ErrorCode otherwise);
+
 }  // namespace runner::engine

@@ -9,19 +9,11 @@ namespace runner::engine {
 namespace {
 
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;  // of one layer; sums of them stay numbers
-constexpr std::size_t kMostLine = 1 << 20;                  // bytes; a longer line is no progress message
 
 }  // namespace
 
 void PullProgress::feed(std::string_view piece) {
-  rest_ += piece;
-  std::size_t begin = 0;
-  for (auto end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n', begin)) {
-    take(std::string_view(rest_).substr(begin, end - begin));
-    begin = end + 1;
-  }
-  rest_.erase(0, begin);
-  if (rest_.size() > kMostLine) rest_.clear();
+  lines_.feed(piece, [this](std::string_view line) { take(line); });
 }
 
 void PullProgress::take(std::string_view text) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "runner/engine/json_lines.hpp"
+
 namespace runner::engine {
 
 class PullProgress {
@@ -23,7 +25,7 @@ class PullProgress {
   };
   void take(std::string_view object);
 
-  std::string rest_;
+  JsonLines lines_;
   std::map<std::string, Layer> layers_;
   std::string status_;
   std::string error_;

@@ -69,6 +69,7 @@ json mounts_of(const EngineRun& run, const BundleHost& host, const engine::Engin
   if (!host.python_package.empty() && std::filesystem::is_directory(host.python_package, failed))
     mounts.push_back(bind_of(host.python_package, kPythonTarget, false));
   mounts.push_back(bind_of(run.directory.passwd(), "/etc/passwd", false));
+  for (const std::string& path : run.read_only_paths) mounts.push_back(bind_of(path, path, false));
   for (const Mount& mount : binds_of(run)) mounts.push_back(bind_of(mount.source, mount.target, mount.writable));
   if (!run.layers.empty())
     mounts.push_back(overlay_volume(run.working_directory, run.layers, run.directory.upper(), run.directory.work(),

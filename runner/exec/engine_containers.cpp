@@ -120,6 +120,8 @@ EngineContainers::EngineContainers(BundleHost host, std::filesystem::path shim, 
     : host_(std::move(host)), shim_(std::move(shim)), helper_(std::move(helper)), memory_(std::make_unique<Memory>()) {}
 EngineContainers::~EngineContainers() = default;
 
+std::vector<std::string> EngineContainers::own_labels() const { return probe_labels(host_); }
+
 void EngineContainers::stop_waiting(std::chrono::milliseconds patience) {
   memory_->stops_at = os::monotonic_now() + patience;
 }

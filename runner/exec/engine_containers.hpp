@@ -39,6 +39,7 @@ struct EngineRun {
   std::string home;
   RunDefinition definition;
   ImageFacts image;
+  std::vector<std::string> read_only_paths{};  // of the host, bound at their own paths
 };
 
 class EngineContainers {
@@ -51,6 +52,9 @@ class EngineContainers {
   // Before the run exists. Error(kUnavailable) for a limit that this engine cannot enforce, kInvalid for more CPUs than
   // it has and for a --mount that cannot be.
   void refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const;
+
+  // Of containers that somebody else makes for this daemon: the next one removes what it has left.
+  std::vector<std::string> own_labels() const;
 
   // The daemon is stopping: from `patience` on no call to an engine, by any thread, lasts longer than a second.
   void stop_waiting(std::chrono::milliseconds patience);

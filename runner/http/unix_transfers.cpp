@@ -20,6 +20,7 @@ struct Transfer {
   std::string body;
   bool stopped = false;
   bool too_large = false;
+  std::exception_ptr thrown;
   curl_slist* headers = nullptr;
 };
 
@@ -34,11 +35,23 @@ struct Running {
   Transfer transfer;
 };
 
+// Nothing is thrown through libcurl, which is C: it is kept, and `otherwise` ends the transfer.
+template <class Result, class Action>
+Result guarded(Transfer& transfer, Result otherwise, Action&& action) {
+  try {
+    return action();
+  } catch (...) {
+    transfer.thrown = std::current_exception();
+    transfer.stopped = true;
+    return otherwise;
+  }
+}
+
 std::size_t on_body(char* bytes, std::size_t, std::size_t size, void* context) {
   auto& running = *static_cast<Running*>(context);
   Transfer& transfer = running.transfer;
   if (transfer.request.on_piece && status_of(running.easy) < kFirstError) {
-    if (transfer.request.on_piece({bytes, size})) return size;
+    if (guarded(transfer, false, [&] { return transfer.request.on_piece({bytes, size}); })) return size;
     transfer.stopped = true;
     return 0;
   }
@@ -50,9 +63,15 @@ std::size_t on_body(char* bytes, std::size_t, std::size_t size, void* context) {
   return size;
 }
 
+std::size_t on_read(char* bytes, std::size_t, std::size_t size, void* context) {
+  Transfer& transfer = static_cast<Running*>(context)->transfer;
+  return guarded(transfer, std::size_t{CURL_READFUNC_ABORT},
+                 [&] { return transfer.request.body_from(std::as_writable_bytes(std::span(bytes, size))); });
+}
+
 int on_progress(void* context, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   Transfer& transfer = static_cast<Running*>(context)->transfer;
-  if (!transfer.request.stop()) return 0;
+  if (!guarded(transfer, true, [&] { return transfer.request.stop(); })) return 0;
   transfer.stopped = true;
   return 1;
 }
@@ -124,7 +143,13 @@ class UnixTransfers::Impl {
       transfer.headers = curl_.slist_append(transfer.headers, header.c_str());
     // curl would ask for permission first (100-continue) and wait a second for it.
     transfer.headers = curl_.slist_append(transfer.headers, "Expect:");
-    if (!request.body.empty() || request.method == "POST") {
+    if (request.body_from) {
+      curl_.easy_setopt(easy, CURLOPT_UPLOAD, 1L);  // of unknown size: chunked
+      curl_.easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+      curl_.easy_setopt(easy, CURLOPT_READDATA, &running);
+      // A connection that had died meanwhile would want the body from its beginning.
+      curl_.easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    } else if (!request.body.empty() || request.method == "POST") {
       transfer.headers = curl_.slist_append(transfer.headers, "Content-Type: application/json");
       curl_.easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
       curl_.easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
@@ -175,6 +200,7 @@ class UnixTransfers::Impl {
       return result;
     }
     result.words = curl_.easy_strerror(code);
+    result.thrown = transfer.thrown;
     if (transfer.stopped) {
       result.kind = Kind::kStopped;
     } else if (transfer.too_large) {
@@ -217,6 +243,7 @@ TransferResult UnixTransfers::call(TransferRequest request) {
   std::optional<TransferResult> result;
   begin(std::move(request), [&result](TransferResult ended) { result = std::move(ended); });
   while (!result) wait({}, std::nullopt);
+  if (result->thrown) std::rethrow_exception(result->thrown);
   return std::move(*result);
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -15,12 +16,18 @@
 #include <string_view>
 #include <vector>
 
+#include "runner/core/content.hpp"
+
 namespace runner::http {
 
+// What its functions throw ends the transfer and comes out of call(), or is in TransferResult::thrown.
 struct TransferRequest {
   std::string method = "GET";
-  std::string target{};                              // encoded: "/v1.41/containers/json?all=1"
-  std::string body{};                                // JSON; empty: none
+  std::string target{};  // encoded: "/v1.41/containers/json?all=1"
+  std::string body{};    // JSON; empty: none
+  // A body of any length in place of `body`, read as the server takes it and sent in chunks; its Content-Type belongs
+  // into `headers`.
+  ReadSome body_from{};
   std::vector<std::string> headers{};                // "Name: value"
   std::optional<std::chrono::milliseconds> limit{};  // for the whole of it; none: as long as it takes
   // Pieces of a successful (< 300) answer's body as they come; false ends the transfer (kStopped). Without it the body
@@ -36,13 +43,14 @@ struct TransferResult {
     kUnreachable,  // no connection: `os_error` is its errno
     kBroken,       // the connection ended before the answer did
     kTimedOut,
-    kStopped,  // by on_piece or stop
+    kStopped,  // by on_piece, stop or body_from
   };
   Kind kind = Kind::kBroken;
   int status = 0;
   std::string body{};
   int os_error = 0;
-  std::string words{};  // libcurl's, unless kAnswered
+  std::string words{};          // libcurl's, unless kAnswered
+  std::exception_ptr thrown{};  // by one of the request's functions
 };
 
 class UnixTransfers {

@@ -60,6 +60,9 @@ class DataDirectory {
   }                                                                // evictable real files (snapshot/checkouts.hpp)
   std::filesystem::path roots() const { return home_ / "roots"; }  // evictable mount point skeletons
   std::filesystem::path cache() const { return home_ / "cache"; }  // stat caches, interpreter probes
+  std::filesystem::path environments() const { return home_ / "envs"; }  // built ones; database rows say which count
+  std::filesystem::path tools() const { return home_ / "cache" / "tools"; }    // py-rattler's private environment
+  std::filesystem::path wheels() const { return home_ / "cache" / "wheels"; }  // copies of wheels, to build offline
   std::filesystem::path runs() const { return home_ / "runs"; }
   RunDirectory run(const std::string& id) const { return RunDirectory(runs() / id); }
 

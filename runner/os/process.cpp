@@ -197,4 +197,8 @@ std::filesystem::path python_package_directory() {
   return program_directory().parent_path() / "share" / "runner" / "python";
 }
 
+std::filesystem::path curated_environments_directory() {
+  return program_directory().parent_path() / "share" / "runner" / "environments";
+}
+
 }  // namespace runner::os

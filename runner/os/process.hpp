@@ -57,5 +57,7 @@ std::optional<std::filesystem::path> find_program(const std::string& name, const
 std::filesystem::path program_directory();
 // The Python package mounted into runs: ../share/runner/python beside the program directory.
 std::filesystem::path python_package_directory();
+// Environments that come with runner: beside the Python package.
+std::filesystem::path curated_environments_directory();
 
 }  // namespace runner::os

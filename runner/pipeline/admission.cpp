@@ -94,6 +94,9 @@ Isolation isolation_for(const std::optional<std::string>& asked, bool has_image)
   if (*isolation == Isolation::kNone)
     throw Error(ErrorCode::kUnavailable, "--isolation none: this version has only the sandbox and docker",
                 "leave the option out");
+  if (*isolation != Isolation::kDocker && has_image)
+    throw Error(ErrorCode::kInvalid, "--isolation " + *asked + ": the environment is an image, which runs in docker",
+                "leave --isolation out");
   if (*isolation == Isolation::kDocker && !has_image)
     throw Error(ErrorCode::kInvalid, "--isolation docker: needs an image", "--image REF");
   return *isolation;
@@ -152,20 +155,21 @@ void merge_docker(const api::RunconfigDocker& docker, api::Submission& submissio
 // Which environment a runconfig adds. The command line's --python replaces its image with all that belongs to it, the
 // command line's --image its interpreter on this machine; with Docker switched on --image changes the image alone.
 void merge_environment(const api::Runconfig& config, api::Submission& submission, RunDefinition& definition) {
-  if (submission.python) return;
+  if (submission.python || submission.requirements || submission.dockerfile || submission.environment) return;
+  if (submission.conda && !submission.image) return;
   if (!config.docker) {
-    if (!submission.image) submission.python = config.interpreter_path;
+    if (!submission.image && !config.conda) submission.python = config.interpreter_path;
     return;
   }
   if (!submission.image) {
-    if (config.docker->image.empty())
+    if (config.docker->image.empty() && config.docker->dockerfile.empty())
       throw Error(ErrorCode::kInvalid, config.docker->switch_at + ", but no image is named",
                   "add environment.docker.baseImage: REF, or use --image REF");
     if (contradicts_image(submission.isolation))
       throw Error(ErrorCode::kInvalid,
                   "--isolation " + *submission.isolation + ": " + config.docker->switch_at + " names an image",
                   "add --python PATH to run without the image, or leave --isolation out");
-    submission.image = config.docker->image;
+    if (!config.docker->image.empty()) submission.image = config.docker->image;
   }
   definition.image_interpreter = config.docker->interpreter;
   merge_docker(*config.docker, submission, definition);
@@ -184,15 +188,12 @@ void merge_config(api::Submission& submission, const api::Runconfig& config, Run
 }
 
 // Judged before the runconfig is read: what the user typed must agree with itself.
-void check_environment_options(const api::Submission& submission) {
-  if (!submission.image) return;
-  if (submission.python)
-    throw Error(ErrorCode::kInvalid, "at most one of --python, --image",
-                "in an image the interpreter is the image's own: leave --python out");
-  api::check_image_reference(*submission.image, "--image");
-  if (contradicts_image(submission.isolation))
-    throw Error(ErrorCode::kInvalid, "--isolation " + *submission.isolation + ": an image runs in docker",
-                "leave --isolation or --image out");
+void check_options(const api::Submission& submission) {
+  check_environment_options(submission);
+  const char* option = submission.image ? "an image" : submission.dockerfile ? "a Dockerfile's image" : nullptr;
+  if (option != nullptr && contradicts_image(submission.isolation))
+    throw Error(ErrorCode::kInvalid, "--isolation " + *submission.isolation + ": " + option + " runs in docker",
+                submission.image ? "leave --isolation or --image out" : "leave --isolation or --dockerfile out");
 }
 
 void read_mounts(const api::Submission& submission, RunDefinition& definition) {
@@ -211,6 +212,23 @@ void check_secret_names(const RunDefinition& definition) {
                   "give it as --secret or as a variable, not as both");
 }
 
+// Where the run runs follows from what it runs in.
+void read_environment(api::Submission& submission, std::optional<EnvironmentChoice> choice, Admission& admission) {
+  RunDefinition& definition = admission.run.definition;
+  definition.image = submission.image.value_or("");
+  definition.pull_image = submission.pull;
+  definition.rebuild_environment = submission.rebuild;
+  if (choice) {
+    const envs::Specification& wanted = choice->read.specification;
+    if (wanted.kind == envs::SpecificationKind::kDockerfile) definition.image = image_name_of(wanted);
+    for (const auto& [name, value] : choice->read.variables) submission.environment_variables.emplace(name, value);
+    for (std::string& warning : choice->read.warnings) admission.notices.push_back(std::move(warning));
+    choice->read.warnings.clear();
+    admission.environment = std::move(choice);
+  }
+  definition.isolation = isolation_for(submission.isolation, !definition.image.empty());
+}
+
 void check_experiment(const std::string& name) {
   if (name.empty() || name.size() > 200 || name != experiment_name_from(name))
     throw Error(ErrorCode::kInvalid, "--experiment: '" + name + "' is not a legal name",
@@ -219,6 +237,8 @@ void check_experiment(const std::string& name) {
 
 // Another environment replaces the old one with all that belongs to it; another image only the image.
 void override_environment(const api::Submission& overrides, RunDefinition& definition) {
+  definition.rebuild_environment = overrides.rebuild;
+  definition.pull_image = overrides.pull;
   if (overrides.image) {
     definition.image = *overrides.image;
     definition.isolation = Isolation::kDocker;
@@ -304,22 +324,23 @@ Mount parse_mount(const std::string& text, const std::string& what) {
   return mount;
 }
 
-Admission admit(const api::Submission& given, const std::filesystem::path& secrets_file) {
+Admission admit(const api::Submission& given, const std::filesystem::path& secrets_file,
+                const FindRegistered& registered) {
   api::Submission submission = given;
-  check_environment_options(submission);
+  check_options(submission);
   Admission admission;
   RunDefinition& definition = admission.run.definition;
   const std::filesystem::path source = existing_source(submission);
   definition.source_directory = source.string();
+  std::optional<api::Runconfig> config;
   if (submission.config) {
-    api::Runconfig config = api::load_runconfig(source, *submission.config);
+    config = api::load_runconfig(source, *submission.config);
     definition.config_name = *submission.config;
-    admission.notices = std::move(config.warnings);
-    merge_config(submission, config, definition);
+    admission.notices = std::move(config->warnings);
+    merge_config(submission, *config, definition);
   }
   read_limits(submission, definition);
-  definition.isolation = isolation_for(submission.isolation, submission.image.has_value());
-  definition.image = submission.image.value_or("");
+  read_environment(submission, choose_environment(submission, config, source, registered), admission);
 
   if (submission.script && submission.command)
     throw Error(ErrorCode::kInvalid, "both a script and a command were given", "give one of them");
@@ -359,14 +380,17 @@ Admission admit(const api::Submission& given, const std::filesystem::path& secre
 }
 
 Admission admit_again(const RunRecord& original, const api::Submission& overrides,
-                      const std::filesystem::path& secrets_file) {
-  check_environment_options(overrides);
+                      const std::filesystem::path& secrets_file, const FindRegistered& registered) {
+  check_options(overrides);
+  api::Submission environment = overrides;
+  auto choice = choose_environment(environment, std::nullopt, original.definition.source_directory, registered);
   Admission admission;
   RunRecord& run = admission.run;
   RunDefinition& definition = run.definition;
   definition = original.definition;
   read_limits(overrides, definition);
-  override_environment(overrides, definition);
+  override_environment(environment, definition);
+  if (choice) read_environment(environment, std::move(choice), admission);
   override_arguments(original, overrides, definition);
   override_mounts(overrides, definition);
   check_variables(overrides.environment_variables);
@@ -388,7 +412,7 @@ Admission admit_again(const RunRecord& original, const api::Submission& override
   run.parent = overrides.parent_run_id;  // a repetition stands on its own, unless it is given a parent
   run.priority = overrides.priority;
   run.idempotency_key = overrides.idempotency_key;
-  admission.python = overrides.python;
+  admission.python = environment.python;
   admission.interpreter_required =
       definition.image.empty() && std::filesystem::path(definition.script).extension() == ".py";
   admission.caller.directory = overrides.caller_directory.empty() ? "/" : overrides.caller_directory;

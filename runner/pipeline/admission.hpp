@@ -11,13 +11,20 @@
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
 #include "runner/core/run.hpp"
+#include "runner/pipeline/environment_choice.hpp"
 #include "runner/pipeline/secrets.hpp"
+#include "store/environments.hpp"
 
 namespace runner::pipeline {
 
 struct Admission {
   RunRecord run;                      // without snapshot, git and environment
   std::optional<std::string> python;  // the interpreter on this machine that was asked for; never with an image
+  std::optional<EnvironmentChoice> environment;  // what has to be prepared, or was registered
+  // Rows that must be there before the run's (environments.cpp).
+  std::optional<store::StoredEnvironment> environment_row;
+  std::string lock{};                 // JSON of run.environment.lock_digest, where it is not stored yet
+  std::string autosave{};             // the definition to be kept under run.environment.name
   bool interpreter_required = false;  // the script is Python and runs without an image: no interpreter is an error
   envs::Caller caller;                // its DOCKER_HOST and XDG_RUNTIME_DIR say where the Engine listens
   std::map<std::string, std::string>
@@ -29,13 +36,17 @@ struct Admission {
 // Errors: kInvalid for everything the user can correct (cli.md: exit code 2), kNotFound for a missing source directory.
 // kUnavailable for --isolation none, kPermission for a secrets file that others may read. With an image the run's
 // isolation is docker, and the other way round; whether there is an Engine is not asked here.
-Admission admit(const api::Submission& submission, const std::filesystem::path& secrets_file = default_secrets_file());
+Admission admit(
+    const api::Submission& submission, const std::filesystem::path& secrets_file = default_secrets_file(),
+    const FindRegistered& registered = [](const std::string&) { return std::nullopt; });
 
 // The same for a run that repeats `original` as `overrides` change it: without snapshot, git and environment, too, but
 // nothing is read of the source directory and no runconfig. Secrets that are not named again must be in the file.
 // kInvalid also for a mount whose source is gone, and for arguments where the original had no script.
-Admission admit_again(const RunRecord& original, const api::Submission& overrides,
-                      const std::filesystem::path& secrets_file = default_secrets_file());
+Admission admit_again(
+    const RunRecord& original, const api::Submission& overrides,
+    const std::filesystem::path& secrets_file = default_secrets_file(),
+    const FindRegistered& registered = [](const std::string&) { return std::nullopt; });
 
 // A legal experiment name from a directory's: letters, digits, '_' and '-', a letter or digit first.
 std::string experiment_name_from(const std::string& directory_name);

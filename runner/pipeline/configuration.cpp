@@ -25,6 +25,17 @@ std::int64_t size_of(const std::filesystem::path& file, const toml::node& value,
   }
 }
 
+std::chrono::milliseconds duration_of(const std::filesystem::path& file, const toml::node& value,
+                                      const std::string& key) {
+  const auto text = value.value<std::string>();
+  if (!text) throw wrong(file, value.source(), key + " must be a duration such as \"2h\"");
+  try {
+    return parse_duration(*text, key);
+  } catch (const Error& error) {
+    throw wrong(file, value.source(), error.message());
+  }
+}
+
 }  // namespace
 
 std::filesystem::path default_configuration_file() {
@@ -57,6 +68,16 @@ Configuration load_configuration(const std::filesystem::path& file) {
       if (!count || *count < 0 || *count > 100'000)
         throw wrong(file, value.source(), "checkout_count must be a whole number from 0 to 100000");
       configuration.checkout_count = static_cast<int>(*count);
+    } else if (key == "environment_cache") {
+      configuration.environment_bytes = size_of(file, value, "environment_cache");
+    } else if (key == "environment_age") {
+      configuration.environment_age = duration_of(file, value, "environment_age");
+    } else if (key == "build_limit") {
+      configuration.build_limit = duration_of(file, value, "build_limit");
+    } else if (key == "conda") {
+      const auto path = value.value<std::string>();
+      if (!path || !path->starts_with('/')) throw wrong(file, value.source(), "conda must be an absolute path");
+      configuration.conda = *path;
     } else if (key == "cache_dirs") {
       const toml::array* list = value.as_array();
       if (!list) throw wrong(file, value.source(), "cache_dirs must be a list of paths");

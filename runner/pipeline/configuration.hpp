@@ -1,6 +1,7 @@
 // $XDG_CONFIG_HOME/runner/config.toml.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -12,6 +13,11 @@ struct Configuration {
   int parallel = 1;                                      // runs at once; 1: a run takes the whole machine
   std::int64_t checkout_bytes = std::int64_t{10} << 30;  // of real files of snapshots that nobody uses just now
   int checkout_count = 64;
+  std::chrono::milliseconds build_limit{std::chrono::hours{2}};  // of one environment's build
+  std::string conda;                                             // the conda client; empty: the first that is found
+  std::int64_t environment_bytes = std::int64_t{20} << 30;       // of environments that no live run uses, after `gc`
+  std::chrono::milliseconds environment_age{
+      std::chrono::hours{24 * 60}};  // since the last use, after which `gc` evicts
   // Model caches below the user's home, bound read-only into runs when they exist.
   std::vector<std::string> cache_directories{".cache/torch", ".cache/huggingface", ".keras", "scikit_learn_data"};
   // A snapshot of so much new content is announced before it is copied, with what could be left out.

@@ -212,6 +212,8 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   watch_->remove(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
+  build_settings_.with([&](auto& all) { all.erase(run.id); });
+  prepared_->release(run.id);
   clear_away(run.id);
 }
 

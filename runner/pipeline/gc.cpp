@@ -8,6 +8,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
+#include "runner/pipeline/environment_eviction.hpp"
 #include "runner/pipeline/snapshot_totals.hpp"
 #include "runner/pipeline/unused_caches.hpp"
 #include "store/content_gc.hpp"
@@ -24,15 +25,22 @@ std::string number_of(std::int64_t count, const char* one, const char* many) {
 
 class GarbageCollection {
  public:
-  GarbageCollection(store::ContentStore& content, const store::History& history, snapshot::Checkouts& checkouts,
-                    const os::DataDirectory& data, const GcOptions& options, const Doing& doing)
-      : content_(content), history_(history), checkouts_(checkouts), data_(data), options_(options), doing_(doing) {}
+  GarbageCollection(const GcSubjects& subjects, const GcOptions& options, const Doing& doing)
+      : content_(subjects.content),
+        history_(subjects.history),
+        checkouts_(subjects.checkouts),
+        environments_(subjects.environments),
+        prepared_(subjects.prepared),
+        data_(subjects.data),
+        options_(options),
+        doing_(doing) {}
 
   api::GcReport run() {
     report_.dry_run = options_.dry_run;
     report_.explained = options_.explain;
     const std::int64_t before = content_.disk_bytes();
     // First: on a full disk their room is what the rest needs.
+    free_environments();
     free_checkouts();
     free_caches();
     now_doing("waiting for snapshots that are under way");
@@ -67,6 +75,36 @@ class GarbageCollection {
       os::remove_tree(cache.path);
       report_.disk_bytes += cache.bytes;
     }
+  }
+
+  // By age, then the longest unused first until the rest fits the budget; never one that an unfinished run needs.
+  void free_environments() {
+    now_doing("looking at environments");
+    const auto chosen = environments_to_free(environments_.builds(), history_.unfinished(), utc_now(),
+                                             {.bytes = options_.environment_bytes, .age = options_.environment_age});
+    for (const auto& [build, why] : chosen) {
+      tick_();
+      try {
+        if (!options_.dry_run && !prepared_.remove(build)) continue;  // a run has just begun to use it
+      } catch (const Error& error) {
+        report_.warnings.push_back("environment " + build.directory + build.image + " stays: " + error.message());
+        continue;
+      }
+      ++report_.caches;
+      report_.cache_bytes += build.bytes;
+      if (!options_.dry_run) report_.disk_bytes += build.bytes;
+      explain(report_.freed, {.kind = "environment",
+                              .name = build.directory.empty() ? build.image : build.directory,
+                              .count = 1,
+                              .bytes = build.bytes,
+                              .reason = why + "; " + how_it_comes_back(build)});
+    }
+  }
+
+  std::string how_it_comes_back(const store::EnvironmentBuild& build) const {
+    if (build.directory.empty()) return "its Dockerfile can be built again";
+    const auto lock = environments_.lock(build.lock);
+    return lock ? "it can be rebuilt from its lock" : "it can be built again";
   }
 
   // Those that no live run uses. One that is a layer of another goes after it.
@@ -219,6 +257,8 @@ class GarbageCollection {
   store::ContentStore& content_;
   const store::History& history_;
   snapshot::Checkouts& checkouts_;
+  const store::Environments& environments_;
+  PreparedEnvironments& prepared_;
   const os::DataDirectory& data_;
   const GcOptions options_;
   const Doing& doing_;
@@ -230,10 +270,8 @@ class GarbageCollection {
 
 }  // namespace
 
-api::GcReport collect_garbage(store::ContentStore& content, const store::History& history,
-                              snapshot::Checkouts& checkouts, const os::DataDirectory& data, const GcOptions& options,
-                              const Doing& doing) {
-  return GarbageCollection(content, history, checkouts, data, options, doing).run();
+api::GcReport collect_garbage(const GcSubjects& subjects, const GcOptions& options, const Doing& doing) {
+  return GarbageCollection(subjects, options, doing).run();
 }
 
 }  // namespace runner::pipeline

@@ -7,16 +7,20 @@
 
 #include "runner/api/store_document.hpp"
 #include "runner/os/data_directory.hpp"
+#include "runner/pipeline/prepared_environments.hpp"
 #include "snapshot/checkouts.hpp"
 #include "store/content_store.hpp"
+#include "store/environments.hpp"
 #include "store/history.hpp"
 
 namespace runner::pipeline {
 
 struct GcOptions {
   bool explain = false;
-  bool dry_run = false;                        // nothing is touched; the report is the same
-  std::chrono::milliseconds patience{60'000};  // for snapshots that are under way
+  bool dry_run = false;                         // nothing is touched; the report is the same
+  std::chrono::milliseconds patience{60'000};   // for snapshots that are under way
+  std::int64_t environment_bytes = 0;           // of environments that may stay, beside those that runs need
+  std::chrono::milliseconds environment_age{};  // since the last use, after which one goes all the same
 };
 
 // Called every few milliseconds with what is being done; what it throws ends the work, and nothing is half done then.
@@ -24,8 +28,14 @@ using Doing = std::function<void(const std::string&)>;
 
 // Roots are the snapshot and the artifacts of every run. Works on the calling thread while others submit and end runs.
 // Error(kConflict) if another gc is at work or a snapshot does not end in time.
-api::GcReport collect_garbage(store::ContentStore& content, const store::History& history,
-                              snapshot::Checkouts& checkouts, const os::DataDirectory& data, const GcOptions& options,
-                              const Doing& doing);
+struct GcSubjects {
+  store::ContentStore& content;
+  store::History& history;
+  snapshot::Checkouts& checkouts;
+  store::Environments& environments;
+  PreparedEnvironments& prepared;
+  const os::DataDirectory& data;
+};
+api::GcReport collect_garbage(const GcSubjects& subjects, const GcOptions& options, const Doing& doing);
 
 }  // namespace runner::pipeline

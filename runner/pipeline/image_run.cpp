@@ -6,8 +6,10 @@
 #include "envs/image.hpp"
 #include "runner/core/error.hpp"
 #include "runner/engine/endpoint.hpp"
+#include "runner/engine/registry_credentials.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
+#include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "runner/shim/records.hpp"
 #include "snapshot/snapshot.hpp"
@@ -31,7 +33,8 @@ void refuse_covered(const RunDefinition& definition, const std::string& working_
 }  // namespace
 
 // At submit, which does not wait for a registry: an image that is not here yet is pulled on the preparer's thread.
-EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Caller& caller) const {
+// `made_here`: out of a Dockerfile; there is nothing to ask a registry for.
+EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Caller& caller, bool made_here) const {
   refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
   definition.engine_socket = engine::find_engine(caller.variables).string();
   engine::Engine engine = containers_.engine(definition.engine_socket);
@@ -40,6 +43,7 @@ EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Ca
   environment.name = definition.image;
   environment.kind = "image";
   environment.digest = envs::unresolved_image_digest(definition.image);
+  if (made_here || definition.pull_image) return environment;
   if (const auto image = engine.inspect_image(definition.image)) {
     envs::require_platform(*image, definition.image, engine.facts());
     environment.image = envs::image_ref(*image, definition.image);
@@ -68,15 +72,9 @@ EnvironmentRef Pipeline::image_again(const RunRecord& original, RunDefinition& d
   return environment;
 }
 
-// From a registry. By digest it is the same image again; a tag may mean another by now.
-engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop) {
-  const auto& recorded = run.environment.image;
-  const std::string source = recorded ? recorded->digest : run.definition.image;
-  if (source.empty())
-    throw Error(ErrorCode::kNotFound,
-                "image " + run.definition.image + " (" + recorded->id.substr(0, 19) +
-                    ") was deleted after the run was submitted, and no registry is known to have it",
-                "build or import it again and submit anew");
+// Tells the run's followers how far it is.
+void Pipeline::pull(engine::Engine& engine, const RunRecord& run, const std::string& source,
+                    const std::stop_token& stop) {
   constexpr std::chrono::milliseconds kBetweenLines{250};
   auto told = os::monotonic_now() - kBetweenLines;
   std::string last;
@@ -93,7 +91,22 @@ engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run,
     return wanted;
   };
   progress("");
-  engine.pull(source, progress);
+  engine::RegistryCredentials logins(settings_of(run.id).variables);
+  const std::string login = logins.auth_for(source);
+  for (const std::string& warning : logins.warnings()) history_.add_notice(run.id, warning);
+  engine.pull(source, progress, login);
+}
+
+// From a registry. By digest it is the same image again; a tag may mean another by now.
+engine::Image Pipeline::pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop) {
+  const auto& recorded = run.environment.image;
+  const std::string source = recorded ? recorded->digest : run.definition.image;
+  if (source.empty())
+    throw Error(ErrorCode::kNotFound,
+                "image " + run.definition.image + " (" + recorded->id.substr(0, 19) +
+                    ") was deleted after the run was submitted, and no registry is known to have it",
+                "build or import it again and submit anew");
+  pull(engine, run, source, stop);
   auto image = engine.inspect_image(recorded ? recorded->id : source);
   if (!image)
     throw Error(ErrorCode::kUnavailable, "image " + source + ": the registry's is not the one that was submitted",
@@ -115,14 +128,47 @@ void Pipeline::await_image(const RunRecord& run) {
   withdraw_cancelled(run.id);
 }
 
+// The images that an environment is built on; with their ids its identity is known.
+void Pipeline::fetch_base_images(RunRecord& run, const std::stop_token& stop) {
+  const auto stored = environments_.find(run.environment.digest);
+  if (!stored) throw Error(ErrorCode::kInternal, "run " + run.id + ": its environment is not in the history");
+  const envs::Specification specification = envs::specification_from_json(stored->specification);
+  engine::Engine engine = containers_.engine(run.definition.engine_socket);
+  std::string ids;
+  for (const std::string& name : images_of(specification)) {
+    auto image = run.definition.pull_image ? std::nullopt : engine.inspect_image(name);
+    if (!image) {
+      pull(engine, run, name, stop);
+      image = engine.inspect_image(name);
+    }
+    if (!image) throw Error(ErrorCode::kUnavailable, "image " + name + ": the registry's is not here after the pull");
+    envs::require_platform(*image, name, engine.facts());
+    ids += (ids.empty() ? "" : " ") + image->id;
+    if (specification.kind == envs::SpecificationKind::kCondaImage)
+      run.environment.image = envs::image_ref(*image, name);
+  }
+  envs::BuildBase base = envs::this_platform();
+  base.base = ids;
+  const store::StoredEnvironment row = environment_row(specification, base);
+  environments_.add(row);
+  run.environment.digest = row.digest;
+  history_.set_environment(run.id, run.environment);
+  if (!run.definition.rebuild_environment)
+    if (const auto build = prepared_->find({.environment = row.digest})) return go_on_with(run, *build);
+  await_build(run, specification, ids);
+}
+
 // The preparer's thread.
 void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
   try {
     RunRecord run = history_.get(id);
     if (is_final(run.status)) return;
-    engine::Engine engine = containers_.engine(run.definition.engine_socket);
     ahead_->enqueue(id);  // while the registry is asked
-    const auto there = engine.inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
+    if (run.environment.kind != "image") return fetch_base_images(run, stop);
+    engine::Engine engine = containers_.engine(run.definition.engine_socket);
+    std::optional<engine::Image> there;
+    if (run.environment.image || !run.definition.pull_image)
+      there = engine.inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
     remember_image(run, there ? *there : pull_image(engine, run, stop), engine.facts());
     if (history_.set_status(id, RunStatus::kQueued, "")) {
       events_.notify(id);
@@ -148,7 +194,8 @@ bool Pipeline::prepare_container(RunRecord& run) {
   std::optional<engine::Image> image;
   try {
     engine.emplace(containers_.engine(run.definition.engine_socket));
-    image = engine->inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
+    if (run.environment.image || !run.definition.pull_image)
+      image = engine->inspect_image(run.environment.image ? run.environment.image->id : run.definition.image);
     if (image) remember_image(run, *image, engine->facts());
   } catch (const Error& error) {
     throw EnvironmentFailed(error);
@@ -164,6 +211,17 @@ bool Pipeline::prepare_container(RunRecord& run) {
   os::make_directories(data_.run(run.id).root());
   containers_.prepare(engine_run(run, *engine, *image, std::move(layers)), engine->facts());
   return true;
+}
+
+// A conda environment beside the image's own programs, at the path at which it was made.
+void Pipeline::enter_prefix(const RunRecord& run, exec::EngineRun& wanted) const {
+  const std::filesystem::path prefix = std::filesystem::path(run.environment.interpreter).parent_path().parent_path();
+  wanted.read_only_paths.push_back(prefix.string());
+  if (!wanted.candidates.empty()) wanted.candidates = {run.environment.interpreter};
+  std::string& path = wanted.variables["PATH"];
+  path = (prefix / "bin").string() + ":" +
+         (path.empty() ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" : path);
+  wanted.variables.emplace("CONDA_PREFIX", prefix.string());
 }
 
 exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image,
@@ -184,6 +242,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
       .definition = run.definition,
       .image = std::move(facts),
   };
+  if (run.environment.kind == "conda-image") enter_prefix(run, wanted);
   if (containers_.occupies(engine, image, wanted.working_directory)) {
     if (containers_.occupies(engine, image, kElsewhere))
       throw Error(ErrorCode::kInvalid,

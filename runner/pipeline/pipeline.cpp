@@ -17,7 +17,7 @@ namespace runner::pipeline {
 namespace {
 
 const os::DataDirectory& with_directories(const os::DataDirectory& data) {
-  for (const auto& directory : {data.runs(), data.checkouts(), data.roots(), data.cache()})
+  for (const auto& directory : {data.runs(), data.checkouts(), data.roots(), data.cache(), data.environments()})
     os::make_directories(directory);
   return data;
 }
@@ -49,6 +49,20 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
             scheduler_->post([this, id] { finish(id); });
           },
   });
+  prepared_ = std::make_unique<PreparedEnvironments>(
+      data_, environments_, probe_, containers_,
+      PreparedEnvironments::Limits{.build = configuration_.build_limit, .conda_client = configuration_.conda});
+  builds_ = std::make_unique<EnvironmentBuilds>(EnvironmentBuilds::Callbacks{
+      .build = [this](const BuildJob& job, BuildControl& control) { return prepared_->build(job, control); },
+      .progress =
+          [this](const std::string& id, const std::string& line) {
+            history_.set_status(id, RunStatus::kPreparing, line);
+            events_.notify(id);
+          },
+      .ended = [this](const BuildEnd& end) { environment_ended(end); },
+      .afterwards = [this](const BuildJob& job, const store::EnvironmentBuild& build,
+                           BuildControl& control) { prepared_->stock(job, build, control); },
+  });
   clearer_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_container(id); });
   preparer_ =
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
@@ -63,6 +77,7 @@ Pipeline::~Pipeline() {
   containers_.stop_waiting(kPatience);  // for an engine that hangs; one that is well has nearly done by then
   watch_->stop();                       // from here on nothing is posted to the workers
   preparer_->stop();                    // it queues runs, and is given some by the workers
+  builds_->stop();                      // so do they
   ahead_->stop();
   scheduler_.reset();  // joins them; they use the watch
   clearer_->stop();    // removes what they have just ended
@@ -73,7 +88,7 @@ RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {
     const RunRecord run = history_.get(id);
     throw Error(ErrorCode::kConflict, "cancel " + id + ": it has ended already: " + std::string(to_string(run.status)));
   }
-  if (scheduler_->withdraw(id) || preparer_->withdraw(id)) {
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id)) {
     end(history_.get(id), Outcome{.kind = OutcomeKind::kCanceled, .message = reason}, std::nullopt, {});
   } else {
     // Being started or alive. The shim looks for this file when it starts and whenever it is signalled; a worker that
@@ -137,7 +152,7 @@ os::Fd Pipeline::connect_for_exec(const std::string& id) {
 void Pipeline::withdraw_cancelled(const std::string& id) {
   const RunRecord run = history_.get(id);
   if (run.status != RunStatus::kCancelRequested) return;
-  if (scheduler_->withdraw(id) || preparer_->withdraw(id))
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id))
     end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
 }
 

@@ -1,7 +1,7 @@
 // The story of a run, from submission to record. Start reading here:
 //
 //   submit   admit → snapshot → git → environment → the run's row (acknowledged: durable)           [connection thread]
-//   prepare  an image that is not here → pulled                                                     [prepare thread]
+//   prepare  an image that is not here → pulled; an environment that is not built → built  [prepare, build threads]
 //   ahead    a run that waits for its slot or image → checkout                                      [checkout thread]
 //   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
@@ -26,9 +26,13 @@
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/os/process.hpp"
 #include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/clearer.hpp"
 #include "runner/pipeline/configuration.hpp"
+#include "runner/pipeline/curated_environments.hpp"
+#include "runner/pipeline/environment_builds.hpp"
+#include "runner/pipeline/prepared_environments.hpp"
 #include "runner/pipeline/preparer.hpp"
 #include "runner/pipeline/run_events.hpp"
 #include "runner/pipeline/run_watch.hpp"
@@ -39,6 +43,7 @@
 #include "snapshot/snapshot.hpp"
 #include "snapshot/survey.hpp"
 #include "store/content_store.hpp"
+#include "store/environments.hpp"
 #include "store/history.hpp"
 
 namespace runner::pipeline {
@@ -106,13 +111,20 @@ class Pipeline {
   // Cancels every unfinished run and waits for their ends, at most `limit`.
   void cancel_all(const std::string& reason, std::chrono::milliseconds limit);
 
+  // Where the build that the run waits for writes its log; empty while there is none.
+  std::filesystem::path live_build_log(const std::string& id) const;
+
   store::History& history() { return history_; }
+  store::Environments& environments() { return environments_; }
+  PreparedEnvironments& prepared() { return *prepared_; }
+  const CuratedEnvironments& curated() const { return curated_; }
   store::ContentStore& content() { return content_; }
   snapshot::Checkouts& checkouts() { return checkouts_; }
   RunEvents& events() { return events_; }
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
   const os::DataDirectory& data() const { return data_; }
+  const Configuration& configuration() const { return configuration_; }
 
  private:
   // The environment is what stood in the way of a start.
@@ -124,24 +136,44 @@ class Pipeline {
   snapshot::Options snapshot_options(const std::string& source_directory) const;
   // snapshots.cpp
   snapshot::Snapshot take_snapshot(const std::string& source_directory, const Notify& notify);
-  EnvironmentRef resolve_environment(const std::optional<std::string>& python, bool required,
-                                     const envs::Caller& caller) const;
   void require_sandbox(const RunDefinition& definition) const;
   std::optional<Submitted> find_repeated(const RunRecord& run) const;
   void resolve(Admission& admission) const;
   Submitted accept(Admission admission, std::vector<std::string> warnings);
+  // environments.cpp
+  std::optional<EnvironmentChoice> find_registered(const std::string& name) const;
+  EnvironmentRef resolve_interpreter(const std::optional<std::string>& python, Admission& admission) const;
+  EnvironmentRef resolve_prepared(Admission& admission) const;
+  void name_environment(Admission& admission, EnvironmentRef& environment) const;
+  void take_build(EnvironmentRef& environment, const store::EnvironmentBuild& build) const;
+  void keep_environment(const Admission& admission);
+  void remember_caller(const std::string& id, const Admission& admission);
+  envs::BuildSettings settings_of(const std::string& id) const;
+  bool is_prepared(const RunRecord& run) const;
+  void await_environment(const RunRecord& run);
+  void await_build(const RunRecord& run, const envs::Specification& specification, const std::string& images);
+  bool ensure_environment(RunRecord& run);
+  void add_environment_variables(RunRecord& run, const store::EnvironmentBuild& build) const;
+  std::vector<Artifact> keep_build_log(const BuildEnd& end);
+  void environment_ended(const BuildEnd& end);
+  void go_on_with(RunRecord& run, const store::EnvironmentBuild& build);
+  void end_unprepared(const std::string& id, const Error& error, const std::vector<Artifact>& log);
   // rerun.cpp
   void require_whole(const RunRecord& run) const;
   EnvironmentRef environment_again(const RunRecord& original, Admission& admission,
                                    std::vector<std::string>& warnings) const;
+  EnvironmentRef built_again(const EnvironmentRef& before, Admission& admission) const;
   // image_run.cpp
-  EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller) const;
+  EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller, bool made_here) const;
   EnvironmentRef image_again(const RunRecord& original, RunDefinition& definition, const envs::Caller& caller) const;
   void await_image(const RunRecord& run);
   void fetch_image(const std::string& id, const std::stop_token& stop);
+  void fetch_base_images(RunRecord& run, const std::stop_token& stop);
+  void pull(engine::Engine& engine, const RunRecord& run, const std::string& source, const std::stop_token& stop);
   engine::Image pull_image(engine::Engine& engine, const RunRecord& run, const std::stop_token& stop);
   void remember_image(RunRecord& run, const engine::Image& image, const engine::EngineFacts& facts);
   bool prepare_container(RunRecord& run);
+  void enter_prefix(const RunRecord& run, exec::EngineRun& wanted) const;
   exec::EngineRun engine_run(const RunRecord& run, engine::Engine& engine, const engine::Image& image,
                              std::vector<std::filesystem::path> layers);
   // start.cpp
@@ -184,6 +216,8 @@ class Pipeline {
   store::ContentStore content_;
   snapshot::Checkouts checkouts_;
   store::History history_;
+  mutable store::Environments environments_{history_};
+  const CuratedEnvironments curated_{os::curated_environments_directory()};
   envs::InterpreterProbe probe_;
   exec::Sandbox sandbox_;
   exec::EngineContainers containers_;
@@ -194,9 +228,13 @@ class Pipeline {
       finishing_;  // one worker at a time ends a run; true: it shall look once more
   os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else
+  os::Guarded<std::map<std::string, envs::BuildSettings>>
+      build_settings_;  // by run, until its environment is there: they may hold credentials
+  std::unique_ptr<PreparedEnvironments> prepared_;
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Clearer> clearer_;
   std::unique_ptr<Preparer> preparer_;
+  std::unique_ptr<EnvironmentBuilds> builds_;
   std::unique_ptr<Preparer> ahead_;       // checkouts of runs that wait for something else
   std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
 };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "git/git_state.hpp"
+#include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "snapshot/tree_object.hpp"
 
@@ -20,7 +21,8 @@ bool holds(const snapshot::Survey& survey, const std::string& path) {
 }  // namespace
 
 Pipeline::Plan Pipeline::plan(const api::Submission& submission) {
-  Admission admission = admit(submission);
+  Admission admission =
+      admit(submission, default_secrets_file(), [this](const std::string& name) { return find_registered(name); });
   RunRecord& run = admission.run;
   run.submission_digest = snapshot::sha256(submission.canonical);
   const auto repeated = find_repeated(run);
@@ -29,8 +31,10 @@ Pipeline::Plan Pipeline::plan(const api::Submission& submission) {
   const snapshot::Options options = snapshot_options(run.definition.source_directory);
   Plan plan{.run = {},
             .files = snapshot::survey(options),
-            .command = start_command(run.definition, run.environment.interpreter),
-            .environment_present = run.environment.kind != "image" || run.environment.image,
+            .command = start_command(run.definition, is_built(run.environment) && run.environment.interpreter.empty()
+                                                         ? "python"
+                                                         : run.environment.interpreter),
+            .environment_present = is_prepared(run),
             .working_directory = working_directory_for(run.definition.source_directory, account_.home),
             .warnings = std::move(admission.notices)};
   if (!run.definition.script.empty() && !holds(plan.files, run.definition.script))

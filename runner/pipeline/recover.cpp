@@ -97,6 +97,14 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
   }
   // Trial containers of daemons that were killed while they started. Ours may be at work right now.
   const std::string own_trial = "trial-" + std::to_string(::getpid()) + "-";
+  // What builds that were interrupted have left may be large.
+  scheduler_->post([this, orphans = prepared_->orphans()] {
+    for (const auto& orphan : orphans) try {
+        os::remove_tree(orphan);
+      } catch (const Error& error) {
+        spdlog::warn("left over, not removed: {}", error.message());
+      }
+  });
   for (const auto& entry : std::filesystem::directory_iterator(data_.cache())) {
     const std::string name = entry.path().filename();
     if (!name.starts_with("trial-") || name.starts_with(own_trial)) continue;

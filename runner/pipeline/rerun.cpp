@@ -3,6 +3,7 @@
 
 #include "git/git_state.hpp"
 #include "runner/core/error.hpp"
+#include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "snapshot/snapshot.hpp"
 #include "snapshot/tree_object.hpp"
@@ -32,19 +33,26 @@ void Pipeline::require_whole(const RunRecord& run) const {
 EnvironmentRef Pipeline::environment_again(const RunRecord& original, Admission& admission,
                                            std::vector<std::string>& warnings) const {
   RunDefinition& definition = admission.run.definition;
+  const EnvironmentRef& before = original.environment;
+  const bool another = admission.python || admission.environment || definition.image != original.definition.image;
+  if (another) {
+    resolve(admission);
+    return admission.run.environment;
+  }
+  if (is_built(before)) return built_again(before, admission);
   if (definition.isolation == Isolation::kDocker) {
-    if (definition.image == original.definition.image && original.environment.image)
-      return image_again(original, definition, admission.caller);
-    return resolve_image(definition, admission.caller);
+    if (before.image && !definition.pull_image) return image_again(original, definition, admission.caller);
+    return resolve_image(definition, admission.caller, false);
   }
   require_sandbox(definition);
-  const EnvironmentRef& before = original.environment;
-  if (admission.python || before.kind == "image")
-    return resolve_environment(admission.python, admission.interpreter_required, admission.caller);
   if (before.interpreter.empty()) return before;
   EnvironmentRef now;
   try {
-    now = resolve_environment(before.interpreter, true, {});
+    Admission as_it_was;
+    as_it_was.interpreter_required = true;
+    now = resolve_interpreter(before.interpreter, as_it_was);
+    admission.environment_row = std::move(as_it_was.environment_row);
+    admission.lock = std::move(as_it_was.lock);
   } catch (const Error& error) {
     throw Error(ErrorCode::kUnavailable, "the interpreter of run " + original.id + ": " + error.message(),
                 "--python PATH names another one");
@@ -57,10 +65,30 @@ EnvironmentRef Pipeline::environment_again(const RunRecord& original, Admission&
   return now;
 }
 
+// By its lock, whether the build is still there or not; with --rebuild by its specification.
+EnvironmentRef Pipeline::built_again(const EnvironmentRef& before, Admission& admission) const {
+  RunDefinition& definition = admission.run.definition;
+  if (definition.isolation == Isolation::kDocker)
+    resolve_image(definition, admission.caller, true);  // the Engine, and what it can enforce
+  else
+    require_sandbox(definition);
+  EnvironmentRef environment = before;
+  environment.interpreter.clear();
+  if (definition.rebuild_environment || definition.pull_image) {
+    environment.lock_digest.reset();
+    environment.image.reset();
+  } else if (environment.lock_digest) {
+    if (const auto build = prepared_->find({.environment = before.digest, .lock = before.lock_digest}))
+      take_build(environment, *build);
+  }
+  return environment;
+}
+
 Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission& overrides) {
   sandbox_.expect_run();
   const RunRecord original = history_.get(id);
-  Admission admission = admit_again(original, overrides);
+  Admission admission = admit_again(original, overrides, default_secrets_file(),
+                                    [this](const std::string& name) { return find_registered(name); });
   RunRecord& run = admission.run;
   run.submission_digest = snapshot::sha256("rerun of " + id + "\n" + overrides.canonical);
   if (auto repeated = find_repeated(run)) return std::move(*repeated);

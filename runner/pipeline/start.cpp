@@ -26,7 +26,8 @@ void Pipeline::end_unstarted(const std::string& id, OutcomeKind kind, const Erro
     const RunRecord run = history_.get(id);
     if (run.status == RunStatus::kCancelRequested)
       return end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
-    end(run, Outcome{.kind = kind, .message = error.message()},
+    // A build's last words are several lines.
+    end(run, Outcome{.kind = kind, .message = error.message().substr(0, error.message().find('\n'))},
         RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",
                  .message = error.message(),
                  .hint = error.hint()},
@@ -54,6 +55,7 @@ void Pipeline::start(const std::string& id) {
 void Pipeline::start_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
   if (is_final(run.status)) return scheduler_->release(id);
+  if (!ensure_environment(run)) return;
   if (run.definition.isolation != Isolation::kDocker)
     prepare_sandbox(run);
   else if (!prepare_container(run))
@@ -172,7 +174,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
   for (const std::string& cache : configuration_.cache_directories)
     sandboxed.cache_paths.push_back(cache.starts_with('/') ? cache : account_.home + "/" + cache);
   if (interpreter) {
-    if (interpreter->digest != run.environment.digest)
+    if (run.environment.kind == "interpreter" && interpreter->digest != run.environment.digest)
       history_.add_notice(run.id, "the interpreter changed between submit and start: " + interpreter->executable);
     sandboxed.read_only_paths = visible_paths(run, *interpreter, working_directory);
   }

@@ -8,6 +8,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/pipeline/admission.hpp"
+#include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "runner/pipeline/source_reading.hpp"
 #include "snapshot/snapshot.hpp"
@@ -67,25 +68,6 @@ Error script_left_out(const snapshot::Options& options, const std::string& scrip
                "change the ignore file so that the script is included");
 }
 
-EnvironmentRef Pipeline::resolve_environment(const std::optional<std::string>& python, bool required,
-                                             const envs::Caller& caller) const {
-  EnvironmentRef environment;
-  environment.kind = "interpreter";
-  environment.name = "user-managed";
-  try {
-    const envs::Interpreter interpreter = probe_.resolve(python, caller);
-    environment.digest = interpreter.digest;
-    environment.interpreter = interpreter.executable;
-    environment.python_version = interpreter.version;
-  } catch (const Error& error) {
-    // A shell script or a command runs without Python, unless one was asked for.
-    if (required || python || error.code() != ErrorCode::kUnavailable) throw;
-    environment.kind = "none";
-    environment.digest = sha256("none");
-  }
-  return environment;
-}
-
 void Pipeline::require_sandbox(const RunDefinition& definition) const {
   if (!sandbox_.runtime()) throw no_sandbox(sandbox_.checks());
   sandbox_.refuse_unenforceable(definition);
@@ -125,18 +107,30 @@ std::optional<Pipeline::Submitted> Pipeline::find_repeated(const RunRecord& run)
 void Pipeline::resolve(Admission& admission) const {
   RunRecord& run = admission.run;
   if (run.parent) run.parent = history_.resolve(*run.parent);
+  const bool built = admission.environment && needs_build(admission.environment->read.specification);
   if (run.definition.isolation == Isolation::kDocker) {
-    run.environment = resolve_image(run.definition, admission.caller);
+    const bool made_here =
+        built && admission.environment->read.specification.kind == envs::SpecificationKind::kDockerfile;
+    run.environment = resolve_image(run.definition, admission.caller, made_here);
   } else {
     require_sandbox(run.definition);
-    run.environment = resolve_environment(admission.python, admission.interpreter_required, admission.caller);
   }
-  start_command(run.definition, run.environment.interpreter);  // fails now rather than after the run exists
+  if (built)
+    run.environment = resolve_prepared(admission);
+  else if (run.definition.isolation != Isolation::kDocker)
+    run.environment = resolve_interpreter(admission.python, admission);
+  if (admission.environment && !admission.environment->name.empty()) {
+    run.environment.name = admission.environment->name;
+    run.environment.version = admission.environment->version;
+  }
+  // Fails now rather than after the run exists.
+  start_command(run.definition, built && run.environment.interpreter.empty() ? "python" : run.environment.interpreter);
 }
 
 Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const Notify& notify) {
   sandbox_.expect_run();
-  Admission admission = admit(submission);
+  Admission admission =
+      admit(submission, default_secrets_file(), [this](const std::string& name) { return find_registered(name); });
   RunRecord& run = admission.run;
   run.submission_digest = sha256(submission.canonical);
   if (auto repeated = find_repeated(run)) return std::move(*repeated);
@@ -167,7 +161,9 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   run.id = new_run_id(run.experiment, run.created);
   if (run.name.empty()) run.name = run.id;
   run.status = RunStatus::kQueued;
+  keep_environment(admission);
   // Before the run can start: a worker may be quicker than this thread.
+  remember_caller(run.id, admission);
   if (!admission.secrets.empty()) secrets_.with([&](auto& secrets) { secrets[run.id] = std::move(admission.secrets); });
   const auto added = [&] {
     try {
@@ -185,10 +181,10 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
     // The run is acknowledged by its row: it is not to wait for ever because a warning could not be written.
     spdlog::warn("run {}: its warnings are not recorded: {}", run.id, error.message());
   }
-  if (run.environment.kind == "image" && !run.environment.image)
-    await_image(run);
-  else
+  if (is_prepared(run))
     scheduler_->enqueue(run.id, run.priority);
+  else
+    await_environment(run);
   look_ahead();
   return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};
 }

@@ -38,7 +38,7 @@ LAYERS = {
     "runner/engine": (["runner/core", "runner/os", "runner/http"], ["fmt", "json", "archive"]),
     "snapshot": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
     "git": (["runner/core", "runner/os"], ["fmt", "git2", "openssl"]),
-    "envs": (["runner/core", "runner/os", "runner/http", "runner/engine"], ["fmt", "json", "openssl", "toml", "yaml"]),
+    "envs": (["runner/core", "runner/os", "runner/http", "runner/engine"], ["fmt", "archive", "json", "openssl", "toml", "yaml"]),
     "store": (["runner/core", "runner/os"], ["fmt", "json", "sqlite", "zstd", "openssl"]),
     "runner/collect": (["runner/core", "runner/os"], ["fmt", "json"]),
     "runner/shim": (["runner/core", "runner/os", "runner/collect"], ["json"]),
@@ -57,7 +57,7 @@ LAYERS = {
     "tools/runner-guard": ([], []),
     "tools/runner-init": (["runner/shim"], []),  # init_protocol.hpp only: it is compiled without the folder libraries
 }
-GENERATED = {"embedded": ["runner/daemon", "store"]}  # folder of generated headers: who may include them
+GENERATED = {"embedded": ["runner/daemon", "store", "envs"]}  # folder of generated headers: who may include them
 
 TREES = ("runner", "snapshot", "envs", "store", "git", "tools")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

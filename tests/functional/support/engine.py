@@ -2,6 +2,7 @@
 
 Paths and fields are those of https://docs.docker.com/engine/api/v1.41/.
 """
+import base64
 import http.client
 import io
 import json
@@ -138,10 +139,12 @@ class Engine:
         if status >= 300 and status != 404:
             raise EngineError("DELETE image " + reference, status, body)
 
-    def push(self, reference):
+    def push(self, reference, user=None, password=None):
         repository, tag = reference.rsplit(":", 1)
         # The header must be there; an empty object is nobody's credentials.
-        status, body = self.request("POST", "/images/%s/push?tag=%s" % (repository, tag), headers={"X-Registry-Auth": "e30="})
+        login = {"username": user, "password": password} if user else {}
+        header = base64.urlsafe_b64encode(json.dumps(login).encode()).decode()
+        status, body = self.request("POST", "/images/%s/push?tag=%s" % (repository, tag), headers={"X-Registry-Auth": header})
         if status != 200 or b'"error"' in body:  # errors come in the stream
             raise EngineError("push " + reference, status, body)
 

@@ -20,6 +20,13 @@ storage:
   filesystem: {rootdirectory: %s/data}
 http: {addr: "127.0.0.1:%d"}
 """
+_LOGIN = """\
+auth: {htpasswd: {realm: tests, path: %s/htpasswd}}
+"""
+
+# Who may use a registry that wants a login, and the bcrypt of it: crypt.crypt(PASSWORD, "$2y$05$abcdefghijklmnopqrstuu").
+USER, PASSWORD = "somebody", "open sesame 4711"
+_HASH = "$2y$05$abcdefghijklmnopqrstuuAHcf5aJ7ZHexUBqJzK4KAS9y7aZiq9K"
 
 
 def missing():
@@ -34,13 +41,18 @@ def _free_port():
 class Registry:
     """`host` is what an image's name begins with to be pushed; pulled by `door`'s, it waits for open_door()."""
 
-    def __init__(self):
+    def __init__(self, login=False):
         self._directory = tempfile.mkdtemp(prefix="rt-registry-", dir="/tmp")
         port = _free_port()
         self.host = "127.0.0.1:%d" % port
         configuration = os.path.join(self._directory, "config.yml")
         with open(configuration, "w") as file:
             file.write(_CONFIGURATION % (self._directory, port))
+            if login:
+                file.write(_LOGIN % self._directory)
+        if login:
+            with open(os.path.join(self._directory, "htpasswd"), "w") as file:
+                file.write("%s:%s\n" % (USER, _HASH))
         self._log = open(os.path.join(self._directory, "log"), "wb")
         self._process = subprocess.Popen(["docker-registry", "serve", configuration], stdin=subprocess.DEVNULL,
                                          stdout=self._log, stderr=self._log)

@@ -1,0 +1,261 @@
+#include "runner/pipeline/prepared_environments.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <set>
+#include <utility>
+
+#include "envs/builders.hpp"
+#include "envs/fingerprint.hpp"
+#include "envs/pip_install.hpp"
+#include "envs/wheel_store.hpp"
+#include "runner/core/error.hpp"
+#include "runner/os/clock.hpp"
+#include "runner/os/fd.hpp"
+#include "runner/os/file.hpp"
+#include "runner/os/process.hpp"
+#include "runner/pipeline/environment_choice.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+using envs::SpecificationKind;
+
+constexpr std::size_t kDigits = 16;  // of the identity, in a directory's name
+
+// What a tree takes on the disk; hard links within it count once.
+std::int64_t bytes_of(const fs::path& root) {
+  std::int64_t bytes = 0;
+  std::set<std::pair<dev_t, ino_t>> linked;
+  std::error_code ignored;
+  for (fs::recursive_directory_iterator at(root, fs::directory_options::skip_permission_denied, ignored), end;
+       at != end; at.increment(ignored)) {
+    struct ::stat info {};
+    if (::lstat(at->path().c_str(), &info) != 0) continue;
+    if (info.st_nlink > 1 && S_ISREG(info.st_mode) && !linked.emplace(info.st_dev, info.st_ino).second) continue;
+    bytes += std::int64_t{info.st_blocks} * 512;
+  }
+  return bytes;
+}
+
+void sync_file_system(const fs::path& path) {
+  const os::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::syncfs(directory.get()) != 0) throw errno_error(errno, "sync " + path.string());
+}
+
+}  // namespace
+
+PreparedEnvironments::PreparedEnvironments(const os::DataDirectory& data, store::Environments& rows,
+                                           const envs::InterpreterProbe& probe,
+                                           const exec::EngineContainers& containers, Limits limits)
+    : data_(data), rows_(rows), probe_(probe), containers_(containers), limits_(std::move(limits)) {}
+
+fs::path PreparedEnvironments::prefix_of(const store::EnvironmentBuild& build) const {
+  return build.directory.empty() ? fs::path() : data_.environments() / build.directory / "prefix";
+}
+
+bool PreparedEnvironments::is_intact(const store::EnvironmentBuild& build) const {
+  if (!build.directory.empty()) {
+    const fs::path prefix = prefix_of(build);
+    if (::access(prefix.c_str(), R_OK | X_OK) != 0) return false;
+    struct ::stat info {};
+    // The interpreter of a prefix for an image may lead to what only the image has.
+    if (!build.interpreter.empty() && ::lstat(build.interpreter.c_str(), &info) != 0) return false;
+    if (build.image.empty() && !build.interpreter.empty() && ::access(build.interpreter.c_str(), X_OK) != 0)
+      return false;
+    if (build.fingerprint && envs::fingerprint_of(prefix) != *build.fingerprint) return false;
+    return true;
+  }
+  return containers_.engine(build.engine).inspect_image(build.image).has_value();
+}
+
+std::optional<store::EnvironmentBuild> PreparedEnvironments::find(const Wanted& wanted) {
+  for (auto& build : rows_.builds(wanted.environment)) {
+    if (wanted.lock && build.lock != *wanted.lock) continue;
+    if (wanted.not_before && build.created < *wanted.not_before) continue;
+    if (is_intact(build)) return std::move(build);
+    spdlog::warn("environment {}: {} was changed or removed behind our back; it is built again when it is needed",
+                 build.environment.hex().substr(0, kDigits), build.directory.empty() ? build.image : build.directory);
+    rows_.forget_build(build.id);
+  }
+  return std::nullopt;
+}
+
+fs::path PreparedEnvironments::new_directory(const Hash& environment) const {
+  constexpr int kMost = 1'000'000;
+  os::make_directories(data_.environments());
+  for (int n = 1; n < kMost; ++n) {
+    const fs::path directory = data_.environments() / (environment.hex().substr(0, kDigits) + "-" + std::to_string(n));
+    if (::mkdir(directory.c_str(), 0700) == 0) return directory;
+    if (errno != EEXIST) throw errno_error(errno, "mkdir " + directory.string());
+  }
+  throw Error(ErrorCode::kInternal, data_.environments().string() + ": no free name");
+}
+
+store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildControl& control) {
+  const auto stored = rows_.find(job.environment);
+  if (!stored) throw Error(ErrorCode::kInternal, "environment " + job.environment.hex() + " is not in the history");
+  const UtcTime begun = utc_now();
+  const fs::path directory = new_directory(job.environment);
+  control.begins_in(directory);
+  const fs::path scratch = directory / "scratch";
+  os::make_directories(scratch);
+  const envs::Specification specification = envs::specification_from_json(stored->specification);
+  envs::BuildConsole console(console_options(directory, specification, job, control));
+
+  envs::BuildRequest request{.specification = specification,
+                             .lock = std::nullopt,
+                             .prefix = directory / "prefix",
+                             .base = {},
+                             .settings = settings_for(specification, job)};
+  // What was resolved once is built again as it was, until somebody asks for a new solution.
+  if (const auto lock = job.lock ? job.lock : job.fresh ? std::nullopt : stored->lock)
+    if (const auto content = rows_.lock(*lock)) request.lock = envs::lock_from_json(*content);
+
+  envs::BuildResult result;
+  const SpecificationKind kind = request.specification.kind;
+  switch (kind) {
+    case SpecificationKind::kVenv:
+      request.base = probe_.resolve(job.base, {.directory = "/", .variables = job.settings.variables});
+      result = envs::build_venv(request, console);
+      break;
+    case SpecificationKind::kConda:
+      result = envs::build_conda(request, console);
+      break;
+    case SpecificationKind::kCondaImage: {
+      auto engine = containers_.engine(job.engine);
+      result = envs::build_conda_in_image(request, engine, job.image, console);
+      break;
+    }
+    case SpecificationKind::kDockerfile: {
+      auto engine = containers_.engine(job.engine);
+      request.lock.reset();  // an image cannot be built from a list of packages
+      result = envs::build_dockerfile(request, engine, image_name_of(request.specification), console);
+      break;
+    }
+    case SpecificationKind::kInterpreter:
+    case SpecificationKind::kImage:
+      throw Error(ErrorCode::kInternal, "an environment of kind " + stored->kind + " is not built");
+  }
+  const Hash lock = envs::digest_of(result.lock);
+  if (request.lock && lock != envs::digest_of(*request.lock)) {
+    std::string differences;
+    for (const std::string& line : envs::difference(*request.lock, result.lock)) differences += "\n" + line;
+    throw Error(ErrorCode::kInvalid, "what was built is not what the lock says" + differences,
+                "--rebuild resolves the environment anew");
+  }
+  control.progress("publishing the environment");
+  os::remove_tree(scratch);
+  store::EnvironmentBuild build{.environment = job.environment,
+                                .lock = lock,
+                                .directory = directory.filename(),
+                                .interpreter = result.interpreter,
+                                .fingerprint = envs::fingerprint_of(request.prefix),
+                                .variables = std::move(result.variables),
+                                .image = kind == SpecificationKind::kCondaImage ? job.image : result.image,
+                                .engine = job.engine,
+                                .bytes = bytes_of(request.prefix),
+                                .created = begun,
+                                .used = utc_now()};
+  if (kind == SpecificationKind::kDockerfile) {
+    build.directory.clear();
+    build.fingerprint.reset();
+  } else {
+    sync_file_system(directory);
+  }
+  build.id = rows_.publish(build, envs::to_json(result.lock));
+  return build;
+}
+
+void PreparedEnvironments::stock(const BuildJob& job, const store::EnvironmentBuild& build, BuildControl& control) {
+  const auto stored = rows_.find(build.environment);
+  const auto lock = rows_.lock(build.lock);
+  if (!stored || !lock || build.directory.empty()) return;
+  const fs::path directory = data_.environments() / build.directory;
+  try {
+    const envs::Specification wanted = envs::specification_from_json(stored->specification);
+    if (wanted.pip.empty()) return;
+    os::make_directories(directory / "scratch");
+    envs::BuildConsole console(console_options(directory, wanted, job, control));
+    envs::stock_wheels(wanted, envs::lock_from_json(*lock), directory / "prefix", settings_for(wanted, job), console);
+  } catch (const std::exception& error) {
+    spdlog::warn("environment {}: without a network it cannot be built again: {}", build.directory, error.what());
+  }
+  try {
+    os::remove_tree(directory / "scratch");
+  } catch (const Error& error) {
+    spdlog::warn("{}: {}", directory.string(), error.message());
+  }
+}
+
+envs::BuildConsole::Options PreparedEnvironments::console_options(const fs::path& directory,
+                                                                  const envs::Specification& wanted,
+                                                                  const BuildJob& job, BuildControl& control) const {
+  return {.log = log_in(directory),
+          .scratch = directory / "scratch",
+          .guard = os::program_directory() / "runner-guard",
+          .secrets = envs::pip_secrets(wanted, job.settings),
+          .stopped = [&control] { return control.stopped(); },
+          .progress = [&control](const std::string& line) { control.progress(line); },
+          .deadline = os::monotonic_now() + limits_.build};
+}
+
+envs::BuildSettings PreparedEnvironments::settings_for(const envs::Specification& wanted, const BuildJob& job) const {
+  envs::BuildSettings settings = job.settings;
+  settings.conda_client = limits_.conda_client;
+  settings.tools = data_.tools();
+  settings.wheels = data_.wheels();
+  settings.container_labels = containers_.own_labels();
+  settings.fresh = job.fresh;
+  settings.dockerfile = wanted.dockerfile_path;
+  return settings;
+}
+
+void PreparedEnvironments::settle(const BuildEnd& end) {
+  if (end.directory.empty() || (end.build && !end.build->directory.empty())) return;
+  try {
+    os::remove_tree(end.directory);
+  } catch (const Error& error) {
+    spdlog::warn("{}: not removed: {}", end.directory.string(), error.message());
+  }
+}
+
+std::optional<store::EnvironmentBuild> PreparedEnvironments::acquire(const Wanted& wanted, const std::string& run) {
+  const std::lock_guard lock(mutex_);
+  auto build = find(wanted);
+  if (build) users_[run] = build->id;
+  return build;
+}
+
+void PreparedEnvironments::release(const std::string& run) {
+  const std::lock_guard lock(mutex_);
+  users_.erase(run);
+}
+
+bool PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [run, id] : users_)
+      if (id == build.id) return false;
+    if (build.directory.empty() && !containers_.engine(build.engine).remove_image(build.image)) return false;
+    rows_.forget_build(build.id);
+  }
+  if (!build.directory.empty()) os::remove_tree(data_.environments() / build.directory);
+  return true;
+}
+
+std::vector<fs::path> PreparedEnvironments::orphans() const {
+  std::set<std::string> owned;
+  for (const auto& build : rows_.builds()) owned.insert(build.directory);
+  std::vector<fs::path> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(data_.environments(), ignored))
+    if (!owned.contains(entry.path().filename())) found.push_back(entry.path());
+  return found;
+}
+
+}  // namespace runner::pipeline
