@@ -42,7 +42,7 @@ class CondaTest(RunnerTest):
         run = self.show()
         self.assertEqual((run["status"], run["outcome"]["kind"]), ("Failed", "environment_failed"), run)
         for part in parts:
-            self.assertIn(part, run["outcome"]["message"])
+            self.assertIn(part, run["error"]["message"])
         return run
 
     def first_build(self):

@@ -82,7 +82,7 @@ class Registry(RunnerTest):
         self.env_error(2, "register", "n", "--image", "Not A Reference", parts=("--image",))
         self.env_error(2, "register", "n", "--requirements", self.requirements("six =>1"), parts=("requirements.txt:1",))
         self.write("broken.yml", "dependencies:\n  - a\n b: [\n")
-        self.env_error(2, "register", "n", "--conda", "broken.yml", parts=("broken.yml:3",))
+        self.env_error(2, "register", "n", "--conda", "broken.yml", parts=("broken.yml:3",), hint=False)
         self.write("empty/x", "")
         self.env_error(2, "register", "n", "-d", "empty", parts=("conda_dependencies.yml",))
         self.write("bad/azureml_environment.json", "{,}")
