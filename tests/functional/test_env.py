@@ -89,7 +89,7 @@ class Registry(RunnerTest):
         self.env_error(2, "register", "n", "-d", "bad", parts=("azureml_environment.json", "JSON"))
         missing = self.runner("env", "register", "n", "--requirements", "nowhere.txt")
         self.assertIn(missing.code, (2, 3))
-        self.assert_error(missing, missing.code, "nowhere.txt")
+        self.assert_error(missing, missing.code, "nowhere.txt", hint=False)
         self.assertEqual(self.names("--all"), [])
 
     # --- list, show, delete ------------------------------------------------------------------------------------------------
