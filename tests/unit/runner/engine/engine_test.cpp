@@ -360,4 +360,86 @@ TEST_CASE("a path of a container comes as a tar stream of at most so many bytes,
   CHECK(known.server.first_lines().at(0) == "GET /v1.41/containers/c/archive?path=%2Fa%20b");
 }
 
+TEST_CASE("an image is built as it was asked for, and its id is the answer") {
+  const std::string id = "sha256:" + std::string(64, 'a');
+  Known known({answer(200, "{\"aux\":{\"ID\":\"" + id + "\"}}\n")});
+  CHECK(known.engine.build_image({.context = [](std::span<std::byte>) { return std::size_t{0}; },
+                                  .dockerfile = "d/file",
+                                  .tag = "t:1",
+                                  .arguments = {{"A", "b c"}},
+                                  .labels = {{"l", "x"}},
+                                  .fresh = true,
+                                  .registry_config = "e30="},
+                                 {}) == id);
+  const std::string request = known.server.requests().at(0);
+  for (const char* part : {"POST /v1.41/build?version=1&", "&dockerfile=d%2Ffile&", "&t=t%3A1&", "&networkmode=host&",
+                           "&buildargs=%7B%22A%22%3A%22b%20c%22%7D&", "&labels=%7B%22l%22%3A%22x%22%7D", "&nocache=1",
+                           "forcerm=1", "X-Registry-Config: e30=\r\n", "Content-Type: application/x-tar\r\n"})
+    CHECK_THAT(request, Contains(part));
+}
+
+TEST_CASE("a build that fails says at which step, and why") {
+  const auto told = [](const std::string& stream) {
+    Known known({answer(200, stream)});
+    try {
+      known.engine.build_image({.context = [](std::span<std::byte>) { return std::size_t{0}; }, .tag = "t"}, {});
+    } catch (const BuildError& error) {
+      return error;
+    }
+    FAIL("no error");
+    throw std::logic_error("unreachable");
+  };
+  const std::string step = "{\"stream\":\"Step 1/2 : FROM host:1/x\\n\"}\n";
+  const BuildError command =
+      told("{\"stream\":\"Step 2/2 : RUN x\\n\"}\n{\"error\":\"e\",\"errorDetail\":{\"code\":3,\"message\":\"m\"}}\n");
+  CHECK(command.message() == "build the image: step 2 of 2, RUN x: it ended with status 3");
+  CHECK(command.code() == ErrorCode::kInvalid);
+  CHECK(command.step->number == 2);
+  const BuildError refused = told(step + "{\"error\":\"Head x: no basic auth credentials\"}\n");
+  CHECK(refused.code() == ErrorCode::kPermission);
+  CHECK(refused.hint() == "docker login host:1");
+  CHECK(told(step + "{\"error\":\"dial tcp: lookup x: no such host\"}\n").code() == ErrorCode::kUnavailable);
+  CHECK(told(step + "{\"error\":\"write /x: no space left on device\"}\n").code() == ErrorCode::kNoSpace);
+  CHECK(told("{\"error\":\"COPY failed\"}\n").message() == "build the image: COPY failed");
+}
+
+TEST_CASE("an answer that ends without an image is none") {
+  Known known({answer(200, "{\"stream\":\"hello\"}\n")});
+  CHECK_THAT(error_of([&] {
+               known.engine.build_image({.context = [](std::span<std::byte>) { return std::size_t{0}; }, .tag = "t"},
+                                        {});
+             }).message(),
+             Contains("without an image"));
+}
+
+TEST_CASE("an image in use is kept, a missing one is fine") {
+  Known known({answer(200, "[]"), answer(404, "{}"), answer(409, "{\"message\":\"in use\"}"),
+               answer(500, "{\"message\":\"why\"}")});
+  CHECK(known.engine.remove_image("a/b:1"));
+  CHECK(known.engine.remove_image("a"));
+  CHECK_FALSE(known.engine.remove_image("a"));
+  CHECK(error_of([&] { known.engine.remove_image("a"); }).message() == "remove image a: why");
+  CHECK(known.server.first_lines().at(0) == "DELETE /v1.41/images/a/b:1");
+}
+
+TEST_CASE("a container is followed to its end, its two streams apart, and removed whatever happens") {
+  const auto frame = [](char stream, const std::string& bytes) {
+    return std::string{stream, 0, 0, 0, 0, 0, 0, static_cast<char>(bytes.size())} + bytes;
+  };
+  const std::string logs = frame(1, "out") + frame(2, "err") + frame(1, "more");
+  Known known({answer(201, R"({"Id":"c1"})"), answer(204, ""), answer(200, logs), answer(200, R"({"StatusCode":4})"),
+               answer(204, ""), answer(201, R"({"Id":"c2"})"), answer(404, R"({"message":"no such program"})"),
+               answer(204, "")});
+  std::string out;
+  std::string err;
+  CHECK(known.engine.run_container(
+            "{}", "x", [&](bool is_error, std::string_view bytes) { (is_error ? err : out) += bytes; }) == 4);
+  CHECK(out == "outmore");
+  CHECK(err == "err");
+  CHECK_THAT(error_of([&] { known.engine.run_container("{}", "start x", {}); }).message(),
+             Contains("start x: no such program"));
+  CHECK_THAT(known.server.first_lines().at(4), StartsWith("DELETE /v1.41/containers/c1"));
+  CHECK_THAT(known.server.first_lines().at(7), StartsWith("DELETE /v1.41/containers/c2"));
+}
+
 }  // namespace runner::engine

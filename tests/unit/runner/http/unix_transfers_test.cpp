@@ -330,4 +330,42 @@ TEST_CASE("a proxy of the environment is not meant for a socket of this machine"
   CHECK_THAT(server.requests().at(0), StartsWith("GET /version HTTP/1.1\r\n") && !Contains("Proxy"));
 }
 
+TEST_CASE("a body of unknown length is read piece by piece and sent in chunks") {
+  // The scripted server takes a request for complete at its head; what follows is seen as the next one's beginning.
+  const ScriptedServer server({{.pieces = {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"}}});
+  UnixTransfers transfers(server.socket());
+  int asked = 0;
+  const auto result = transfers.call({.method = "POST",
+                                      .target = "/build",
+                                      .body_from = [&](std::span<std::byte> into) -> std::size_t {
+                                        if (++asked > 3) return 0;
+                                        std::fill_n(into.begin(), 5, static_cast<std::byte>('x'));
+                                        return 5;
+                                      },
+                                      .headers = {"Content-Type: application/x-tar"}});
+  CHECK(result.status == 200);
+  CHECK(asked == 4);
+  const std::string request = server.requests().at(0);
+  CHECK_THAT(request, StartsWith("POST /build HTTP/1.1\r\n") && Contains("Transfer-Encoding: chunked\r\n"));
+  CHECK(count(request, "Content-Type") == 1);
+  CHECK(count(request, "Expect") == 0);
+}
+
+TEST_CASE("what a request's functions throw comes out of the call") {
+  struct Thrown {};
+  const ScriptedServer server({{.pieces = {kChunkedHead + chunk("a")}, .hang = true}, {.pieces = {}, .hang = true}});
+  UnixTransfers transfers(server.socket());
+  CHECK_THROWS_AS(
+      transfers.call(
+          {.target = "/x", .limit = kPatience, .on_piece = [](std::string_view) -> bool { throw Thrown(); }}),
+      Thrown);
+  CHECK_THROWS_AS(transfers.call({.target = "/x", .limit = kPatience, .stop = []() -> bool { throw Thrown(); }}),
+                  Thrown);
+  CHECK_THROWS_AS(transfers.call({.method = "POST",
+                                  .target = "/x",
+                                  .body_from = [](std::span<std::byte>) -> std::size_t { throw Thrown(); },
+                                  .limit = kPatience}),
+                  Thrown);
+}
+
 }  // namespace runner::http::test
