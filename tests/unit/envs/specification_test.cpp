@@ -65,10 +65,14 @@ TEST_CASE("where a Dockerfile and its context lie is no part of the identity, wh
 }
 
 TEST_CASE("two locks differ by what was added, changed and left out") {
-  const Lock before{.python_version = "3.11.1", .image = {}, .packages = {package("a", "1"), package("b", "1"), package("d", "1", "x")}};
-  const Lock after{.python_version = "3.11.2", .image = {}, .packages = {package("a", "2"), package("c", "1"), package("d", "1", "y")}};
-  CHECK(difference(before, after) == std::vector<std::string>{"Python: 3.11.1 → 3.11.2", "a: 1 → 2 (pip)", "b: gone, was 1 (pip)",
-                                                              "c: added, 1 (pip)",
+  const Lock before{.python_version = "3.11.1",
+                    .image = {},
+                    .packages = {package("a", "1"), package("b", "1"), package("d", "1", "x")}};
+  const Lock after{.python_version = "3.11.2",
+                   .image = {},
+                   .packages = {package("a", "2"), package("c", "1"), package("d", "1", "y")}};
+  CHECK(difference(before, after) == std::vector<std::string>{"Python: 3.11.1 → 3.11.2", "a: 1 → 2 (pip)",
+                                                              "b: gone, was 1 (pip)", "c: added, 1 (pip)",
                                                               "d: 1, another file of the same version (pip)"});
   CHECK(difference(before, before).empty());
   CHECK(lock_from_json(to_json(before)) == before);

@@ -29,10 +29,11 @@ class Site {
  public:
   EnvironmentBuilds::Callbacks callbacks() {
     return {.build = [this](const BuildJob& wanted, BuildControl& control) { return build(wanted, control); },
-            .progress = [this](const std::string& run, const std::string& line) {
-              const std::lock_guard lock(mutex_);
-              told[run] = line;
-            },
+            .progress =
+                [this](const std::string& run, const std::string& line) {
+                  const std::lock_guard lock(mutex_);
+                  told[run] = line;
+                },
             .ended =
                 [this](const BuildEnd& end) {
                   const std::lock_guard lock(mutex_);

@@ -29,7 +29,8 @@ store::EnvironmentBuild build(std::int64_t id, unsigned char environment, int us
 std::vector<std::int64_t> freed(std::vector<store::EnvironmentBuild> builds, const std::vector<RunRecord>& unfinished,
                                 std::int64_t budget) {
   std::vector<std::int64_t> ids;
-  for (const auto& [one, why] : environments_to_free(std::move(builds), unfinished, day(100), {.bytes = budget, .age = 60 * kDay})) {
+  for (const auto& [one, why] :
+       environments_to_free(std::move(builds), unfinished, day(100), {.bytes = budget, .age = 60 * kDay})) {
     CHECK_FALSE(why.empty());
     ids.push_back(one.id);
   }
