@@ -1,9 +1,6 @@
 #include "envs/pip_files.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <array>
 #include <cctype>
 
 #include "envs/artefact_name.hpp"
@@ -86,20 +83,6 @@ fs::path write_lines(const fs::path& scratch, const std::string& name, const std
   return file;
 }
 
-std::map<std::string, std::set<std::string>> required_hashes(const Specification& specification) {
-  constexpr std::string_view kHash = " --hash=";
-  std::map<std::string, std::set<std::string>> hashes;
-  for (const auto* list : {&specification.pip, &specification.constraints})
-    for (const std::string& requirement : *list)
-      for (auto at = requirement.find(kHash); at != std::string::npos; at = requirement.find(kHash, at + 1)) {
-        const auto begin = at + kHash.size();
-        hashes[name_of_requirement(requirement)].insert(
-            requirement.substr(begin, requirement.find(' ', begin) - begin));
-      }
-  hashes.erase("");
-  return hashes;
-}
-
 void check_local_files(const Specification& specification) {
   for (const auto& [file, digest] : specification.files) {
     std::error_code ignored;
@@ -129,9 +112,8 @@ int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
   return out != nullptr ? console.capture(tool, *out) : console.run(tool, on_line);
 }
 
-std::string for_people(std::int64_t bytes) {
-  if (bytes < 1'000'000) return fmt::format("{} kB", (bytes + 999) / 1000);
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+std::string counted(std::size_t number, const std::string& what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
 // What is said last is what it failed for; before that, it also names what it has found.

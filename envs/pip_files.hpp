@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,9 +39,6 @@ std::string locked_requirement(const LockedPackage& package, const Specification
 std::filesystem::path write_lines(const std::filesystem::path& scratch, const std::string& name,
                                   const std::vector<std::string>& lines);
 
-// Name → its hashes ("sha256:…"), for the requirements that have any.
-std::map<std::string, std::set<std::string>> required_hashes(const Specification& specification);
-
 // Error(kInvalid) naming a local file whose content is not what it was when the specification was read.
 void check_local_files(const Specification& specification);
 
@@ -50,7 +46,7 @@ void check_local_files(const Specification& specification);
 int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
              const std::function<void(std::string_view)>& on_line = {}, std::string* out = nullptr);
 
-std::string for_people(std::int64_t bytes);  // "17.4 MB"
+std::string counted(std::size_t number, const std::string& what);  // "1 package", "2 packages"
 
 // The one that a failing tool named last; null: none.
 const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said);

@@ -1,6 +1,5 @@
 // The prefix's own pip. `pip install --report` says of everything it installed where it was and what its hash is.
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "envs/artefact_name.hpp"
@@ -57,7 +56,7 @@ class PipInstaller {
 
   PipResult install() {
     const bool reports = make_pip_report();
-    console_.step("installing " + std::to_string(part_.specification.pip.size()) + " requirements (pip)");
+    console_.step("installing " + counted(part_.specification.pip.size(), "requirement") + " (pip)");
     const auto before =
         reports ? std::map<std::string, InstalledDistribution>() : installed_distributions(part_.prefix);
     const fs::path report = console_.scratch() / "report.json";
@@ -77,12 +76,12 @@ class PipInstaller {
     const std::size_t copies = link_copies(wanted);
     bool done = false;
     if (copies == wanted.size()) {
-      console_.step("installing " + std::to_string(copies) + " packages from the copies here (pip)");
+      console_.step("installing " + counted(copies, "package") + " from the copies here (pip)");
       done = run(install_tool(locked_arguments(wanted, true, true))) == 0;
     }
     if (!done) {
-      console_.step("installing " + std::to_string(wanted.size()) + " packages with the network, " +
-                    std::to_string(copies) + " from the copies here (pip)");
+      console_.step("installing " + counted(wanted.size(), "package") + " with the network, " + std::to_string(copies) +
+                    " from the copies here (pip)");
       for (const bool hashed : {true, false}) install_some(wanted, hashed);
     }
     result_.packages = wanted;

@@ -36,7 +36,7 @@ std::optional<Stamp> stamp_of(const std::string& path) {
 
 bool unchanged(const json& watched) {
   const auto now = stamp_of(watched.at(0).get_ref<const std::string&>());
-  if (watched.size() == 2) return !now;
+  if (watched.size() == 1) return !now;
   return now && *now == Stamp{.size = watched.at(1).get<std::int64_t>(),
                               .mtime_ns = watched.at(2).get<std::int64_t>(),
                               .inode = watched.at(3).get<std::uint64_t>()};

@@ -32,7 +32,8 @@ struct Specification {
   std::string context{};                       // kDockerfile: absolute path of the build context; empty: none is needed
   std::string context_digest{};                // kDockerfile: of what the context sends to the Engine; empty: none
   std::map<std::string, std::string> build_arguments{};  // kDockerfile
-  std::string dockerfile_path{};  // kDockerfile: where it was, for the .dockerignore beside it; empty: a text of its own
+  std::string
+      dockerfile_path{};  // kDockerfile: where it was, for the .dockerignore beside it; empty: a text of its own
   bool operator==(const Specification&) const = default;
 };
 

@@ -1,8 +1,10 @@
-// uv in two steps: `uv pip compile` resolves into a pylock.toml, which says of every file where it is and what its hash
-// is; `uv pip install` installs exactly that. Resolving and installing in one command is no faster and tells neither.
+// uv, as one would call it by hand: `uv pip install`. It says only names and versions of what it installs, so that its
+// cache is asked afterwards (`uv pip compile --offline` into a pylock.toml) where the files came from and what their
+// hashes are. The other way round, resolving first and installing the pylock.toml, asks many an index for every file
+// again.
 #include <algorithm>
 #include <array>
-#include <deque>
+#include <cstdlib>
 #include <optional>
 #include <set>
 
@@ -23,10 +25,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kKeptLines = 400;
 
-std::string counted(std::size_t number, const std::string& what) {
-  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
-}
-
 // "git+https://host/project@commit#subdirectory=x", as a lock keeps it.
 std::string repository_url(const PylockPackage& package) {
   return package.repository + "@" + package.commit +
@@ -41,15 +39,15 @@ class UvInstaller {
   }
 
   PipResult install() {
-    console_.step("resolving " + counted(part_.specification.pip.size(), "requirement") + " (uv)");
-    std::vector<PylockPackage> packages = part_.shared ? resolve_beside_others() : resolve(part_.specification.pip, {});
-    if (packages.empty()) return std::move(result_);
-    keep_required_hashes(packages);
-    start_install(packages.size(), bytes_of(packages), "");
+    console_.step("installing " + counted(part_.specification.pip.size(), "requirement") + " (uv)");
+    std::vector<std::string> arguments{"--requirements"};
+    append(arguments, input_arguments(part_.specification.pip));
+    append(arguments, build_arguments());
+    if (require_hashes_) arguments.push_back("--require-hashes");
     std::vector<std::string> said;
-    const Tool tool = install_tool(packages, false);
+    const Tool tool = uv_pip("install", arguments);
     if (const int status = run(tool, &said); status != 0) throw console_.failure(tool.name, status);
-    add_installed(packages);
+    write_down(said);
     return std::move(result_);
   }
 
@@ -66,10 +64,10 @@ class UvInstaller {
 
   PipResult install_locked(const std::vector<LockedPackage>& wanted) {
     const std::vector<PylockPackage> packages = pylock_of(wanted);
-    start_install(packages.size(), 0, " from the caches");
+    start_install(packages.size(), " from the caches");
     std::vector<std::string> said;
     if (run(install_tool(packages, true), &said) != 0) {
-      start_install(packages.size(), 0, " with the network");
+      start_install(packages.size(), " with the network");
       said.clear();
       const Tool tool = install_tool(packages, false);
       if (const int status = run(tool, &said); status != 0)
@@ -125,7 +123,7 @@ class UvInstaller {
     return arguments;
   }
 
-  Tool tool(const std::string& command, const std::vector<std::string>& more) const {
+  Tool uv_pip(const std::string& command, const std::vector<std::string>& more) const {
     Tool tool{.name = "uv",
               .arguments = {uv_.string(), "pip", command, "--python", (part_.prefix / "bin" / "python").string()},
               .variables = variables_,
@@ -135,9 +133,7 @@ class UvInstaller {
     return tool;
   }
 
-  // ---- resolving
-
-  std::vector<std::string> input_arguments(const std::vector<std::string>& requirements) {
+  std::vector<std::string> input_arguments(const std::vector<std::string>& requirements) const {
     std::vector<std::string> lines = file_options_;
     for (const std::string& requirement : requirements) lines.push_back(requirement_line(requirement, part_.settings));
     std::vector<std::string> arguments{write_lines(console_.scratch(), "requirements.txt", lines).string()};
@@ -150,38 +146,55 @@ class UvInstaller {
     return arguments;
   }
 
-  std::vector<PylockPackage> resolve(const std::vector<std::string>& requirements,
-                                     const std::vector<std::string>& more) {
-    std::vector<std::string> arguments{"--format=pylock.toml", "--no-header"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const auto input = input_arguments(requirements);
-    arguments.insert(arguments.end(), input.begin(), input.end());
-    const Tool compile = tool("compile", arguments);
-    if (const int status = console_.capture(compile, pylock_); status != 0) {
-      const Error error = console_.failure(compile.name, status);
-      if (error.message().find("--format") == std::string::npos) throw error;
-      throw Error(ErrorCode::kUnavailable, uv_.string() + ": this uv is too old to say what it resolves",
-                  "update it (uv self update), or take it off PATH for pip to be used");
-    }
-    return read_pylock(pylock_, console_.scratch().string());
+  static void append(std::vector<std::string>& to, const std::vector<std::string>& more) {
+    to.insert(to.end(), more.begin(), more.end());
   }
 
-  // What another manager has installed satisfies requirements, too, which only `uv pip install` looks at: it says what
-  // it would install, and that is looked up.
-  std::vector<PylockPackage> resolve_beside_others() {
-    std::vector<std::string> arguments{"--dry-run", "--requirements"};
-    const auto input = input_arguments(part_.specification.pip);
-    arguments.insert(arguments.end(), input.begin(), input.end());
-    std::vector<std::string> said;
-    const Tool plan = tool("install", arguments);
-    if (const int status = run(plan, &said); status != 0) throw console_.failure(plan.name, status);
+  // ---- what was installed
+
+  // " + name==version", " + name==version (from URL)"; '~' for what was there in that version, but from elsewhere.
+  void write_down(const std::vector<std::string>& said) {
     std::vector<std::string> pins;
-    for (const std::string& line : said)
-      if (line.starts_with(" + ")) pins.push_back(pin_of(line.substr(3)));
-    return pins.empty() ? std::vector<PylockPackage>() : resolve(pins, {"--no-deps"});
+    std::vector<PylockPackage> packages;
+    for (const std::string& line : said) {
+      if (!line.starts_with(" + ") && !line.starts_with(" ~ ")) continue;
+      const std::string planned = without_version_of_url(line.substr(3));
+      if (auto repository = repository_of(planned))
+        packages.push_back(std::move(*repository));
+      else
+        pins.push_back(pin_of(planned));
+    }
+    append_resolved(packages, pins);
+    add_installed(packages);
   }
 
-  // "name==version" or "name @ URL", the latter as it was asked for: uv shows it without its credentials.
+  // "name==version (from URL)" → "name @ URL".
+  static std::string without_version_of_url(const std::string& installed) {
+    constexpr std::string_view kFrom = " (from ";
+    const auto from = installed.find(kFrom);
+    if (from == std::string::npos || !installed.ends_with(')')) return installed;
+    const auto begin = from + kFrom.size();
+    return name_of_requirement(installed) + " @ " + installed.substr(begin, installed.size() - 1 - begin);
+  }
+
+  // "name @ git+https://host/project@COMMIT#subdirectory=x": uv has put the commit in.
+  static std::optional<PylockPackage> repository_of(const std::string& planned) {
+    std::string url = url_of_requirement(planned);
+    if (url.find('+') >= url.find("://")) return std::nullopt;
+    PylockPackage package{.name = name_of_requirement(planned)};
+    constexpr std::string_view kSubdirectory = "subdirectory=";
+    const auto hash = std::min(url.find('#'), url.size());
+    if (const auto at = url.find(kSubdirectory, hash); at != std::string::npos)
+      package.subdirectory = url.substr(at + kSubdirectory.size(), url.find('&', at) - at - kSubdirectory.size());
+    url.resize(hash);
+    const auto at = url.rfind('@');
+    if (at == std::string::npos || at < url.find('/', url.find("://") + 3)) return std::nullopt;
+    package.repository = url.substr(0, at);
+    package.commit = url.substr(at + 1);
+    return package;
+  }
+
+  // A URL as it was asked for: uv shows it without its credentials.
   std::string pin_of(const std::string& planned) const {
     const std::string name = name_of_requirement(planned);
     const auto& asked = part_.specification.pip;
@@ -191,75 +204,43 @@ class UvInstaller {
     return planned.find(" @ ") != std::string::npos && same != asked.end() ? *same : planned;
   }
 
-  // uv's resolver does not look at --hash when it writes a pylock: only files that were asked for are left in it.
-  void keep_required_hashes(std::vector<PylockPackage>& packages) {
-    const auto required = required_hashes(part_.specification);
-    if (required.empty() && !require_hashes_) return;
-    bool changed = false;
-    for (PylockPackage& package : packages) {
-      const auto hashes = required.find(package.name);
-      if (hashes != required.end())
-        changed = keep_hashes(package, hashes->second) || changed;
-      else if (require_hashes_)
-        throw Error(ErrorCode::kInvalid, package.name + "==" + package.version +
-                                             " has no --hash, which --require-hashes wants of every package");
+  // From the cache; where the index forbids caching, from the index.
+  void append_resolved(std::vector<PylockPackage>& packages, const std::vector<std::string>& pins) {
+    if (pins.empty()) return;
+    for (const bool offline : {true, false}) {
+      std::vector<std::string> arguments{"--format=pylock.toml", "--no-header", "--no-deps"};
+      if (offline) arguments.push_back("--offline");
+      append(arguments, build_arguments());
+      append(arguments, input_arguments(pins));
+      std::string pylock;
+      if (console_.capture(uv_pip("compile", arguments), pylock) != 0) continue;
+      for (PylockPackage& package : read_pylock(pylock, console_.scratch().string()))
+        packages.push_back(std::move(package));
+      return;
     }
-    if (changed) pylock_ = write_pylock(packages);
-  }
-
-  // Whether any file was taken out.
-  static bool keep_hashes(PylockPackage& package, const std::set<std::string>& hashes) {
-    const bool comparable =
-        std::any_of(hashes.begin(), hashes.end(), [](const auto& hash) { return hash.starts_with("sha256:"); });
-    if (!comparable)
-      throw Error(ErrorCode::kInvalid, package.name + ": uv compares SHA-256 only", "write --hash=sha256:…");
-    const auto other = [&](const PylockArtefact& file) { return !hashes.contains(file.hash); };
-    std::string found;
-    for (const std::string& hash : hashes) found += "\n  asked for: " + hash;
-    for (const PylockArtefact& wheel : package.wheels)
-      found += "\n  there is:  " + wheel.hash + " " + file_name_of(wheel.url);
-    for (const auto* one : {&package.source, &package.archive})
-      if (*one) found += "\n  there is:  " + (*one)->hash + " " + file_name_of((*one)->url);
-    const auto before = package.wheels.size();
-    package.wheels.erase(std::remove_if(package.wheels.begin(), package.wheels.end(), other), package.wheels.end());
-    bool changed = package.wheels.size() != before;
-    for (auto* one : {&package.source, &package.archive})
-      if (*one && other(**one)) {
-        one->reset();
-        changed = true;
-      }
-    if (package.wheels.empty() && !package.source && !package.archive)
-      throw Error(
-          ErrorCode::kInvalid,
-          package.name + "==" + package.version + ": hash mismatch: none of its files has the asked hash" + found,
-          "check where the package comes from before you change the hash");
-    return changed;
+    result_.warnings.push_back("uv could not say where packages came from: the lock has no URLs and no hashes");
+    for (const std::string& pin : pins) {
+      const auto equals = pin.find("==");
+      packages.push_back(
+          {.name = name_of_requirement(pin), .version = equals == std::string::npos ? "" : pin.substr(equals + 2)});
+    }
   }
 
   // ---- installing
 
-  static std::int64_t bytes_of(const std::vector<PylockPackage>& packages) {
-    std::int64_t all = 0;
-    for (const PylockPackage& package : packages)
-      all += !package.wheels.empty() ? package.wheels.front().bytes : package.source ? package.source->bytes : 0;
-    return all;
-  }
-
-  void start_install(std::size_t count, std::int64_t bytes, const std::string& how) {
+  void start_install(std::size_t count, const std::string& how) {
     installed_ = 0;
     count_ = count;
-    console_.step("installing " + counted(count, "package") + (bytes > 0 ? " of " + for_people(bytes) : "") + how +
-                  " (uv)");
+    console_.step("installing " + counted(count, "package") + how + " (uv)");
   }
 
   Tool install_tool(const std::vector<PylockPackage>& packages, bool offline) {
-    if (pylock_.empty()) pylock_ = write_pylock(packages);
     const fs::path file = console_.scratch() / "pylock.toml";
-    os::publish_file(file, pylock_, os::Durability::kAtomic, 0600);
-    std::vector<std::string> arguments = build_arguments();
+    os::publish_file(file, write_pylock(packages), os::Durability::kAtomic, 0600);
+    std::vector<std::string> arguments;
     if (offline) arguments.push_back("--offline");
-    arguments.insert(arguments.end(), {"--requirements", file.string()});
-    return tool("install", arguments);
+    append(arguments, {"--requirements", file.string()});
+    return uv_pip("install", arguments);
   }
 
   // uv tells of a download when it begins and ends, and lists what it installed at the end.
@@ -272,6 +253,8 @@ class UvInstaller {
       for (const std::string_view verb : {"Downloading", "Downloaded", "Building", "Built"})
         if (words.starts_with(verb))
           console_.progress(static_cast<char>(verb.front() + ('a' - 'A')) + std::string(words.substr(1)));
+      if (words.starts_with("Resolved ") && count_ == 0)
+        count_ = static_cast<std::size_t>(std::strtoul(std::string(words.substr(9)).c_str(), nullptr, 10));
       if (line.starts_with(" + ") && count_ > 0)
         console_.progress(std::string(line.substr(3)) + " (" + std::to_string(++installed_) + " of " +
                           std::to_string(count_) + ")");
@@ -355,7 +338,6 @@ class UvInstaller {
   std::vector<std::string> builds_;        // --no-binary, --only-binary
   std::vector<std::string> file_options_;  // as they stand in the requirements file
   bool require_hashes_ = false;
-  std::string pylock_;
   std::size_t installed_ = 0;
   std::size_t count_ = 0;
   PipResult result_;

@@ -56,7 +56,7 @@ void let_pip_collect(const WheelStore& store, const std::vector<LockedPackage>& 
     lines.push_back(locked_requirement(package, specification, settings) + " --hash=" + package.hash);
   const fs::path file = write_lines(console.scratch(), "stock.txt", lines);
   const Tool pip{.name = "pip wheel",
-                 .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps",
+                 .arguments = {(prefix / "bin" / "python").string(), "-m", "pip", "wheel", "--no-deps", "--use-pep517",
                                "--progress-bar", "off", "--wheel-dir", wheels.string(), "--requirement", file.string()},
                  .variables = pip_variables(settings, console.scratch()),
                  .directory = {}};

@@ -15,7 +15,9 @@ constexpr const char* kConstraintsFile = "constraints.txt";
 constexpr const char* kDockerfile = "Dockerfile";
 
 // A JSON string is a YAML scalar and a TOML string, whatever is in it.
-std::string quoted(const std::string& text) { return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string json_text(const std::string& text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string lines_of(const Texts& lines) {
   std::string text;
@@ -82,17 +84,17 @@ class Directory {
   }
 
   void write_conda() {
-    std::string yaml = "name: " + quoted(name_) + "\n";
+    std::string yaml = "name: " + json_text(name_) + "\n";
     if (const Texts channels = texts("channels"); !channels.empty()) {
       yaml += "channels:\n";
-      for (const std::string& channel : channels) yaml += "  - " + quoted(channel) + "\n";
+      for (const std::string& channel : channels) yaml += "  - " + json_text(channel) + "\n";
     }
     const Texts conda = texts("conda");
     const Texts pip = pip_lines();
     yaml += conda.empty() && pip.empty() ? "dependencies: []\n" : "dependencies:\n";
-    for (const std::string& package : conda) yaml += "  - " + quoted(package) + "\n";
+    for (const std::string& package : conda) yaml += "  - " + json_text(package) + "\n";
     if (!pip.empty()) yaml += "  - pip:\n";
-    for (const std::string& line : pip) yaml += "      - " + quoted(line) + "\n";
+    for (const std::string& line : pip) yaml += "      - " + json_text(line) + "\n";
     made_.files[kCondaFile] = yaml;
   }
 
@@ -104,9 +106,9 @@ class Directory {
       made_.files[kRequirementsFile] = lines_of(pip_lines());
       return;
     }
-    std::string toml = "[project]\nname = " + quoted(name_) + "\nversion = \"0\"\nrequires-python = " + quoted(python) +
-                       "\ndependencies = [\n";
-    for (const std::string& requirement : texts("pip")) toml += "    " + quoted(requirement) + ",\n";
+    std::string toml = "[project]\nname = " + json_text(name_) +
+                       "\nversion = \"0\"\nrequires-python = " + json_text(python) + "\ndependencies = [\n";
+    for (const std::string& requirement : texts("pip")) toml += "    " + json_text(requirement) + ",\n";
     made_.files[kProjectFile] = toml + "]\n";
   }
 
@@ -130,7 +132,8 @@ class Directory {
 EnvironmentDirectory scaffold_directory(const std::string& name) {
   EnvironmentDirectory made;
   made.files[kEnvironmentFile] = R"({
-    "name": )" + quoted(name) + R"(,
+    "name": )" + json_text(name) +
+                                 R"(,
     "version": null,
     "environmentVariables": {},
     "python": {
@@ -149,7 +152,7 @@ EnvironmentDirectory scaffold_directory(const std::string& name) {
 )";
   made.files[kCondaFile] =
       "# What the environment holds. A pip package goes below 'pip:', every other one above it.\nname: " +
-      quoted(name) + R"(
+      json_text(name) + R"(
 channels:
   - conda-forge
 dependencies:

@@ -44,18 +44,18 @@ struct EnvironmentBuildRow {
   UtcTime used{};
   std::int64_t bytes = 0;
   Hash lock;
-  std::string interpreter;
-  std::string directory;  // absolute; empty: an image only
-  std::string image;
+  std::string interpreter{};
+  std::string directory{};  // absolute; empty: an image only
+  std::string image{};
 };
 // What a specification became on a base: one identity.
 struct PreparedRow {
   Hash digest;
-  std::string identity;  // the text whose SHA-256 `digest` is
+  std::string identity{};  // the text whose SHA-256 `digest` is
   UtcTime created{};
   std::optional<Hash> lock_digest{};
-  std::string lock;  // JSON, envs/lock.hpp; empty: it is not known
-  std::vector<EnvironmentBuildRow> builds;
+  std::string lock{};  // JSON, envs/lock.hpp; empty: it is not known
+  std::vector<EnvironmentBuildRow> builds{};
 };
 struct EnvironmentDetails {
   EnvironmentRow row;      // without a name when it was asked for by digest

@@ -164,7 +164,10 @@ std::optional<EnvironmentChoice> choose_environment(api::Submission& submission,
 }
 
 std::string definition_json(const envs::ReadSpecification& read) {
-  return nlohmann::json{{"specification", nlohmann::json::parse(envs::to_json(read.specification))},
+  // Where a file lay on the day it was read does not make another environment.
+  envs::Specification specification = read.specification;
+  specification.dockerfile_path.clear();
+  return nlohmann::json{{"specification", nlohmann::json::parse(envs::to_json(specification))},
                         {"variables", read.variables}}
       .dump();
 }

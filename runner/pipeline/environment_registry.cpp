@@ -260,7 +260,8 @@ EnvironmentRegistry::Side EnvironmentRegistry::side_of_run(const std::string& na
     return side;
   }
   // An image that was used as it is.
-  envs::Specification specification{.kind = SpecificationKind::kImage};
+  envs::Specification specification;
+  specification.kind = SpecificationKind::kImage;
   specification.image = used.image ? used.name + " " + used.image->id : used.name;
   const std::string text = text_of(specification);
   return {.shown = {.name = id, .digest = used.digest}, .asked = text, .identity = text, .lock = std::nullopt};

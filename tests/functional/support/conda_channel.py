@@ -179,20 +179,24 @@ def packages():
     ]
 
 
-def make(directory, only=None):
-    """The channel below `directory` (only these packages, by name); its URL. 3 seconds with Python, nothing without."""
+def make(directory, only=None, without=()):
+    """The channel below `directory` (only these packages, by name, without these (name, version)); its URL. 3 seconds with Python, nothing without."""
     indices = {subdir: {"info": {"subdir": subdir}, "packages": {}, "packages.conda": {}, "removed": [], "repodata_version": 1} for subdir in SUBDIRS}
     for subdir in SUBDIRS:
         os.makedirs(os.path.join(directory, subdir), exist_ok=True)
     for package in packages():
-        if only is not None and package.name not in only:
+        if (only is not None and package.name not in only) or (package.name, package.index["version"]) in without:
             continue
+        place = os.path.join(directory, package.subdir, package.file_name)
         archive = package.archive()
+        if os.path.exists(place):  # what a channel has it does not change
+            with open(place, "rb") as file:
+                archive = file.read()
         record = dict(package.index, size=len(archive), sha256=hashlib.sha256(archive).hexdigest(), md5=hashlib.md5(archive).hexdigest())
         if package.name == "tampered":
             package.files["share/tampered"] = b"as somebody else likes it\n"
             archive = package.archive()
-        with open(os.path.join(directory, package.subdir, package.file_name), "wb") as file:
+        with open(place, "wb") as file:
             file.write(archive)
         indices[package.subdir]["packages.conda" if package.suffix == ".conda" else "packages"][package.file_name] = record
     for subdir, index in indices.items():

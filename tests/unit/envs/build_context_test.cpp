@@ -56,7 +56,8 @@ std::string tar_says(const Directory& directory, const std::string& tar, Names o
   std::ofstream(directory.base / "tar", std::ios::binary) << tar;
   Names arguments{"/bin/tar", "--numeric-owner", "-f", (directory.base / "tar").string()};
   arguments.insert(arguments.end(), options.begin(), options.end());
-  const auto result = os::capture({.arguments = arguments, .environment = {"PATH=/usr/bin:/bin"}}, std::chrono::seconds(60));
+  const auto result =
+      os::capture({.arguments = arguments, .environment = {"PATH=/usr/bin:/bin"}}, std::chrono::seconds(60));
   INFO(result.err);
   REQUIRE(result.exit_code == 0);
   return result.out;

@@ -55,6 +55,7 @@ root = sys.argv[1]
 want = "Basic " + base64.b64encode(b"me:hunter2").decode()
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): pass
+    def do_HEAD(self): self.do_GET()
     def do_GET(self):
         if self.headers.get("Authorization") != want:
             self.send_response(401); self.send_header("WWW-Authenticate", "Basic realm=x"); self.send_header("Content-Length", "0"); self.end_headers(); return
@@ -66,7 +67,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             with open(os.path.join(root, part[-1]), "rb") as stream: body, kind = stream.read(), "application/octet-stream"
         self.send_response(200); self.send_header("Content-Type", kind); self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store"); self.end_headers(); self.wfile.write(body)
+        self.send_header("Cache-Control", "no-store"); self.end_headers()
+        if self.command == "GET": self.wfile.write(body)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 with open(sys.argv[2] + ".new", "w") as stream: stream.write(str(server.server_port))
 os.rename(sys.argv[2] + ".new", sys.argv[2])
@@ -355,6 +357,7 @@ void check_credentials(With with) {
   workshop.secrets = pip_secrets(read.specification, workshop.settings);
   CHECK(workshop.secrets == std::vector<std::string>{"hunter2"});
   const BuildResult built = workshop.build(read.specification);
+  INFO(workshop.log());
   CHECK(version_in(built, "tiny_alpha") == "1.0");
   REQUIRE(built.lock.packages.size() == 2);
   CHECK(built.lock.packages[0].url == "http://" + host + "/files/tiny_alpha-1.0-py3-none-any.whl");

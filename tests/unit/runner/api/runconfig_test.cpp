@@ -12,6 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Catch::Contains;
+using Catch::EndsWith;
 using Texts = std::vector<std::string>;
 
 Runconfig parse(const std::string& text) { return parse_runconfig(text, "x.runconfig", "/src"); }
@@ -296,24 +297,48 @@ TEST_CASE("what cannot be honoured is an error with file, line, key and what is 
       {"\ntensorflow: {workerCount: 2}", "x.runconfig:2: 'tensorflow.workerCount: 2'"},
       {"\ndataReferences:\n  d: {dataStoreName: x}", "x.runconfig:2: 'dataReferences'"},
       {"\ndata: {d: {}, e: {dataLocation: {}, x: 1}}", "x.runconfig:2: 'data'"},
-      {"\nenvironment: {docker: {enabled: true, baseDockerfile: FROM x}}",
-       "x.runconfig:2: 'environment.docker.baseDockerfile: FROM x'"},
       {"\ndocker: {useDocker: true, gpuSupport: true}", "x.runconfig:2: 'docker.gpuSupport: true'"},
       {"\ndocker: {useDocker: true, baseImagePlatform: linux/arm64}",
        "x.runconfig:2: 'docker.baseImagePlatform: linux/arm64'"},
       {"\ndocker: {useDocker: true, platform: {os: Windows}}", "x.runconfig:2: 'docker.platform.os: Windows'"},
-      {"\ndocker: {useDocker: true}\nenvironment: {python: {condaDependenciesFile: c.yml}}",
-       "x.runconfig:3: 'environment.python.condaDependenciesFile: c.yml'"},
-      {"\nenvironment: {name: AzureML-Minimal}", "x.runconfig:2: 'environment.name: AzureML-Minimal'"},
-      {"\nenvironment:\n  python: {condaDependenciesFile: c.yml}",
-       "x.runconfig:3: 'environment.python.condaDependenciesFile: c.yml'"},
-      {"\nenvironment: {python: {condaDependencies: {dependencies: [numpy]}}}",
-       "'environment.python.condaDependencies'"},
       {"\nenvironment: {databricks: {pypiLibraries: [x]}}", "'environment.databricks'"},
   }));
   const Error error = failure(text);
   CHECK_THAT(error.message(), Contains(key) && Contains("cannot be honoured here"));
   CHECK_FALSE(error.hint().empty());
+}
+
+TEST_CASE("a conda environment is a file of the source directory, or what stands in the runconfig") {
+  const Runconfig file = parse("environment:\n  python: {condaDependenciesFile: c.yml}");
+  REQUIRE(file.conda);
+  CHECK(file.conda->file.filename() == "c.yml");
+  CHECK(file.conda->file.is_absolute());
+  CHECK(file.conda->at == "x.runconfig:2: 'environment.python.condaDependenciesFile'");
+  const Runconfig inline_one =
+      parse("environment: {python: {condaDependenciesFile: c.yml, condaDependencies: {dependencies: [numpy]}}}");
+  REQUIRE(inline_one.conda);
+  CHECK(inline_one.conda->file.empty());
+  CHECK_THAT(inline_one.conda->text, Contains("numpy"));
+  CHECK_FALSE(
+      parse("environment: {python: {condaDependencies: {dependencies: [numpy]}, userManagedDependencies: true}}")
+          .conda);
+}
+
+TEST_CASE("a base Dockerfile is a path in the source directory or a text, and excludes an image") {
+  CHECK_THAT(
+      parse("environment: {docker: {enabled: true, baseDockerfile: docker/Dockerfile}}").docker.value().dockerfile,
+      EndsWith("/docker/Dockerfile"));
+  CHECK(parse("environment: {docker: {enabled: true, baseDockerfile: FROM x}}").docker.value().dockerfile ==
+        "FROM x\n");
+  CHECK_THAT(failure("environment: {docker: {enabled: true, baseImage: y, baseDockerfile: FROM x}}").message(),
+             Contains("baseImage is given, too"));
+}
+
+TEST_CASE("a registered environment counts when nothing else says what the environment is") {
+  const Runconfig named = parse("environment: {name: AzureML-Minimal, version: 2}");
+  CHECK(named.environment_name == "AzureML-Minimal");
+  CHECK(named.environment_version == "2");
+  CHECK(parse("environment: {name: e, python: {interpreterPath: /x/python}}").environment_name.empty());
 }
 
 TEST_CASE("conda dependencies do not count when the user manages them, wherever that is said") {

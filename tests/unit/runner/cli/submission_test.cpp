@@ -44,11 +44,11 @@ TEST_CASE(
   CHECK_FALSE(variables.contains("LANG"));  // its value is not UTF-8
 }
 
-TEST_CASE("where the caller's Docker listens is sent, too") {
+TEST_CASE("where the caller's Docker listens and where its logins are is sent, too") {
   Caller caller = kCaller;
   caller.variables = {{"DOCKER_HOST", "unix:///d.sock"}, {"XDG_RUNTIME_DIR", "/run/user/7"}, {"DOCKER_CONFIG", "/c"}};
   CHECK(json::parse(submission_document(script({"a"}), caller))["caller"]["variables"] ==
-        json{{"DOCKER_HOST", "unix:///d.sock"}, {"XDG_RUNTIME_DIR", "/run/user/7"}});
+        json{{"DOCKER_CONFIG", "/c"}, {"DOCKER_HOST", "unix:///d.sock"}, {"XDG_RUNTIME_DIR", "/run/user/7"}});
 }
 
 TEST_CASE("a secret's name is sent, and its value beside the caller's variables, when it is set") {
