@@ -229,7 +229,7 @@ BuildResult build_conda_in_image(const BuildRequest& request, engine::Engine& en
     result = build_conda_prefix(request, options, console);
     if (!result.interpreter.empty()) require_start(tools, result.interpreter, console);
   } catch (const Error& error) {
-    if (!glibc.empty() || error.code() != ErrorCode::kInvalid) throw;
+    if (!glibc.empty() || (error.code() != ErrorCode::kInvalid && error.code() != ErrorCode::kNotFound)) throw;
     throw Error(error.code(), error.message(),
                 "image " + name +
                     " has no GNU C library (Alpine has musl), and almost all conda packages need one: use an "
