@@ -250,6 +250,15 @@ void Pipeline::add_environment_variables(RunRecord& run, const store::Environmen
   run.definition.environment_variables.emplace("PYTHONNOUSERSITE", "1");
 }
 
+// Of a run whose environment is there.
+std::filesystem::path Pipeline::prefix_of(const RunRecord& run) const {
+  const auto build = prepared_->find({.environment = run.environment.digest, .lock = run.environment.lock_digest});
+  if (!build)
+    throw EnvironmentFailed(Error(ErrorCode::kUnavailable, "the environment was removed while the run was started",
+                                  "submit again: it is built anew"));
+  return prepared_->prefix_of(*build);
+}
+
 std::vector<Artifact> Pipeline::keep_build_log(const BuildEnd& end) {
   constexpr std::size_t kMost = std::size_t{64} << 20;
   if (end.directory.empty()) return {};

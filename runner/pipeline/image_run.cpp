@@ -215,9 +215,10 @@ bool Pipeline::prepare_container(RunRecord& run) {
 
 // A conda environment beside the image's own programs, at the path at which it was made.
 void Pipeline::enter_prefix(const RunRecord& run, exec::EngineRun& wanted) const {
-  const std::filesystem::path prefix = std::filesystem::path(run.environment.interpreter).parent_path().parent_path();
+  const std::filesystem::path prefix = prefix_of(run);
   wanted.read_only_paths.push_back(prefix.string());
-  if (!wanted.candidates.empty()) wanted.candidates = {run.environment.interpreter};
+  if (!wanted.candidates.empty() && !run.environment.interpreter.empty())
+    wanted.candidates = {run.environment.interpreter};
   std::string& path = wanted.variables["PATH"];
   path = (prefix / "bin").string() + ":" +
          (path.empty() ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" : path);

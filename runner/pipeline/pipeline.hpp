@@ -154,6 +154,7 @@ class Pipeline {
   void await_build(const RunRecord& run, const envs::Specification& specification, const std::string& images);
   bool ensure_environment(RunRecord& run);
   void add_environment_variables(RunRecord& run, const store::EnvironmentBuild& build) const;
+  std::filesystem::path prefix_of(const RunRecord& run) const;
   std::vector<Artifact> keep_build_log(const BuildEnd& end);
   void environment_ended(const BuildEnd& end);
   void go_on_with(RunRecord& run, const store::EnvironmentBuild& build);

@@ -173,6 +173,13 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
   };
   for (const std::string& cache : configuration_.cache_directories)
     sandboxed.cache_paths.push_back(cache.starts_with('/') ? cache : account_.home + "/" + cache);
+  if (run.environment.kind == "conda" && !interpreter) {  // programs without a Python
+    const std::filesystem::path prefix = prefix_of(run);
+    sandboxed.read_only_paths.push_back(prefix.string());
+    std::string& path = sandboxed.variables["PATH"];
+    path = (prefix / "bin").string() + ":" + path;
+    sandboxed.variables.emplace("CONDA_PREFIX", prefix.string());
+  }
   if (interpreter) {
     if (run.environment.kind == "interpreter" && interpreter->digest != run.environment.digest)
       history_.add_notice(run.id, "the interpreter changed between submit and start: " + interpreter->executable);

@@ -100,6 +100,12 @@ class Building(CondaTest):
         prefix = [line for line in lines if line.startswith("/")][0]
         self.assertEqual(lines, sorted([prefix, "banner of " + prefix, "hello world"]))
 
+    def test_programs_without_a_python_are_on_path_too(self):
+        self.environment_file(["banner"])
+        self.write("main.sh", "banner\n")
+        result = self.submit("--conda", "environment.yml", "main.sh", environment=INDEX_VARIABLES, timeout=BUILD_LIMIT)
+        self.assertIn("banner of " + self.home.data + "/envs/", result.text)
+
     def test_what_activation_sets_is_set_and_the_file_s_variables_too(self):
         self.environment_file(["python", "activated"], more="variables:\n  THREADS: 4\n")
         facts = self.submit_conda("import os\nfor n in ('BANNER_HOME', 'FROM_JSON', 'GREETING', 'THREADS'): print(repr(os.environ.get(n)))\n").text.splitlines()
