@@ -172,6 +172,82 @@ class Slow(VenvTest):
         self.assertEqual(self.wait(run, code=125)["status"], "Failed")
 
 
+class Evicted(VenvTest):
+    fresh_home = True
+    configuration = 'environment_cache = "1k"\n'
+
+    def test_gc_evicts_what_no_run_needs_and_it_comes_back_from_its_lock(self):
+        self.wheels.add("alpha", "1.0")
+        self.requirements("alpha")
+        self.submit("--requirements", "requirements.txt", "main.py")
+        before = self.show()["environment"]
+        self.write("wait.py", "import time\ntime.sleep(1000)\n")
+        live = self.detach("--requirements", "requirements.txt", "wait.py")
+        self.until_status(live, "Running")
+        self.ok("gc")
+        self.assertEqual(len(self.environments()), 1)
+        self.ok("cancel", live)
+        self.wait(live, code=130)
+        dry = self.ok("gc", "--explain", "--dry-run").text
+        self.assertRegex(dry, r"environment [0-9a-f]{16}-1: .*environment_cache.*it can be rebuilt from its lock")
+        self.assertEqual(len(self.environments()), 1)
+        self.ok("gc")
+        self.assertEqual(self.environments(), [])
+        self.assertTrue(self.submit("--requirements", "requirements.txt", "main.py").text.startswith("1.0 "))
+        self.assertEqual(self.show()["environment"]["lockDigest"], before["lockDigest"])
+
+
+class FromTheIndex(RunnerTest):
+    """With the package index as this machine reaches it, if it does."""
+    VARIABLES = {name: value for name, value in os.environ.items()
+                 if name.startswith(("PIP_", "SSL_CERT_", "REQUESTS_CA")) or name.lower() in ("http_proxy", "https_proxy", "no_proxy")}
+
+    def test_the_curated_scikit_learn_environment_trains_a_model(self):
+        probe = self.home.call(settings.PYTHON, "-m", "pip", "download", "--no-deps", "-q", "-d", self.home.new_project(), "six",
+                               environment=self.VARIABLES, timeout=120)
+        if probe.code != 0:
+            self.skipTest("there is no package index: " + probe.err[-300:])
+        self.write("main.py", "from sklearn.linear_model import Ridge\nimport sklearn\n"
+                              "print(round(Ridge(alpha=0).fit([[0.0], [1.0]], [0.0, 2.0]).coef_[0], 3))\n")
+        result = self.submit("--env", "AzureML-Scikit-learn", "main.py", environment=self.VARIABLES, timeout=500)
+        self.assertEqual(result.text, "2.0\n")
+        environment = self.show()["environment"]
+        self.assertEqual(environment["name"], "AzureML-Scikit-learn")
+        self.assertIn("scikit-learn", self.ok("env", "show", "--json", environment["digest"]).text)
+
+    def test_uv_builds_when_it_is_there(self):
+        tools = self.home.new_project() + "/tools"
+        self.home.call(settings.PYTHON, "-m", "venv", tools, timeout=120)
+        got = self.home.call(tools + "/bin/pip", "install", "-q", "uv", environment=self.VARIABLES, timeout=200)
+        if got.code != 0:
+            self.skipTest("uv cannot be had: " + got.err[-300:])
+        wheels = WheelDirectory(self.home)
+        wheels.add("alpha", "1.0", requires=["beta"])
+        wheels.add("beta", "2.0")
+        self.write("main.py", "import alpha, beta\nprint(alpha.VERSION, beta.VERSION)\n")
+        file = self.write("r.txt", wheels.options() + "alpha\n")
+        variables = {"PATH": tools + "/bin:/usr/local/bin:/usr/bin:/bin"}
+        self.assertEqual(self.submit("--requirements", file, "main.py", environment=variables).text, "1.0 2.0\n")
+        built = self.show()
+        self.assertIn("(uv)", self.ok("logs", "--name", BUILD_LOG, built["runId"]).text)
+        lock = self.ok("env", "show", "--json", built["environment"]["digest"]).text
+        for part in ("alpha", "beta", "sha256:"):
+            self.assertIn(part, lock)
+        wait_until(lambda: not [name for name in os.listdir(self.home.data + "/envs")
+                                if os.path.isdir("%s/envs/%s/scratch" % (self.home.data, name))], "all that is kept is kept")
+        shutil.rmtree(wheels.path)
+        shutil.rmtree(self.home.data + "/envs")
+        self.assertEqual(self.submit("--requirements", file, "main.py", environment=variables).text, "1.0 2.0\n")
+        self.assertEqual(self.show()["environment"]["lockDigest"], built["environment"]["lockDigest"])
+
+    def test_what_an_existing_interpreter_has_is_recorded(self):
+        self.submit_python("pass\n")
+        environment = self.show()["environment"]
+        self.assertEqual(environment["kind"], "interpreter")
+        shown = self.ok("env", "show", "--json", environment["digest"]).text
+        self.assertIn("scikit-learn", shown)  # Debian's, which the samples need
+
+
 class BadInput(VenvTest):
     def test_bad_files_are_one_line_with_their_place(self):
         before = self.runs()
