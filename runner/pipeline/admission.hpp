@@ -17,6 +17,8 @@
 
 namespace runner::pipeline {
 
+inline constexpr const char* kRerunOf = "runner.rerunOf";  // property: the run that this one repeats
+
 struct Admission {
   RunRecord run;                      // without snapshot, git and environment
   std::optional<std::string> python;  // the interpreter on this machine that was asked for; never with an image

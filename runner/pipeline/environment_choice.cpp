@@ -87,7 +87,6 @@ bool is_reserved(const std::string& name) { return name.starts_with("AzureML") |
 // One that needs no preparation becomes an option like any other.
 std::optional<EnvironmentChoice> unfolded(EnvironmentChoice choice, api::Submission& submission) {
   const envs::Specification& wanted = choice.read.specification;
-  for (const auto& [name, value] : choice.read.variables) submission.environment_variables.emplace(name, value);
   if (wanted.kind == SpecificationKind::kInterpreter && !wanted.interpreter.empty())
     submission.python = wanted.interpreter;
   if (wanted.kind == SpecificationKind::kImage || wanted.kind == SpecificationKind::kCondaImage)

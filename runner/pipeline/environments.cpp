@@ -23,7 +23,6 @@ namespace {
 using envs::SpecificationKind;
 
 constexpr const char* kBuildLog = "system_logs/environment_build.log";
-constexpr const char* kRerunOf = "runner.rerunOf";
 
 // Their ids, or nothing as long as one of them is not here.
 std::optional<std::string> ids_of(const std::vector<std::string>& images, engine::Engine& engine) {
@@ -247,7 +246,8 @@ bool Pipeline::ensure_environment(RunRecord& run) {
 // What activating the environment sets, below what the user says.
 void Pipeline::add_environment_variables(RunRecord& run, const store::EnvironmentBuild& build) const {
   for (const auto& [name, value] : build.variables) run.definition.environment_variables.emplace(name, value);
-  run.definition.environment_variables.emplace("PYTHONNOUSERSITE", "1");
+  // A prefix has its own packages; an image's user may have some below his home.
+  if (!build.directory.empty()) run.definition.environment_variables.emplace("PYTHONNOUSERSITE", "1");
 }
 
 // Of a run whose environment is there.

@@ -9,11 +9,6 @@
 #include "snapshot/tree_object.hpp"
 
 namespace runner::pipeline {
-namespace {
-
-constexpr const char* kRerunOf = "runner.rerunOf";
-
-}  // namespace
 
 // Every directory of it is read and checked; of the files it is asked whether they are there. Reading them, too, is
 // for the checkout, which checks each byte.

@@ -435,10 +435,9 @@ TEST_CASE("on a v2 machine the run is born in its cgroup", "[container]") {
   const os::Child child = fixture.sandbox().launch(run.directory);
   fixture.wait_for_log(run, "up\n");
   std::string members;
-  for (int look = 0; look < 200 && std::count(members.begin(), members.end(), '\n') < 3; ++look) {
+  // The shell forks after it has said "up".
+  for (int look = 0; look < 200 && std::count(members.begin(), members.end(), '\n') < 3; ++look, ::usleep(10'000))
     members = os::read_file(unified / cgroup_name(run.id) / "cgroup.procs");
-    ::usleep(10'000);  // the shell forks after it has said "up"
-  }
   CHECK_THAT(members, Contains(std::to_string(shim::read_started(run.directory)->init.pid) + "\n"));
   CHECK(std::count(members.begin(), members.end(), '\n') >= 3);  // init, sh, sleep
   ::kill(child.pid, SIGTERM);
