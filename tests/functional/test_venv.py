@@ -2,6 +2,7 @@
 import os
 import shutil
 import signal
+import time
 
 from support import settings
 from support.case import RunnerTest
@@ -64,16 +65,25 @@ class Building(VenvTest):
         self.assertEqual(len({self.show(run)["environment"]["lockDigest"] for run in runs}), 1)
 
     def test_a_failed_build_is_not_cached_and_says_what_the_tool_said(self):
-        self.requirements("no-such-package-here==1.0")
+        self.requirements("alpha==1.0")
         result = self.submit("--requirements", "requirements.txt", "main.py", code=125)
-        self.assertIn("No matching distribution found for no-such-package-here==1.0", result.err)
+        self.assertIn("No matching distribution found for alpha==1.0", result.err)
         self.assertIn(BUILD_LOG, result.err)
         failed = self.show()
         self.assertEqual(failed["status"], "Failed")
         self.assertEqual(failed["outcome"]["kind"], "environment_failed")
         self.assertIn(BUILD_LOG, failed["logFiles"])
-        self.assertIn("no-such-package-here", self.build_log())
+        self.assertIn("alpha==1.0", self.build_log())
         wait_until(lambda: not self.environments(), "nothing of it stays")
+        self.wheels.add("alpha", "1.0")
+        self.assertTrue(self.submit("--requirements", "requirements.txt", "main.py").text.startswith("1.0 "))
+
+    def test_the_time_limit_of_a_run_does_not_count_its_preparation(self):
+        self.wheels.add("alpha", "1.0")
+        self.requirements("alpha")
+        begin = time.monotonic()
+        self.submit("--requirements", "requirements.txt", "--max-run-duration", "2", "main.py")
+        self.assertGreater(time.monotonic() - begin, 2, "the build was too quick to tell")
 
     def test_one_that_was_removed_is_built_again_from_its_lock_without_its_source(self):
         self.wheels.add("alpha", "1.0")
@@ -118,7 +128,7 @@ class Building(VenvTest):
         self.assertNotEqual(self.environments(), [name])
 
 
-class Slow(VenvTest):
+class SlowBuild(VenvTest):
     """Builds that take as long as the test wants: a source archive whose setup waits."""
     fresh_home = True
 
@@ -134,6 +144,8 @@ class Slow(VenvTest):
         with open(self.gate + "/building") as file:
             return int(file.read() or 0)
 
+
+class Slow(SlowBuild):
     def test_cancelling_the_only_run_stops_its_build(self):
         self.slow_package()
         run = self.detach("--requirements", "slow.txt", "main.py")
@@ -152,11 +164,14 @@ class Slow(VenvTest):
         second = self.detach("--requirements", "slow.txt", "main.py")
         self.await_gate("building")
         pid = wait_until(self.builder, "the build says who it is")
+        following = self.home.background("logs", "-f", "--name", BUILD_LOG, second)
+        following.wait_for_output(b"waits-1.0")
         self.ok("cancel", first)
         self.assertEqual(self.wait(first, code=130)["status"], "Canceled")
         self.assertTrue(os.path.exists("/proc/%d" % pid))
         self.open_gate("go")
         self.assertEqual(self.wait(second, code=125)["outcome"]["kind"], "environment_failed")
+        self.assertIn("enough", following.finish().text)
 
     def test_a_daemon_that_is_killed_takes_its_build_with_it_and_the_next_begins_again(self):
         self.slow_package()
@@ -170,6 +185,17 @@ class Slow(VenvTest):
         self.await_gate("building")
         self.open_gate("go")
         self.assertEqual(self.wait(run, code=125)["status"], "Failed")
+
+
+class Limited(SlowBuild):
+    configuration = 'build_limit = "2s"\n'
+
+    def test_a_build_has_a_limit_of_its_own(self):
+        self.slow_package()
+        result = self.submit("--requirements", "slow.txt", *self.with_gate, "main.py", code=125)
+        self.assertIn("took longer than its limit", result.err)
+        self.assertIn("build_limit", result.err)
+        wait_until(lambda: not self.environments(), "nothing of it stays")
 
 
 class Evicted(VenvTest):
