@@ -110,7 +110,7 @@ void define(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--source-dir", o.source_directory, "DIR", "what is snapshotted (the current directory)");
   add_text(app, "-c,--config", o.config, "NAME", "a runconfig: .runner/NAME[.runconfig], then .azureml/…, then a path");
   define_environment(app, o);
-  add_text(app, "--isolation", o.isolation, "KIND", "sandbox, docker (with --image)");
+  add_text(app, "--isolation", o.isolation, "KIND", "sandbox, docker (with an image or a Dockerfile)");
   define_run(app, o);
   app.add_flag("--dry-run", o.dry_run, "print the files, the environment and the command; run and store nothing");
   app.add_flag("--command", o.command,
