@@ -31,6 +31,7 @@ struct EnvironmentBuilds::Work {
   std::atomic<bool> unwanted{false};
   std::filesystem::path directory;
   std::string line;  // of progress, the last
+  std::vector<std::string> warnings;
 };
 
 class EnvironmentBuilds::Control : public BuildControl {
@@ -54,6 +55,11 @@ class EnvironmentBuilds::Control : public BuildControl {
       runs.assign(work_.runs.begin(), work_.runs.end());
     }
     for (const std::string& run : runs) builds_.callbacks_.progress(run, line);
+  }
+
+  void warn(const std::string& text) override {
+    const std::lock_guard lock(builds_.mutex_);
+    work_.warnings.push_back(text);
   }
 
   void begins_in(const std::filesystem::path& directory) override {
@@ -155,6 +161,7 @@ void EnvironmentBuilds::work(std::size_t lane, const std::stop_token& stop) {
     lock.lock();
     works_.remove(work);
     end.directory = work->directory;
+    end.warnings = work->warnings;
     end.runs.assign(work->runs.begin(), work->runs.end());
     work->runs.clear();  // what comes afterwards is not told to them
     lock.unlock();

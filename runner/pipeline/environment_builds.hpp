@@ -43,14 +43,16 @@ class BuildControl {
   virtual ~BuildControl() = default;
   virtual bool stopped() const = 0;                                    // nobody wants it any more, or the daemon ends
   virtual void progress(const std::string& line) = 0;                  // reaches every run that waits for it
+  virtual void warn(const std::string& text) = 0;                      // recorded with every run that waits for it
   virtual void begins_in(const std::filesystem::path& directory) = 0;  // whose build.log may be followed
 };
 
 struct BuildEnd {
   std::vector<std::string> runs;  // that still wait; perhaps none
   std::optional<store::EnvironmentBuild> build;
-  std::optional<Error> error;       // exactly one of the two
-  std::filesystem::path directory;  // empty: it never began
+  std::optional<Error> error;         // exactly one of the two
+  std::vector<std::string> warnings;  // what the build has warned of
+  std::filesystem::path directory;    // empty: it never began
 };
 
 class EnvironmentBuilds {

@@ -289,6 +289,7 @@ void Pipeline::environment_ended(const BuildEnd& end) {
       }
       RunRecord run = history_.get(id);
       history_.add_artifacts(id, log);
+      for (const std::string& warning : end.warnings) history_.add_notice(id, warning);
       go_on_with(run, *end.build);
     } catch (const Error& error) {
       end_unprepared(id, error, log);

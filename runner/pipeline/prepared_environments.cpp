@@ -141,6 +141,10 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
     case SpecificationKind::kImage:
       throw Error(ErrorCode::kInternal, "an environment of kind " + stored->kind + " is not built");
   }
+  for (const std::string& warning : result.warnings) {
+    console.write("warning: " + warning + "\n");
+    control.warn(console.redacted(warning));
+  }
   const Hash lock = envs::digest_of(result.lock);
   if (request.lock && lock != envs::digest_of(*request.lock)) {
     std::string differences;

@@ -251,10 +251,11 @@ class FromTheIndex(RunnerTest):
         wheels.add("alpha", "1.0", requires=["beta"])
         wheels.add("beta", "2.0")
         self.write("main.py", "import alpha, beta\nprint(alpha.VERSION, beta.VERSION)\n")
-        file = self.write("r.txt", wheels.options() + "alpha\n")
+        file = self.write("r.txt", wheels.options() + "--prefer-binary\nalpha\n")
         variables = {"PATH": tools + "/bin:/usr/local/bin:/usr/bin:/bin"}
         self.assertEqual(self.submit("--requirements", file, "main.py", environment=variables).text, "1.0 2.0\n")
         built = self.show()
+        self.assertIn("--prefer-binary", "".join(built["notices"]))  # uv has no such option
         self.assertIn("(uv)", self.ok("logs", "--name", BUILD_LOG, built["runId"]).text)
         lock = self.ok("env", "show", "--json", built["environment"]["digest"]).text
         for part in ("alpha", "beta", "sha256:"):

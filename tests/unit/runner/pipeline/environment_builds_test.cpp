@@ -66,6 +66,7 @@ class Site {
     changed_.notify_all();
     lock.unlock();
     control.progress("at work");
+    control.warn("beware");
     lock.lock();
     while (allowed_ == 0) {
       changed_.wait_for(lock, std::chrono::milliseconds(5));
@@ -99,6 +100,7 @@ TEST_CASE("runs that want the same environment share one build") {
   site.until([&] { return site.ends.size() == 1; });
   CHECK(site.ends[0].runs == std::vector<std::string>{"a", "b", "c", "d"});
   CHECK(site.ends[0].build);
+  CHECK(site.ends[0].warnings == std::vector<std::string>{"beware"});
   CHECK(site.begun == 1);
 }
 
