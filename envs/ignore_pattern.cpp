@@ -226,6 +226,7 @@ std::string IgnorePattern::translate() {
       expression += std::string("\\") + c;
     } else if (c == '\\') {
       expression += c;
+      if (rest.empty()) break;  // a trailing one stands for itself; in an expression it is a bad pattern
       const std::string_view before = rest;
       take(rest);
       expression += before.substr(0, before.size() - rest.size());
