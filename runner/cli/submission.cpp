@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 
 #include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
 
 extern char** environ;
 
@@ -107,10 +107,12 @@ std::set<std::string> variables_named_in(const SubmitOptions& options, const Cal
   std::set<std::string> names;
   for (const auto& file : {options.requirements, options.conda}) {
     if (!file) continue;
-    std::ifstream stream(caller.directory / *file, std::ios::binary);
-    std::string text(kMost, '\0');
-    stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(stream.gcount()));
+    std::string text;
+    try {
+      text = os::read_file(caller.directory / *file, kMost);
+    } catch (const Error&) {
+      continue;  // the daemon says what is wrong with it
+    }
     for (auto at = text.find("${"); at != std::string::npos; at = text.find("${", at + 2))
       if (const auto end = text.find('}', at); end != std::string::npos)
         names.insert(text.substr(at + 2, end - at - 2));

@@ -81,7 +81,10 @@ Fd open_file(const std::filesystem::path& path, int flags, mode_t mode) {
 }
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
-  const Fd fd = open_file(path, O_RDONLY);
+  const Fd fd = open_file(path, O_RDONLY | O_NONBLOCK);
+  struct ::stat info {};
+  if (::fstat(fd.get(), &info) == 0 && S_ISFIFO(info.st_mode))
+    throw Error(ErrorCode::kInvalid, "read " + path.string() + ": a named pipe, no file");
   std::string content;
   std::array<char, 16384> buffer;
   for (;;) {

@@ -16,7 +16,8 @@ namespace runner::os {
 // open(2) that throws Error with the path in its message.
 Fd open_file(const std::filesystem::path& path, int flags, mode_t mode = 0600);
 
-// The whole file; throws. `limit` bytes at most, a longer file is Error(kInvalid): hostile or damaged input.
+// The whole file; throws. `limit` bytes at most, a longer file is Error(kInvalid): hostile or damaged input. So is a
+// named pipe, for which nobody waits.
 std::string read_file(const std::filesystem::path& path, std::size_t limit = 64 << 20);
 std::optional<std::string> read_file_if_exists(const std::filesystem::path& path, std::size_t limit = 64 << 20);
 

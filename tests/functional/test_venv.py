@@ -283,6 +283,10 @@ class BadInput(VenvTest):
         self.write("editable.txt", "-e .\n")
         self.assert_error(self.runner("submit", "--requirements", "editable.txt", "main.py"), 2, "editable.txt:1")
         self.assert_error(self.runner("submit", "--requirements", "gone.txt", "main.py"), 3, "gone.txt", hint=False)
+        os.mkfifo(self.project + "/pipe.txt")
+        self.account.own(self.project + "/pipe.txt")
+        for option in ("--requirements", "--conda", "--dockerfile"):
+            self.assert_error(self.runner("submit", option, "pipe.txt", "main.py"), 2, "pipe.txt", "named pipe", hint=False)
         self.assert_no_new_run(before)
 
     def test_two_environments_at_once_are_refused(self):
