@@ -184,6 +184,15 @@ bool Pipeline::is_prepared(const RunRecord& run) const {
   return !is_built(run.environment) || run.environment.lock_digest.has_value();
 }
 
+// The run is acknowledged by its row: what goes wrong from here on is its end, not the submission's.
+void Pipeline::wait_for_environment(const RunRecord& run) {
+  try {
+    await_environment(run);
+  } catch (const Error& error) {
+    end_unprepared(run.id, error, {});
+  }
+}
+
 // Puts the run where it waits for its environment.
 void Pipeline::await_environment(const RunRecord& run) {
   if (!is_built(run.environment)) return await_image(run);
@@ -293,6 +302,8 @@ void Pipeline::environment_ended(const BuildEnd& end) {
       go_on_with(run, *end.build);
     } catch (const Error& error) {
       end_unprepared(id, error, log);
+    } catch (const std::exception& error) {
+      end_unprepared(id, Error(ErrorCode::kInternal, error.what()), log);
     }
   }
   prepared_->settle(end);

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <utility>
@@ -56,8 +57,12 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       .build = [this](const BuildJob& job, BuildControl& control) { return prepared_->build(job, control); },
       .progress =
           [this](const std::string& id, const std::string& line) {
-            history_.set_status(id, RunStatus::kPreparing, line);
-            events_.notify(id);
+            try {
+              history_.set_status(id, RunStatus::kPreparing, line);
+              events_.notify(id);
+            } catch (const Error& error) {
+              spdlog::warn("run {}: '{}' is not shown: {}", id, line, error.message());
+            }
           },
       .ended = [this](const BuildEnd& end) { environment_ended(end); },
       .afterwards = [this](const BuildJob& job, const store::EnvironmentBuild& build,

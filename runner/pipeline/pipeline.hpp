@@ -150,6 +150,7 @@ class Pipeline {
   void remember_caller(const std::string& id, const Admission& admission);
   envs::BuildSettings settings_of(const std::string& id) const;
   bool is_prepared(const RunRecord& run) const;
+  void wait_for_environment(const RunRecord& run);
   void await_environment(const RunRecord& run);
   void await_build(const RunRecord& run, const envs::Specification& specification, const std::string& images);
   bool ensure_environment(RunRecord& run);

@@ -184,7 +184,7 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   if (is_prepared(run))
     scheduler_->enqueue(run.id, run.priority);
   else
-    await_environment(run);
+    wait_for_environment(run);
   look_ahead();
   return Submitted{.run = added.run, .existed = false, .warnings = std::move(warnings)};
 }

@@ -262,7 +262,7 @@ TEST_CASE("help is a command of its own and lists what there is") {
   const auto help = parse_as<HelpOptions>({"submit", "--help"}).text;
   CHECK(help.find("--max-run-duration") != std::string::npos);
   CHECK(help.find("--no-autostart") != std::string::npos);
-  CHECK(help.find("sandbox, docker (with --image)") != std::string::npos);
+  CHECK(help.find("sandbox, docker (with an image or a Dockerfile)") != std::string::npos);
   CHECK(help.find("runner submit --image") != std::string::npos);
 }
 
