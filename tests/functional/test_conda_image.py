@@ -15,6 +15,7 @@ import zipfile
 
 from support import conda_channel, settings
 from support.docker_case import BUSYBOX, DockerTest
+from support.waiting import wait_until
 
 # How tools of this machine reach the package registry, whatever the account.
 REACH = {name: value for name, value in os.environ.items()
@@ -71,7 +72,7 @@ class CondaInImage(DockerTest):
         self.assertEqual(environment["kind"], "conda-image")
         self.assertEqual(environment["image"]["id"], self.image(settings.IMAGE)["Id"])
         self.assertRegex(self.build_log(), r"\nglibc 2\.\d+\n")
-        self.assertEqual(self.engine.containers(self.home.data), [])
+        wait_until(lambda: not self.engine.containers(self.home.data), "no container is left")
 
     def test_the_pip_list_is_installed_by_the_image(self):
         self.write("wheels/README", "")
