@@ -93,6 +93,19 @@ class Building(CondaTest):
         self.environment_file(["words"], more="- pip:\n  - --no-index\n  - --find-links=%s\n  - wheeled\n" % wheels)
         self.assertEqual(self.submit_conda("import wheeled\nprint(wheeled.FIRST)\n").text, "hello\n")
 
+    def test_a_runconfig_names_the_file_or_holds_the_environment(self):
+        self.environment_file(["python", "greeting=1.0"])
+        self.write("main.py", "import greeting\ngreeting.main()\n")
+        self.write(".runner/file.runconfig", "script: main.py\nenvironment: {python: {condaDependenciesFile: environment.yml}}\n")
+        self.write(".runner/inline.runconfig", "script: main.py\nenvironment:\n  python:\n    condaDependencies:\n      channels: [%s]\n"
+                                               "      dependencies: [greeting=1.0, python]\n" % self.channel)
+        digests = set()
+        for name in ("file", "inline"):
+            result = self.submit("-c", name, environment=INDEX_VARIABLES, timeout=BUILD_LIMIT)
+            self.assertIn("hello world\n", result.text)
+            digests.add(self.show()["environment"]["digest"])
+        self.assertEqual(len(digests), 1)
+
     def test_programs_of_the_environment_are_on_path_and_know_where_they_are(self):
         self.environment_file(["python", "banner", "greeting=1.0"])
         result = self.submit_conda("import os, sys\nos.system('banner; greet')\nprint(sys.prefix)\n")

@@ -52,6 +52,15 @@ class Building(DockerfileTest):
         self.assertEqual(self.show()["environment"], first)
         self.assertNotIn("step 1 of", result.err)
 
+    def test_a_runconfig_names_the_dockerfile_or_holds_it(self):
+        self.dockerfile("FROM %s\nRUN echo made >/made\n" % BUSYBOX, "docker/Dockerfile")
+        self.write("main.sh", "cat /made\n")
+        self.write(".runner/path.runconfig", "script: main.sh\nenvironment: {docker: {enabled: true, baseDockerfile: docker/Dockerfile}}\n")
+        self.write(".runner/text.runconfig", "script: main.sh\nenvironment:\n  docker:\n    enabled: true\n    baseDockerfile: |\n"
+                                             "      FROM %s\n      RUN echo made >/made\n" % BUSYBOX)
+        for name in ("path", "text"):
+            self.assertEqual(self.ok("submit", "-c", name).text, "made\n")
+
     def test_build_arguments_count(self):
         self.dockerfile("ARG BASE=nowhere\nFROM $BASE\nARG WORD=none\nRUN echo $WORD >/made\n")
         self.write("main.sh", "cat /made\n")

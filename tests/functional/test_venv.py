@@ -55,6 +55,13 @@ class Building(VenvTest):
         for part in ("alpha", "1.0", "beta", "2.0", "sha256:"):
             self.assertIn(part, lock)
 
+    def test_a_pyproject_is_built_with_the_callers_settings_of_pip(self):
+        self.wheels.add("alpha", "1.0")
+        self.write("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['alpha']\n")
+        settings_of_pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels.path}
+        result = self.submit("--requirements", "pyproject.toml", "main.py", environment=settings_of_pip)
+        self.assertTrue(result.text.startswith("1.0 "), result.describe())
+
     def test_submits_at_once_share_one_build(self):
         self.wheels.add("alpha", "1.0")
         self.requirements("alpha")
