@@ -64,7 +64,7 @@ class CondaTest(RunnerTest):
 
 class Building(CondaTest):
     def test_a_script_runs_with_the_packages_and_the_python_of_the_environment(self):
-        self.environment_file(["python", "greeting=1.0"])
+        self.environment_file(["python", "greeting=1.0", "words=1.1"])  # of no other test: it is built here
         result = self.submit_conda("import sys, greeting\nprint(sys.prefix)\ngreeting.main()\n")
         prefix, said = result.text.splitlines()
         self.assertEqual(said, "hello world")

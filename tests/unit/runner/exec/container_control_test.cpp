@@ -147,7 +147,7 @@ Command exec_in(const SandboxRun& run, const std::vector<std::string>& words, co
 void let_go(const SandboxRun& run) {
   const Command touch = exec_in(run, {"touch", "go"});
   REQUIRE(touch.next().value().event == ExecEvent::kStarted);
-  REQUIRE(touch.next().value().value == 0);
+  touch.next();  // nothing, where the script saw the file and ended before the command's end was told
 }
 
 std::string packed_secrets(const std::map<std::string, std::string>& secrets) {
