@@ -22,7 +22,6 @@
 namespace runner::envs {
 namespace {
 
-constexpr const char* kIgnoreName = ".dockerignore";
 constexpr std::size_t kMostIgnore = 1 << 20;      // bytes of a file of rules
 constexpr std::size_t kMostDockerfile = 4 << 20;  // bytes
 constexpr std::size_t kPiece = 256 << 10;         // bytes read at once
@@ -276,15 +275,15 @@ BuildContext::BuildContext(std::filesystem::path directory, std::string dockerfi
     : directory_(std::move(directory)), dockerfile_(std::move(dockerfile)) {
   if (directory_.empty()) return;
   open_directory(directory_);
-  ignore_text_ = os::read_file_if_exists(directory_ / kIgnoreName, kMostIgnore);
+  ignore_text_ = os::read_file_if_exists(directory_ / kDockerIgnore, kMostIgnore);
   if (!dockerfile_path.empty()) {
-    const std::filesystem::path own = dockerfile_path.string() + kIgnoreName;
+    const std::filesystem::path own = dockerfile_path.string() + kDockerIgnore;
     if (const auto text = os::read_file_if_exists(own, kMostIgnore)) {
       ignore_ = DockerIgnore(*text, own.filename().string());
       return;
     }
   }
-  if (ignore_text_) ignore_ = DockerIgnore(*ignore_text_, kIgnoreName);
+  if (ignore_text_) ignore_ = DockerIgnore(*ignore_text_, kDockerIgnore);
   if (auto name = name_within(directory_, dockerfile_path, dockerfile_); !name.empty()) {
     dockerfile_name_ = std::move(name);
     separate_ = false;
@@ -302,16 +301,16 @@ std::vector<ContextFile> BuildContext::list() const {
   };
   if (separate_) std::erase_if(files, [](const ContextFile& file) { return file.path == kDockerfileName; });
   if (separate_ || find(dockerfile_name_) == files.end()) files.push_back(made_file(dockerfile_name_, dockerfile_));
-  const auto rules = find(kIgnoreName);
+  const auto rules = find(kDockerIgnore);
   const bool kept = rules != files.end();
   if (separate_) {
     const std::string hidden = std::string("\n") + kDockerfileName + "\n";
     if (kept && S_ISREG(rules->mode))
-      rules->sent = ignore_text_.value_or("") + "\n!" + kIgnoreName + hidden;
+      rules->sent = ignore_text_.value_or("") + "\n!" + kDockerIgnore + hidden;
     else if (!kept)
-      files.push_back(made_file(kIgnoreName, kIgnoreName + hidden));
+      files.push_back(made_file(kDockerIgnore, kDockerIgnore + hidden));
   } else if (!kept && ignore_text_) {
-    files.push_back(made_file(kIgnoreName, *ignore_text_));
+    files.push_back(made_file(kDockerIgnore, *ignore_text_));
   }
   std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
   return files;

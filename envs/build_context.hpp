@@ -14,6 +14,9 @@
 
 namespace runner::envs {
 
+// The rules for a Dockerfile's context: DOCKERFILE.dockerignore, else .dockerignore in the context.
+inline constexpr const char* kDockerIgnore = ".dockerignore";
+
 class BuildContext {
  public:
   // `dockerfile` is its text. An empty directory: nothing else is sent. Ignore rules are moby's patternmatcher's:

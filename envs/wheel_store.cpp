@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kSha256 = "sha256:";
+constexpr const char* kUnfinished = ".new-";  // begins the name of a copy that is being made
 
 // What the store has no copy of, and whose hash is known.
 std::vector<LockedPackage> lacking(const WheelStore& store, const Lock& lock) {
@@ -132,7 +133,7 @@ bool WheelStore::add(const std::string& artefact, const fs::path& file, bool mad
   const fs::path place = place_of(artefact);
   if (place.empty()) return false;
   os::make_directories(directory_);
-  std::string pattern = (directory_ / ".new-XXXXXX").string();
+  std::string pattern = (directory_ / (std::string(kUnfinished) + "XXXXXX")).string();
   if (::mkdtemp(pattern.data()) == nullptr) throw errno_error(errno, "make a directory in " + directory_.string());
   const fs::path making = pattern;
   try {
@@ -157,6 +158,12 @@ bool WheelStore::add(const std::string& artefact, const fs::path& file, bool mad
     os::remove_tree(making);
     throw;
   }
+}
+
+void WheelStore::remove_unfinished() const {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory_, ignored))
+    if (entry.path().filename().string().starts_with(kUnfinished)) os::remove_tree(entry.path());
 }
 
 void stock_wheels(const Specification& specification, const Lock& lock, const fs::path& prefix,

@@ -30,6 +30,8 @@ class WheelStore {
   bool has(const std::string& artefact) const;
   // Keeps a copy. False: `file`, taken as the artefact itself (no wheel made from it), has another hash.
   bool add(const std::string& artefact, const std::filesystem::path& file, bool made_from_it) const;
+  // What copies that a crash ended have left. While nobody adds.
+  void remove_unfinished() const;
 
  private:
   std::filesystem::path place_of(const std::string& artefact) const;  // empty: no SHA-256

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -163,9 +164,10 @@ std::optional<EnvironmentChoice> choose_environment(api::Submission& submission,
 }
 
 std::string definition_json(const envs::ReadSpecification& read) {
-  // Where a file lay on the day it was read does not make another environment.
+  // Where a file lay on the day it was read does not make another environment, unless rules for the context lie beside.
   envs::Specification specification = read.specification;
-  specification.dockerfile_path.clear();
+  std::error_code ignored;
+  if (!fs::exists(specification.dockerfile_path + envs::kDockerIgnore, ignored)) specification.dockerfile_path.clear();
   return nlohmann::json{{"specification", nlohmann::json::parse(envs::to_json(specification))},
                         {"variables", read.variables}}
       .dump();

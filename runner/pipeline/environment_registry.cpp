@@ -39,6 +39,7 @@ NameAndVersion split(const std::string& text) {
 std::string asked_for(envs::Specification specification) {
   if (specification.kind == SpecificationKind::kVenv) specification.interpreter.clear();
   specification.context_digest.clear();
+  specification.dockerfile_path.clear();
   return envs::to_json(specification);
 }
 

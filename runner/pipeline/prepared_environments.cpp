@@ -52,7 +52,9 @@ void sync_file_system(const fs::path& path) {
 PreparedEnvironments::PreparedEnvironments(const os::DataDirectory& data, store::Environments& rows,
                                            const envs::InterpreterProbe& probe,
                                            const exec::EngineContainers& containers, Limits limits)
-    : data_(data), rows_(rows), probe_(probe), containers_(containers), limits_(std::move(limits)) {}
+    : data_(data), rows_(rows), probe_(probe), containers_(containers), limits_(std::move(limits)) {
+  envs::WheelStore(data_.wheels()).remove_unfinished();
+}
 
 fs::path PreparedEnvironments::prefix_of(const store::EnvironmentBuild& build) const {
   return build.directory.empty() ? fs::path() : data_.environments() / build.directory / "prefix";

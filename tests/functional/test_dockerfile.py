@@ -84,6 +84,19 @@ class Building(DockerfileTest):
             self.write("word", word)
             self.assertEqual(self.ok("submit", "--dockerfile", "Dockerfile", "main.sh").text, word)
 
+    def test_a_registered_one_keeps_to_the_rules_beside_it(self):
+        self.write("deploy/Dockerfile", "FROM %s\nCOPY . /app\n" % BUSYBOX)
+        self.write("deploy/Dockerfile.dockerignore", "private\n")
+        self.write("private", "x\n")
+        self.write("public", "x\n")
+        self.write("main.sh", "ls /app\n")
+        direct = self.ok("submit", "--dockerfile", "deploy/Dockerfile", "main.sh").text.split()
+        self.assertNotIn("private", direct)
+        self.assertIn("public", direct)
+        name = "with-rules-" + self.home.token
+        self.ok("env", "register", name, "--dockerfile", "deploy/Dockerfile")
+        self.assertEqual(self.ok("submit", "--env", name, "main.sh").text.split(), direct)
+
     def test_a_cancelled_run_ends_its_build(self):
         self.dockerfile("FROM %s\nRUN echo begun-%s; sleep 300\n" % (BUSYBOX, self.home.token))
         self.write("main.sh", "true\n")

@@ -449,28 +449,6 @@ TEST_CASE("a Python without venv names the package that has it") {
   }
 }
 
-TEST_CASE("a damaged copy is no copy") {
-  Workshop workshop(With::kPip);
-  const fs::path wheel = workshop.wheel("tiny-beta", "2.0");
-  const std::string hash = "sha256:" + digest_of_file(wheel).hex();
-  const WheelStore store(workshop.settings.wheels);
-  CHECK_FALSE(store.find(hash));
-  CHECK_FALSE(store.add("sha256:" + std::string(64, '0'), wheel, false));
-  CHECK_FALSE(store.add("md5:00", wheel, false));
-  CHECK(fs::is_empty(workshop.settings.wheels));
-  CHECK(store.add(hash, wheel, false));
-  CHECK(store.add(hash, wheel, false));
-  const auto copy = store.find(hash);
-  REQUIRE(copy);
-  CHECK(copy->hash == hash);
-  CHECK(os::read_file(copy->file) == os::read_file(wheel));
-  std::ofstream(copy->file, std::ios::app) << "x";
-  CHECK_FALSE(store.find(hash));
-  CHECK_FALSE(store.has(hash));
-  CHECK(store.add(hash, wheel, false));
-  CHECK(store.find(hash));
-}
-
 TEST_CASE("a shim of a version manager is no uv") {
   Workshop workshop(With::kPip);
   std::ofstream(workshop.path / "bin" / "uv") << "#!/bin/sh\nexit 127\n";
