@@ -59,6 +59,11 @@ class History {
                   std::optional<UtcTime> started = std::nullopt);
   // What was learnt of the environment after the run was queued. Not synced. Error(kConflict) once the run has ended.
   void set_environment(const std::string& id, const EnvironmentRef& environment);
+  // Where in the queue the run waits, durably. False, and nothing changed, if it has ended.
+  bool set_queue_place(const std::string& id, const QueuePlace& place);
+  // Whether runs are kept from starting, durably.
+  void hold_queue(bool held);
+  bool queue_held() const;
   // CancelRequested with the reason, durably; a second request changes nothing. False if the run has ended.
   bool request_cancel(const std::string& id, const std::string& reason);
   // The end, durably and once: final status, outcome, error and artifacts in one transaction. False if it has ended

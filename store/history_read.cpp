@@ -107,6 +107,12 @@ std::vector<std::string> History::notices(const std::string& id) const {
   return found;
 }
 
+bool History::queue_held() const {
+  const auto reader = impl_->database.read();
+  Query query = reader->query("SELECT held FROM queue");
+  return query.next() && query.integer(0) != 0;
+}
+
 std::vector<std::string> History::experiments() const {
   const auto reader = impl_->database.read();
   std::vector<std::string> found;

@@ -19,7 +19,8 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
   Query row = connection.query(
       "SELECT r.id, e.name, r.name, r.status, r.status_reason, r.created, r.started, r.ended, r.attempt, p.id, "
       "r.snapshot,"
-      " s.git, r.environment, s.definition, r.outcome, r.error, r.priority, r.idempotency_key, s.digest"
+      " s.git, r.environment, s.definition, r.outcome, r.error, r.priority, r.idempotency_key, s.digest, "
+      "coalesce(r.queue_position, r.seq)"
       " FROM run r JOIN experiment e ON e.id = r.experiment JOIN submission s ON s.run = r.seq"
       " LEFT JOIN run p ON p.seq = r.parent WHERE r.seq = ?",
       seq);
@@ -40,7 +41,7 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
   run.definition = definition_from_json(row.text(13));
   if (!row.is_null(14)) run.outcome = outcome_from_json(row.text(14));
   if (!row.is_null(15)) run.error = error_from_json(row.text(15));
-  run.priority = static_cast<int>(row.integer(16));
+  run.queue = {.priority = static_cast<int>(row.integer(16)), .position = row.real(19)};
   if (!row.is_null(17)) run.idempotency_key = row.string(17);
   run.submission_digest = row.hash(18);
 

@@ -4,6 +4,7 @@
 
 #include "embedded/environment_schema.hpp"
 #include "embedded/history_schema.hpp"
+#include "embedded/queue_schema.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"
 #include "store/record_json.hpp"
@@ -11,12 +12,14 @@
 namespace runner::store {
 namespace {
 
-constexpr int kSchemaVersion = 2;
-constexpr std::array kMigrations{Migration{2, "environments", embedded::environment_schema}};
+constexpr int kSchemaVersion = 3;
+constexpr std::array kMigrations{Migration{2, "environments", embedded::environment_schema},
+                                 Migration{3, "the order of the queue", embedded::queue_schema}};
 
 // A new file begins as if it had been made by the first version and gone through all that came since.
 Schema schema() {
-  static const std::string current = std::string(embedded::history_schema) + std::string(embedded::environment_schema);
+  static const std::string current = std::string(embedded::history_schema) + std::string(embedded::environment_schema) +
+                                     std::string(embedded::queue_schema);
   return {"runner.db", 0x52756e52 /* "RunR" */, kSchemaVersion, current, kMigrations};
 }
 
@@ -66,8 +69,8 @@ void insert(Connection& connection, std::int64_t seq, std::span<const Artifact> 
                    artifact.bytes, artifact.sha256);
 }
 
-void insert(Connection& connection, const RunRecord& run, const Documents& documents,
-            std::span<const Artifact> artifacts) {
+std::int64_t insert(Connection& connection, const RunRecord& run, const Documents& documents,
+                    std::span<const Artifact> artifacts) {
   const std::int64_t experiment = experiment_of(connection, run.experiment);
   std::optional<std::int64_t> parent;
   if (run.parent) parent = seq_of(connection, *run.parent);
@@ -76,8 +79,8 @@ void insert(Connection& connection, const RunRecord& run, const Documents& docum
       " snapshot, idempotency_key, environment, outcome, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
       "?)",
       run.id, experiment, parent, run.name, to_string(run.status), run.status_reason, run.created, run.started,
-      run.ended, run.attempt, run.priority, run.snapshot, run.idempotency_key, documents.environment, documents.outcome,
-      documents.error);
+      run.ended, run.attempt, run.queue.priority, run.snapshot, run.idempotency_key, documents.environment,
+      documents.outcome, documents.error);
   const std::int64_t seq = connection.last_insert_id();
   connection.run("INSERT INTO submission(run, digest, definition, git) VALUES (?, ?, ?, ?)", seq, run.submission_digest,
                  documents.definition, documents.git);
@@ -86,6 +89,7 @@ void insert(Connection& connection, const RunRecord& run, const Documents& docum
   for (const auto& [key, value] : run.properties)
     connection.run("INSERT INTO property(run, key, value) VALUES (?, ?, ?)", seq, key, value);
   insert(connection, seq, artifacts);
+  return seq;
 }
 
 }  // namespace
@@ -98,11 +102,15 @@ History::~History() = default;
 History::Added History::add_run(const RunRecord& run, std::span<const Artifact> artifacts) {
   const Documents documents = documents_of(run);
   std::optional<RunRecord> found;
+  std::int64_t seq = 0;
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
     found = existing(connection, run);
-    if (!found) insert(connection, run, documents, artifacts);
+    if (!found) seq = insert(connection, run, documents, artifacts);
   });
-  return found ? Added{std::move(*found), true} : Added{run, false};
+  if (found) return {std::move(*found), true};
+  Added added{run, false};
+  added.run.queue.position = static_cast<double>(seq);
+  return added;
 }
 
 bool History::set_status(const std::string& id, RunStatus status, const std::string& reason,
@@ -126,6 +134,21 @@ void History::set_environment(const std::string& id, const EnvironmentRef& envir
   impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
     if (connection.run("UPDATE run SET environment = ?2 WHERE id = ?1", id, json) == 0) throw no_such_run(id);
   });
+}
+
+bool History::set_queue_place(const std::string& id, const QueuePlace& place) {
+  bool changed = false;
+  impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    changed = connection.run("UPDATE run SET priority = ?2, queue_position = ?3 WHERE id = ?1 AND ended IS NULL", id,
+                             place.priority, place.position) == 1;
+    if (!changed) seq_of(connection, id);
+  });
+  return changed;
+}
+
+void History::hold_queue(bool held) {
+  impl_->database.write(Sync::kDurable,
+                        [&](Connection& connection) { connection.run("UPDATE queue SET held = ?", held ? 1 : 0); });
 }
 
 bool History::request_cancel(const std::string& id, const std::string& reason) {

@@ -107,7 +107,7 @@ EngineOptions engine_from(const Json& json) {
 // {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
 //  "cpus", "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
-//  "secrets": [names], "rebuildEnvironment", "pullImage"}
+//  "secrets": [names], "after": {run: "ok"|"any"}, "rebuildEnvironment", "pullImage"}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -132,6 +132,7 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "engineSocket", definition.engine_socket);
   if (Json engine = engine_json(definition.engine); !engine.empty()) json["engine"] = std::move(engine);
   put(json, "secrets", definition.secrets);
+  for (const auto& [run, end] : definition.after) json["after"][run] = to_string(end);
   if (definition.rebuild_environment) json["rebuildEnvironment"] = true;
   if (definition.pull_image) json["pullImage"] = true;
   return dump(json, "the run definition");
@@ -167,6 +168,9 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "engineSocket", definition.engine_socket);
     if (json.contains("engine")) definition.engine = engine_from(json["engine"]);
     get(json, "secrets", definition.secrets);
+    if (json.contains("after"))
+      for (const auto& [run, end] : json["after"].items())
+        definition.after.emplace(run, end == to_string(AfterEnd::kAny) ? AfterEnd::kAny : AfterEnd::kSuccess);
     get(json, "rebuildEnvironment", definition.rebuild_environment);
     get(json, "pullImage", definition.pull_image);
     return definition;

@@ -119,6 +119,8 @@ ordered_json definition_of(const RunDefinition& definition) {
   object["imageInterpreter"] = text_or_null(definition.image_interpreter);
   object["secrets"] = definition.secrets;
   object["engine"] = engine_of(definition.engine);
+  object["after"] = ordered_json::object();
+  for (const auto& [run, end] : definition.after) object["after"][run] = to_string(end);
   return object;
 }
 
@@ -195,7 +197,7 @@ ordered_json summary_of(const RunRecord& run) {
     document["durationSeconds"] = static_cast<double>((until - *run.started).count()) / 1e6;
   }
   document["attempt"] = run.attempt;
-  document["priority"] = run.priority;
+  document["priority"] = run.queue.priority;
   document["parentRunId"] = or_null(run.parent);
   document["snapshotId"] = run.snapshot ? ordered_json(run.snapshot->hex()) : ordered_json(nullptr);
   document["tags"] = ordered_json::object();

@@ -115,6 +115,7 @@ const std::unordered_map<std::string, Reader>& readers() {
            throw wrong("priority", "a whole number from -1000 to 1000");
          s.priority = v.get<int>();
        }},
+      {"after", [](Submission& s, const json& v) { s.after = texts_of(v, "after"); }},
       {"idempotencyKey", text_into(&Submission::idempotency_key, "idempotencyKey")},
       {"caller",
        [](Submission& s, const json& v) {

@@ -43,6 +43,7 @@ struct Submission {
   std::vector<std::string> mounts;
   std::map<std::string, std::string> environment_variables;
   std::vector<std::string> secrets;  // names, each once
+  std::vector<std::string> after;    // "RUN", "RUN:ok" or "RUN:any"
   int priority = 0;
   std::optional<std::string> idempotency_key;
   std::string caller_directory;

@@ -86,6 +86,7 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   add_list(app, "--secret", o.secrets, "NAME",
            "a value of the secrets file or a variable of yours; passed to the run, never recorded");
   app.add_option("--priority", o.priority, "queue order, higher first (0)")->type_name("N");
+  add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
 }
@@ -168,6 +169,15 @@ void define(CLI::App& app, CancelOptions& o) {
 
 void define(CLI::App& app, PauseOptions& o) { add_runs(app, o.runs); }
 void define(CLI::App& app, ResumeOptions& o) { add_runs(app, o.runs); }
+
+void define(CLI::App& app, QueueMoveOptions& o) {
+  add_run(app, o.run);
+  auto* places = app.add_option_group("places", "one of them; the run takes the priority of its new neighbour");
+  places->add_flag("--first", o.first, "in front of all");
+  places->add_flag("--last", o.last, "behind all");
+  add_text(*places, "--before", o.before, "RUN", "in front of this one");
+  places->require_option(1);
+}
 
 void define(CLI::App& app, ExecOptions& o) {
   app.add_option("-r,--run", o.run, "id, a unique prefix, the 8-hex tail, or @last")->type_name("RUN");
@@ -438,6 +448,10 @@ constexpr std::array kParsers{
     std::pair<CommandId, Parse>{CommandId::kDownload, &parse_as<DownloadOptions>},
     std::pair<CommandId, Parse>{CommandId::kMetrics, &parse_as<MetricsOptions>},
     std::pair<CommandId, Parse>{CommandId::kChildren, &parse_as<ChildrenOptions>},
+    std::pair<CommandId, Parse>{CommandId::kQueueList, &parse_as<QueueListOptions>},
+    std::pair<CommandId, Parse>{CommandId::kQueuePause, &parse_as<QueuePauseOptions>},
+    std::pair<CommandId, Parse>{CommandId::kQueueResume, &parse_as<QueueResumeOptions>},
+    std::pair<CommandId, Parse>{CommandId::kQueueMove, &parse_as<QueueMoveOptions>},
     std::pair<CommandId, Parse>{CommandId::kExperimentList, &parse_as<ExperimentListOptions>},
     std::pair<CommandId, Parse>{CommandId::kSnapshotCreate, &parse_as<SnapshotCreateOptions>},
     std::pair<CommandId, Parse>{CommandId::kSnapshotList, &parse_as<SnapshotListOptions>},

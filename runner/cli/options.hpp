@@ -29,6 +29,7 @@ struct SubmitOptions {
   std::vector<KeyValue> environment_variables;  // no value: the caller's
   std::vector<std::string> mounts;
   std::vector<std::string> secrets;       // names
+  std::vector<std::string> after;         // RUN[:ok|:any]
   std::vector<KeyValue> build_arguments;  // of a Dockerfile; no value: the caller's
   bool pull = false;
   bool rebuild = false;
@@ -66,6 +67,15 @@ struct PauseOptions {
 };
 struct ResumeOptions {
   std::vector<std::string> runs;
+};
+struct QueueListOptions {};
+struct QueuePauseOptions {};
+struct QueueResumeOptions {};
+struct QueueMoveOptions {
+  std::string run;
+  bool first = false;
+  bool last = false;
+  std::optional<std::string> before;
 };
 struct ExecOptions {
   std::string run;
@@ -172,11 +182,12 @@ struct HelpOptions {
 
 using Command =
     std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
-                 ResumeOptions, ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions,
-                 ExperimentListOptions, SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions,
-                 SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions,
-                 DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions, FsckOptions, RerunOptions,
-                 RestoreOptions, DiffOptions, EnvRegisterOptions, EnvListOptions, EnvShowOptions, EnvDiffOptions,
-                 EnvScaffoldOptions, EnvDownloadOptions, EnvDeleteOptions, VersionOptions, HelpOptions>;
+                 ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions, ExecOptions,
+                 FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions,
+                 SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions, SnapshotShowOptions,
+                 SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions,
+                 DoctorOptions, GcOptions, FsckOptions, RerunOptions, RestoreOptions, DiffOptions, EnvRegisterOptions,
+                 EnvListOptions, EnvShowOptions, EnvDiffOptions, EnvScaffoldOptions, EnvDownloadOptions,
+                 EnvDeleteOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

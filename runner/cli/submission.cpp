@@ -171,6 +171,7 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   if (!options.environment_variables.empty()) document["environmentVariables"] = run_variables(options, caller);
   if (!options.secrets.empty()) document["secrets"] = options.secrets;
   set(document, "priority", options.priority);
+  if (!options.after.empty()) document["after"] = options.after;
   set(document, "idempotencyKey", options.idempotency_key);
   document["caller"] = caller_document(options, caller);
   if (json secrets = caller_secrets(options, caller); !secrets.empty())

@@ -70,6 +70,8 @@ bool is_final(RunStatus status) {
 std::string_view to_string(OutcomeKind kind) { return name_in(kOutcomes, kind); }
 std::optional<OutcomeKind> outcome_kind_from(std::string_view text) { return value_in(kOutcomes, text); }
 
+std::string_view to_string(AfterEnd end) { return end == AfterEnd::kAny ? "any" : "ok"; }
+
 std::string_view to_string(Isolation isolation) { return name_in(kIsolations, isolation); }
 std::optional<Isolation> isolation_from(std::string_view text) { return value_in(kIsolations, text); }
 

@@ -94,6 +94,16 @@ struct EngineOptions {
   std::optional<std::int64_t> memory_reservation;  // bytes
 };
 
+// What `--after` asks of another run: any end, or a successful one.
+enum class AfterEnd { kSuccess, kAny };
+std::string_view to_string(AfterEnd end);  // "ok", "any"
+
+// Where a run waits: by priority, the higher first, then by position, the smaller first.
+struct QueuePlace {
+  int priority = 0;
+  double position = 0;  // of a run that nobody has moved: its number in the order of submission
+};
+
 // What the user asked to run; immutable once the run exists.
 struct RunDefinition {
   std::string script;                  // relative to the source directory; empty when `command` is used
@@ -112,13 +122,14 @@ struct RunDefinition {
   std::vector<Mount> mounts;
   std::map<std::string, std::string> environment_variables;  // -E and the runconfig's
   std::map<std::string, std::string> caller_variables;       // LANG, LC_*, TZ as they were at submit
-  std::string image;                 // --image, as it was given; empty: no image, and not Isolation::kDocker
-  std::string image_interpreter;     // the Python in the image; empty: python3, then python
-  std::string engine_socket;         // absolute path of the Engine's socket, as it was found at submit
-  EngineOptions engine;              // isolation docker only
-  std::vector<std::string> secrets;  // names; their values are stored nowhere
-  bool rebuild_environment = false;  // --rebuild: only what was built after the run was submitted will do
-  bool pull_image = false;           // --pull: what the registry has now, though an image of that name is here
+  std::string image;                      // --image, as it was given; empty: no image, and not Isolation::kDocker
+  std::string image_interpreter;          // the Python in the image; empty: python3, then python
+  std::string engine_socket;              // absolute path of the Engine's socket, as it was found at submit
+  EngineOptions engine;                   // isolation docker only
+  std::vector<std::string> secrets;       // names; their values are stored nowhere
+  std::map<std::string, AfterEnd> after;  // runs that must have ended before this one starts, by id
+  bool rebuild_environment = false;       // --rebuild: only what was built after the run was submitted will do
+  bool pull_image = false;                // --pull: what the registry has now, though an image of that name is here
 };
 
 struct GitState {                             // absent facts are absent properties (DESIGN.md)
@@ -188,7 +199,7 @@ struct RunRecord {
   RunDefinition definition;
   std::optional<Outcome> outcome;
   std::optional<RunError> error;
-  int priority = 0;
+  QueuePlace queue;
   std::optional<std::string> idempotency_key;
   Hash submission_digest;  // of the request's meaning; tells a repeated idempotency key from a conflicting one
 };

@@ -37,6 +37,10 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs", "{run}", "cancel"}, &Routes::cancel},
       {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
       {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
+      {"POST", {"v1", "runs", "{run}", "move"}, &Routes::move},
+      {"GET", {"v1", "queue"}, &Routes::queue},
+      {"POST", {"v1", "queue", "pause"}, &Routes::queue_pause},
+      {"POST", {"v1", "queue", "resume"}, &Routes::queue_resume},
       {"POST", {"v1", "runs", "{run}", "exec"}, &Routes::exec},
       {"POST", {"v1", "dry-run"}, &Routes::dry_run},
       {"POST", {"v1", "runs", "{run}", "rerun"}, &Routes::rerun},
@@ -142,7 +146,8 @@ std::string Routes::run_of(const http::Request& request) const { return pipeline
 
 std::string Routes::document_of(const std::string& id) {
   store::History& history = pipeline_.history();
-  const RunRecord run = history.get(id);
+  RunRecord run = history.get(id);
+  run.status_reason = pipeline_.waiting_reason(run);
   api::RunDetails details;
   for (auto& summary : history.metric_summaries(id)) {
     auto points = summary.count == 1 ? std::vector{summary.last} : history.metric_points(id, summary.name);
@@ -196,6 +201,7 @@ void Routes::list(const http::Request& request, Exchange& exchange) {
   std::vector<api::ListedRun> listed;
   for (auto& run : history.list(filter_of(request, history))) {
     auto metrics = last_values(history, run.id);
+    run.status_reason = pipeline_.waiting_reason(run);
     listed.push_back({.run = std::move(run), .last_metrics = std::move(metrics)});
   }
   exchange.respond({.status = 200, .body = api::run_list_document(listed)});
@@ -222,7 +228,8 @@ void Routes::progress(const http::Request& request, Exchange& exchange) {
   exchange.start_stream(200, "text/plain; charset=utf-8", std::nullopt);
   for (std::string told;;) {
     subscription.clear();
-    const RunRecord run = pipeline_.history().get(id);
+    RunRecord run = pipeline_.history().get(id);
+    run.status_reason = pipeline_.waiting_reason(run);
     const bool waits =
         run.status == RunStatus::kNotStarted || run.status == RunStatus::kQueued || run.status == RunStatus::kPreparing;
     if (!waits) return exchange.finish_stream();

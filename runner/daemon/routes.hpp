@@ -45,6 +45,11 @@ class Routes {
   void exec(const http::Request&, Exchange&);
   void metrics(const http::Request&, Exchange&);
   void experiments(const http::Request&, Exchange&);
+  // routes_queue.cpp
+  void move(const http::Request&, Exchange&);
+  void queue(const http::Request&, Exchange&);
+  void queue_pause(const http::Request&, Exchange&);
+  void queue_resume(const http::Request&, Exchange&);
   // routes_reuse.cpp
   void dry_run(const http::Request&, Exchange&);
   void rerun(const http::Request&, Exchange&);

@@ -12,6 +12,7 @@
 #include "runner/exec/run_directories.hpp"
 #include "runner/exec/seccomp.hpp"
 #include "runner/os/file.hpp"
+#include "runner/os/machine.hpp"
 #include "runner/shim/spec.hpp"
 
 namespace runner::exec {
@@ -136,7 +137,7 @@ BundleHost describe_host(os::DataDirectory data, path init, path python_package)
           .machine = names.machine,
           .uid = ::geteuid(),
           .gid = ::getegid(),
-          .memory_total = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE),
+          .memory_total = os::physical_memory(),
           .token = std::to_string(self.pid) + "-" + std::to_string(self.start_ticks)};
 }
 

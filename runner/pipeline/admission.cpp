@@ -109,6 +109,22 @@ void check_variables(const std::map<std::string, std::string>& variables) {
       throw Error(ErrorCode::kInvalid, "environment variable '" + name + "': not a legal name or value");
 }
 
+// "RUN", "RUN:ok", "RUN:any"; names become ids later.
+std::map<std::string, AfterEnd> after_from(const std::vector<std::string>& texts) {
+  std::map<std::string, AfterEnd> after;
+  for (const std::string& text : texts) {
+    const auto colon = text.rfind(':');
+    const std::string word = colon == std::string::npos ? "" : text.substr(colon + 1);
+    if (colon != std::string::npos && word != to_string(AfterEnd::kSuccess) && word != to_string(AfterEnd::kAny))
+      throw Error(ErrorCode::kInvalid, "--after " + text + ": '" + word + "' is no kind of end",
+                  "RUN:ok waits for a success, RUN:any for any end");
+    const auto end = word == to_string(AfterEnd::kAny) ? AfterEnd::kAny : AfterEnd::kSuccess;
+    const auto [known, added] = after.emplace(text.substr(0, colon), end);
+    if (!added && end == AfterEnd::kSuccess) known->second = end;
+  }
+  return after;
+}
+
 void read_limits(const api::Submission& submission, RunDefinition& definition) {
   if (submission.max_run_duration)
     definition.max_run_duration = parse_duration(*submission.max_run_duration, "--max-run-duration");
@@ -122,6 +138,7 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
     throw Error(ErrorCode::kInvalid, "--memory: less than 6 MiB cannot run anything");
   if (submission.pids) definition.pids = positive_integer(*submission.pids, "--pids");
   if (submission.shm_size) definition.shm_bytes = parse_size(*submission.shm_size, "--shm-size");
+  definition.after = after_from(submission.after);  // of a repetition, too: what came before the original is over
   if (submission.network) definition.network = network_from(*submission.network);
   if (!definition.network) definition.engine.network.clear();  // of a runconfig that names one
 }
@@ -370,7 +387,7 @@ Admission admit(const api::Submission& given, const std::filesystem::path& secre
   run.tags = submission.tags;
   run.properties = submission.properties;
   run.parent = submission.parent_run_id;
-  run.priority = submission.priority;
+  run.queue.priority = submission.priority;
   run.idempotency_key = submission.idempotency_key;
   admission.python = submission.python;
   admission.caller.directory =
@@ -410,7 +427,7 @@ Admission admit_again(const RunRecord& original, const api::Submission& override
   run.properties = original.properties;
   for (const auto& [name, value] : overrides.properties) run.properties.insert_or_assign(name, value);
   run.parent = overrides.parent_run_id;  // a repetition stands on its own, unless it is given a parent
-  run.priority = overrides.priority;
+  run.queue.priority = overrides.priority;
   run.idempotency_key = overrides.idempotency_key;
   admission.python = environment.python;
   admission.interpreter_required =

@@ -61,6 +61,13 @@ Configuration load_configuration(const std::filesystem::path& file) {
       if (!parallel || *parallel < 1 || *parallel > 1024)
         throw wrong(file, value.source(), "parallel must be a whole number from 1 to 1024");
       configuration.parallel = static_cast<int>(*parallel);
+    } else if (key == "cpus") {
+      const auto cpus = value.value<double>();
+      if (!cpus || !(*cpus >= 0.01) || *cpus > 100'000)
+        throw wrong(file, value.source(), "cpus must be a number from 0.01");
+      configuration.millicpus = static_cast<std::int64_t>(*cpus * 1000);
+    } else if (key == "memory") {
+      configuration.memory_bytes = size_of(file, value, "memory");
     } else if (key == "checkout_cache") {
       configuration.checkout_bytes = size_of(file, value, "checkout_cache");
     } else if (key == "checkout_count") {

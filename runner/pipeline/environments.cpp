@@ -321,7 +321,7 @@ void Pipeline::go_on_with(RunRecord& run, const store::EnvironmentBuild& build) 
   if (!history_.set_status(run.id, RunStatus::kQueued, ""))
     return end_unstarted(run.id, OutcomeKind::kEnvironmentFailed, Error(ErrorCode::kInternal, "cancelled"));
   events_.notify(run.id);
-  scheduler_->enqueue(run.id, run.priority);
+  enqueue(run);
   withdraw_cancelled(run.id);
 }
 

@@ -146,7 +146,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     if (claim) {
       if (auto alive = os::open_process(claim->shim)) {
         // A shim of an earlier daemon won the claim while ours came too late: the run is its.
-        scheduler_->occupy(id);
+        occupy(run);
         watch_->set_shim(id, std::move(*alive));
         return;
       }
@@ -157,7 +157,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
       // The shim died before it claimed the run: nothing was started, so another may.
       watch_->remove(id);
-      scheduler_->enqueue(id, run.priority);
+      enqueue(run);
       return;
     } else {
       ended = shim::Ended{
@@ -215,6 +215,9 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   build_settings_.with([&](auto& all) { all.erase(run.id); });
   prepared_->release(run.id);
   clear_away(run.id);
+  RunRecord ended = run;
+  ended.status = final_status_of(outcome);
+  settle_dependents(ended);
 }
 
 // After the row: a crash in between leaves a directory that the next start clears away.

@@ -172,7 +172,7 @@ void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
     remember_image(run, there ? *there : pull_image(engine, run, stop), engine.facts());
     if (history_.set_status(id, RunStatus::kQueued, "")) {
       events_.notify(id);
-      scheduler_->enqueue(id, run.priority);
+      enqueue(run);
       return withdraw_cancelled(id);
     }
     end_unstarted(id, OutcomeKind::kEnvironmentFailed, Error(ErrorCode::kInternal, "cancelled"));

@@ -28,6 +28,7 @@ const os::DataDirectory& with_directories(const os::DataDirectory& data) {
 Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configuration)
     : data_(with_directories(data)),
       configuration_(configuration),
+      machine_(shared_resources(configuration)),
       content_(data.content_database()),
       checkouts_(content_, data.checkouts(),
                  {.bytes = configuration.checkout_bytes,
@@ -73,7 +74,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   ahead_ = std::make_unique<Preparer>([this](const std::string& id, const std::stop_token&) { check_out_ahead(id); },
                                       "run-checkout");
-  scheduler_ = std::make_unique<Scheduler>(configuration_.parallel, [this](const std::string& id) { start(id); });
+  scheduler_ =
+      std::make_unique<Scheduler>(machine_, history_.queue_held(), [this](const std::string& id) { start(id); });
   recover();
 }
 

@@ -3,6 +3,7 @@
 //   submit   admit → snapshot → git → environment → the run's row (acknowledged: durable)           [connection thread]
 //   prepare  an image that is not here → pulled; an environment that is not built → built  [prepare, build threads]
 //   ahead    a run that waits for its slot or image → checkout                                      [checkout thread]
+//   queue    its turn, and room for it                                                              [worker]
 //   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
 //   finish   outputs, log → content → the row's end (durable) → the run directory goes              [worker]
@@ -108,6 +109,20 @@ class Pipeline {
   RunRecord pause(const std::string& id, bool paused);
   // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
   os::Fd connect_for_exec(const std::string& id);
+  // What waits in the queue, in order, and why.
+  struct QueueState {
+    Scheduler::State state;
+    std::vector<std::string> reasons;  // of each that waits, for people
+  };
+  QueueState queue() const;
+  // While it is held nothing starts; kept over restarts. Any thread.
+  void hold_queue(bool held);
+  // Gives a waiting run another place, with the priority of its new neighbour; kept over restarts. Returns its row.
+  // `other`: of kBefore. Error(kConflict) for a run that does not wait. Any thread.
+  enum class QueueMove { kFirst, kLast, kBefore };
+  RunRecord move(const std::string& id, QueueMove where, const std::string& other = {});
+  // Its recorded reason; of a queued run without one, why it does not start.
+  std::string waiting_reason(const RunRecord& run) const;
   // Cancels every unfinished run and waits for their ends, at most `limit`.
   void cancel_all(const std::string& reason, std::chrono::milliseconds limit);
 
@@ -132,6 +147,13 @@ class Pipeline {
     explicit EnvironmentFailed(Error why) : error(std::move(why)) {}
     Error error;
   };
+  // queue.cpp
+  static Resources shared_resources(const Configuration& configuration);
+  Resources resources_of(const RunDefinition& definition) const;
+  void enqueue(const RunRecord& run);
+  void occupy(const RunRecord& run);
+  void settle_dependents(const RunRecord& run);
+  void resolve_dependencies(RunDefinition& definition) const;
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
   // snapshots.cpp
@@ -214,6 +236,7 @@ class Pipeline {
 
   const os::DataDirectory data_;
   const Configuration configuration_;
+  const Resources machine_;  // what runs share
   const Account account_ = own_account();
   store::ContentStore content_;
   snapshot::Checkouts checkouts_;
@@ -229,7 +252,8 @@ class Pipeline {
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
   os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
-      secrets_;  // values by run and name, until it has started: here and nowhere else
+      secrets_;             // values by run and name, until it has started: here and nowhere else
+  os::Guarded<int> moves_;  // one at a time: each looks at its neighbours
   os::Guarded<std::map<std::string, envs::BuildSettings>>
       build_settings_;  // by run, until its environment is there: they may hold credentials
   std::unique_ptr<PreparedEnvironments> prepared_;

@@ -66,10 +66,10 @@ void Pipeline::recover_run(const RunRecord& run) {
     if (run.status == RunStatus::kCancelRequested)
       end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
     else
-      scheduler_->enqueue(run.id, run.priority);
+      enqueue(run);
     return;
   }
-  scheduler_->occupy(run.id);
+  occupy(run);
   watch_->add(run.id, directory);  // reports what happened meanwhile: start.json, exit.json
   if (auto shim = os::open_process(claim->shim)) {
     watch_->set_shim(run.id, std::move(*shim));

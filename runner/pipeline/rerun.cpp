@@ -89,6 +89,7 @@ Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission
   if (auto repeated = find_repeated(run)) return std::move(*repeated);
   require_whole(original);
   if (run.parent) run.parent = history_.resolve(*run.parent);
+  resolve_dependencies(run.definition);
   std::vector<std::string> warnings;
   run.environment = environment_again(original, admission, warnings);
 

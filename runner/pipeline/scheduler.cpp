@@ -10,8 +10,9 @@ namespace runner::pipeline {
 // Two threads collect or start while two more may be held up by a large checkout; more would only fight for two cores.
 constexpr int kWorkers = 4;
 
-Scheduler::Scheduler(int parallel, std::function<void(const std::string& id)> start)
-    : parallel_(static_cast<std::size_t>(parallel)), start_(std::move(start)) {
+Scheduler::Scheduler(const Resources& machine, bool held, std::function<void(const std::string& id)> start)
+    : start_(std::move(start)), queue_(machine) {
+  queue_.hold(held);
   for (int i = 0; i < kWorkers; ++i) {
     workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
     ::pthread_setname_np(workers_.back().native_handle(), "run-worker");
@@ -22,45 +23,79 @@ Scheduler::~Scheduler() {
   for (std::jthread& worker : workers_) worker.request_stop();
 }
 
-void Scheduler::enqueue(const std::string& id, int priority) {
+void Scheduler::enqueue(RunQueue::Waiting run) {
   {
     const std::lock_guard lock(mutex_);
-    if (places_.contains(id) || holding_.contains(id)) return;
-    const Place place{-priority, arrivals_++};
-    waiting_.emplace(place, id);
-    places_.emplace(id, place);
+    queue_.add(std::move(run));
   }
   wake_.notify_one();
 }
 
-void Scheduler::occupy(const std::string& id) {
+void Scheduler::occupy(const std::string& id, const Resources& taken, std::optional<std::chrono::milliseconds> left) {
+  const auto now = RunQueue::Time::clock::now();
   const std::lock_guard lock(mutex_);
-  holding_.insert(id);
+  queue_.occupy(id, taken, left ? std::optional(now + *left) : std::nullopt);
 }
 
 bool Scheduler::withdraw(const std::string& id) {
-  const std::lock_guard lock(mutex_);
-  const auto place = places_.find(id);
-  if (place == places_.end()) return false;
-  waiting_.erase(place->second);
-  places_.erase(place);
-  return true;
+  bool waited = false;
+  {
+    const std::lock_guard lock(mutex_);
+    waited = queue_.remove(id);
+  }
+  if (waited) wake_.notify_one();  // it may have kept what others can use
+  return waited;
 }
 
 void Scheduler::release(const std::string& id) {
   {
     const std::lock_guard lock(mutex_);
-    holding_.erase(id);
+    queue_.release(id);
   }
   wake_.notify_one();
 }
 
-std::vector<std::string> Scheduler::held_up(std::size_t most) {
+std::vector<std::string> Scheduler::ended(const std::string& id, bool success) {
+  std::vector<std::string> refused;
+  {
+    const std::lock_guard lock(mutex_);
+    refused = queue_.ended(id, success);
+  }
+  wake_.notify_one();
+  return refused;
+}
+
+bool Scheduler::move(const std::string& id, const QueuePlace& place) {
+  bool waits = false;
+  {
+    const std::lock_guard lock(mutex_);
+    waits = queue_.move(id, place);
+  }
+  wake_.notify_one();
+  return waits;
+}
+
+void Scheduler::hold(bool held) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.hold(held);
+  }
+  wake_.notify_one();
+}
+
+Scheduler::State Scheduler::state() const {
   const std::lock_guard lock(mutex_);
-  std::vector<std::string> ids;
-  if (holding_.size() < parallel_) return ids;
-  for (auto at = waiting_.begin(); at != waiting_.end() && ids.size() < most; ++at) ids.push_back(at->second);
-  return ids;
+  return {queue_.held(), queue_.machine(), queue_.free(), queue_.running(), queue_.waiting()};
+}
+
+std::string Scheduler::why(const std::string& id) const {
+  const std::lock_guard lock(mutex_);
+  return queue_.why(id);
+}
+
+std::vector<std::string> Scheduler::held_up(std::size_t most) const {
+  const std::lock_guard lock(mutex_);
+  return queue_.first(most);
 }
 
 void Scheduler::post(std::function<void()> work) {
@@ -73,24 +108,25 @@ void Scheduler::post(std::function<void()> work) {
 
 void Scheduler::work(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  const auto may_start = [this] { return !waiting_.empty() && holding_.size() < parallel_; };
-  while (wake_.wait(lock, stop, [&] { return !posted_.empty() || may_start(); })) {
+  std::optional<std::string> next;
+  const auto has_work = [&] {
+    if (!posted_.empty()) return true;
+    next = queue_.next(RunQueue::Time::clock::now());
+    return next.has_value();
+  };
+  while (wake_.wait(lock, stop, has_work)) {
     if (stop.stop_requested()) return;
-    if (!posted_.empty()) {
+    if (next) {
+      const std::string id = *std::exchange(next, std::nullopt);
+      wake_.notify_one();  // there may be room for another, and this thread is busy now
+      lock.unlock();
+      start_(id);
+    } else {
       const auto work = std::move(posted_.front());
       posted_.pop_front();
       lock.unlock();
       work();
-      lock.lock();
-      continue;
     }
-    const auto next = waiting_.begin();
-    const std::string id = next->second;
-    waiting_.erase(next);
-    places_.erase(id);
-    holding_.insert(id);
-    lock.unlock();
-    start_(id);
     lock.lock();
   }
 }

@@ -107,6 +107,7 @@ std::optional<Pipeline::Submitted> Pipeline::find_repeated(const RunRecord& run)
 void Pipeline::resolve(Admission& admission) const {
   RunRecord& run = admission.run;
   if (run.parent) run.parent = history_.resolve(*run.parent);
+  resolve_dependencies(run.definition);
   const bool built = admission.environment && needs_build(admission.environment->read.specification);
   if (run.definition.isolation == Isolation::kDocker) {
     const bool made_here =
@@ -182,7 +183,7 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
     spdlog::warn("run {}: its warnings are not recorded: {}", run.id, error.message());
   }
   if (is_prepared(run))
-    scheduler_->enqueue(run.id, run.priority);
+    enqueue(added.run);
   else
     wait_for_environment(run);
   look_ahead();

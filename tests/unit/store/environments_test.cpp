@@ -117,10 +117,12 @@ TEST_CASE("a history of the first version learns of environments") {
   { History history(file); }
   REQUIRE(sql(file,
               "DROP TABLE environment_build; DROP TABLE environment; DROP TABLE environment_lock;"
-              "DROP TABLE environment_version; PRAGMA user_version=1")
+              "DROP TABLE environment_version; DROP TABLE queue; ALTER TABLE run DROP COLUMN queue_position;"
+              "PRAGMA user_version=1")
               .empty());
   History history(file);
   Environments environments(history);
   environments.add(environment(4));
   CHECK(environments.find(hash_of(4)));
+  CHECK_FALSE(history.queue_held());
 }

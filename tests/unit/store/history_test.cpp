@@ -21,7 +21,7 @@ RunRecord full_run() {
                      "interpreter",   hash_of_byte(2),
                      hash_of_byte(3), "/usr/bin/python3",
                      "3.11.2",        ImageRef{"sha256:ab", "python@sha256:cd", "linux/amd64"}};
-  run.priority = -3;
+  run.queue.priority = -3;
   run.attempt = 2;
   run.idempotency_key = "key";
   RunDefinition& definition = run.definition;
@@ -54,6 +54,7 @@ RunRecord full_run() {
                        .cpu_shares = 512,
                        .memory_reservation = 1 << 20};
   definition.secrets = {"TOKEN"};
+  definition.after = {{"train_1_00000001", AfterEnd::kAny}, {"train_1_00000002", AfterEnd::kSuccess}};
   return run;
 }
 
@@ -114,6 +115,7 @@ void check_equal(const RunRecord& a, const RunRecord& b) {
   CHECK(a.definition.image_interpreter == b.definition.image_interpreter);
   CHECK(a.definition.engine_socket == b.definition.engine_socket);
   CHECK(a.definition.secrets == b.definition.secrets);
+  CHECK(a.definition.after == b.definition.after);
   check_equal(a.definition.engine, b.definition.engine);
   CHECK(a.definition.script == b.definition.script);
   CHECK(a.definition.arguments == b.definition.arguments);
@@ -135,7 +137,7 @@ void check_equal(const RunRecord& a, const RunRecord& b) {
     CHECK(a.definition.mounts[i].writable == b.definition.mounts[i].writable);
   }
   CHECK(a.definition.environment_variables == b.definition.environment_variables);
-  CHECK(a.priority == b.priority);
+  CHECK(a.queue.priority == b.queue.priority);
   CHECK(a.idempotency_key == b.idempotency_key);
   CHECK(a.submission_digest == b.submission_digest);
 }
@@ -422,11 +424,35 @@ TEST_CASE("A database of another program and a file that is none are refused") {
   CHECK(error.hint().find("runner fsck") != std::string::npos);
 }
 
+TEST_CASE("a run's place in the queue is its number until it is moved, and stays") {
+  TemporaryDirectory directory;
+  const auto file = directory / "runner.db";
+  {
+    History history(file);
+    const auto first = history.add_run(sample_run("a_1_00000001")).run;
+    const auto second = history.add_run(sample_run("a_1_00000002")).run;
+    CHECK(first.queue.position < second.queue.position);
+    CHECK(history.get(first.id).queue.position == first.queue.position);
+    CHECK(history.set_queue_place(second.id, {.priority = 7, .position = -1.25}));
+    history.hold_queue(true);
+    CHECK_THROWS_AS(history.set_queue_place("nobody", {}), Error);
+  }
+  History history(file);
+  CHECK(history.queue_held());
+  const auto moved = history.get("a_1_00000002").queue;
+  CHECK(moved.priority == 7);
+  CHECK(moved.position == -1.25);
+  history.finish("a_1_00000002", RunStatus::kCompleted, "", {}, {}, utc_now(), {});
+  CHECK_FALSE(history.set_queue_place("a_1_00000002", {}));
+  history.hold_queue(false);
+  CHECK_FALSE(history.queue_held());
+}
+
 TEST_CASE("The schema has a version, an application id and the right page size") {
   const TemporaryDirectory directory;
   const auto file = directory / "runner.db";
   const History history(file);
-  CHECK(sql(file, "PRAGMA user_version") == "2");
+  CHECK(sql(file, "PRAGMA user_version") == "3");
   CHECK(sql(file, "PRAGMA application_id") == std::to_string(0x52756e52));
   CHECK(sql(file, "PRAGMA page_size") == "4096");
   CHECK(sql(file, "PRAGMA journal_mode") == "wal");

@@ -348,7 +348,7 @@ runner::RunRecord original_of(const Source& source) {
   run.experiment = "exp";
   run.tags = {{"kept", std::nullopt}, {"changed", "old"}};
   run.properties = {{"mine", "x"}};
-  run.priority = 7;
+  run.queue.priority = 7;
   run.idempotency_key = "key";
   run.parent = "parent";
   run.definition.source_directory = "/no/longer/there";
@@ -383,7 +383,7 @@ TEST_CASE("a repetition without overrides has the original's definition, and a l
   CHECK(run.name.empty());  // an unnamed run is named after its own id
   CHECK(run.tags == original.tags);
   CHECK(run.properties == original.properties);
-  CHECK(run.priority == 0);
+  CHECK(run.queue.priority == 0);
   CHECK_FALSE(run.idempotency_key);
   CHECK_FALSE(run.parent);
   CHECK_FALSE(run.snapshot);
@@ -435,7 +435,7 @@ TEST_CASE("overrides replace single values and merge into maps") {
   CHECK(run.definition.mounts[0].source == "/usr");
   CHECK_FALSE(run.definition.mounts[0].writable);
   CHECK(run.definition.environment_variables == std::map<std::string, std::string>{{"A", "1"}, {"B", "3"}, {"C", "4"}});
-  CHECK(run.priority == -3);
+  CHECK(run.queue.priority == -3);
   overrides = {};
   overrides.arguments = std::vector<std::string>{};
   CHECK(pipeline::admit_again(original_of(source), overrides, "/none").run.definition.arguments.empty());

@@ -33,17 +33,22 @@ class Starts {
 
 using Ids = std::vector<std::string>;
 
+runner::pipeline::RunQueue::Waiting run(const std::string& id, int priority) {
+  static double arrivals = 0;
+  return {.id = id, .place = {priority, ++arrivals}, .wanted = {1000, 0}};
+}
+
 }  // namespace
 
 TEST_CASE("who is held up is known, in the order of their turns, and nobody is while a slot is free") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
+  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
   CHECK(scheduler.held_up(2).empty());
-  scheduler.enqueue("a", 0);
+  scheduler.enqueue(run("a", 0));
   starts.wait_for(1);
   CHECK(scheduler.held_up(2).empty());
-  for (const char* id : {"b", "c", "d"}) scheduler.enqueue(id, 0);
-  scheduler.enqueue("urgent", 5);
+  for (const char* id : {"b", "c", "d"}) scheduler.enqueue(run(id, 0));
+  scheduler.enqueue(run("urgent", 5));
   CHECK(scheduler.held_up(2) == Ids{"urgent", "b"});
   CHECK(scheduler.held_up(9) == Ids{"urgent", "b", "c", "d"});
   scheduler.withdraw("b");
@@ -52,11 +57,11 @@ TEST_CASE("who is held up is known, in the order of their turns, and nobody is w
 
 TEST_CASE("with one slot the next run starts when the slot is released, in the order of submission") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
-  scheduler.enqueue("a", 0);
+  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  scheduler.enqueue(run("a", 0));
   CHECK(starts.wait_for(1) == Ids{"a"});
-  scheduler.enqueue("b", 0);
-  scheduler.enqueue("c", 0);
+  scheduler.enqueue(run("b", 0));
+  scheduler.enqueue(run("c", 0));
   scheduler.release("a");
   CHECK(starts.wait_for(2) == Ids{"a", "b"});
   scheduler.release("b");
@@ -65,11 +70,11 @@ TEST_CASE("with one slot the next run starts when the slot is released, in the o
 
 TEST_CASE("a higher priority goes first") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
-  scheduler.occupy("adopted");
-  scheduler.enqueue("low", -1);
-  scheduler.enqueue("normal", 0);
-  scheduler.enqueue("high", 5);
+  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  scheduler.occupy("adopted", {1000, 0}, {});
+  scheduler.enqueue(run("low", -1));
+  scheduler.enqueue(run("normal", 0));
+  scheduler.enqueue(run("high", 5));
   scheduler.release("adopted");
   starts.wait_for(1);
   scheduler.release("high");
@@ -80,11 +85,11 @@ TEST_CASE("a higher priority goes first") {
 
 TEST_CASE("a withdrawn run never starts and only a waiting one can be withdrawn") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
-  scheduler.enqueue("a", 0);
+  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  scheduler.enqueue(run("a", 0));
   starts.wait_for(1);
-  scheduler.enqueue("b", 0);
-  scheduler.enqueue("c", 0);
+  scheduler.enqueue(run("b", 0));
+  scheduler.enqueue(run("c", 0));
   CHECK(scheduler.withdraw("b"));
   CHECK_FALSE(scheduler.withdraw("b"));
   CHECK_FALSE(scheduler.withdraw("a"));
@@ -94,10 +99,10 @@ TEST_CASE("a withdrawn run never starts and only a waiting one can be withdrawn"
 
 TEST_CASE("parallel slots start runs at once, and posted work does not wait for a slot") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler(2, [&](const std::string& id) { starts.add(id); });
-  scheduler.enqueue("a", 0);
-  scheduler.enqueue("b", 0);
-  scheduler.enqueue("c", 0);
+  runner::pipeline::Scheduler scheduler({2000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  scheduler.enqueue(run("a", 0));
+  scheduler.enqueue(run("b", 0));
+  scheduler.enqueue(run("c", 0));
   CHECK(starts.wait_for(2).size() == 2);
   scheduler.post([&] { starts.add("collected"); });
   CHECK(starts.wait_for(3).back() == "collected");
@@ -105,14 +110,14 @@ TEST_CASE("parallel slots start runs at once, and posted work does not wait for 
 
 TEST_CASE("a run is queued once however often it is enqueued") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler(1, [&](const std::string& id) { starts.add(id); });
-  scheduler.occupy("x");
-  scheduler.enqueue("a", 0);
-  scheduler.enqueue("a", 0);
+  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  scheduler.occupy("x", {1000, 0}, {});
+  scheduler.enqueue(run("a", 0));
+  scheduler.enqueue(run("a", 0));
   scheduler.release("x");
   starts.wait_for(1);
   CHECK_FALSE(scheduler.withdraw("a"));
-  scheduler.enqueue("b", 0);
+  scheduler.enqueue(run("b", 0));
   scheduler.release("a");
   CHECK(starts.wait_for(2) == Ids{"a", "b"});
 }

@@ -1,0 +1,35 @@
+#include "runner/api/queue_document.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace runner::api {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json cpus_of(std::int64_t millicpus) {
+  if (millicpus % 1000 == 0) return millicpus / 1000;
+  return static_cast<double>(millicpus) / 1000;
+}
+
+}  // namespace
+
+std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> runs) {
+  ordered_json document;
+  document["paused"] = facts.held;
+  document["cpus"] = {{"total", cpus_of(facts.millicpus)}, {"free", cpus_of(facts.free_millicpus)}};
+  document["memoryBytes"] = {{"total", facts.memory_bytes}, {"free", facts.free_memory_bytes}};
+  document["running"] = facts.running;
+  document["items"] = ordered_json::array();
+  for (const QueuedRun& run : runs)
+    document["items"].push_back(
+        {{"runId", run.id},
+         {"priority", run.priority},
+         {"cpus", cpus_of(run.millicpus)},
+         {"memoryBytes", run.memory_bytes == 0 ? ordered_json(nullptr) : ordered_json(run.memory_bytes)},
+         {"reason", run.reason}});
+  document["nextToken"] = nullptr;
+  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+}  // namespace runner::api

@@ -1,0 +1,30 @@
+// JSON of the queue: {"paused", "cpus": {"total", "free"}, "memoryBytes": {"total", "free"}, "running": [ids],
+// "items": [{"runId", "priority", "cpus", "memoryBytes", "reason"}], "nextToken": null}. Items are in the order of
+// their turns. What is free is negative while runs of an earlier daemon take more than there is.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace runner::api {
+
+struct QueueFacts {
+  bool held = false;
+  std::int64_t millicpus = 0;
+  std::int64_t free_millicpus = 0;
+  std::int64_t memory_bytes = 0;
+  std::int64_t free_memory_bytes = 0;
+  std::vector<std::string> running;  // ids
+};
+struct QueuedRun {
+  std::string id;
+  int priority = 0;
+  std::int64_t millicpus = 0;
+  std::int64_t memory_bytes = 0;  // 0: it has not said
+  std::string reason;
+};
+std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> runs);
+
+}  // namespace runner::api
