@@ -115,7 +115,7 @@ std::optional<Hash> Environments::resolve(const std::string& prefix) const {
   return found.front();
 }
 
-std::int64_t Environments::publish(EnvironmentBuild build, const std::string& lock) {
+std::int64_t Environments::publish(EnvironmentBuild build, const std::string& lock, bool solution) {
   const std::string variables = to_json(build.variables);
   std::int64_t id = 0;
   history_.impl_->database.write(Sync::kDurable, [&](Connection& connection) {
@@ -127,7 +127,7 @@ std::int64_t Environments::publish(EnvironmentBuild build, const std::string& lo
         build.environment, build.lock, build.directory, build.interpreter, build.fingerprint, variables, build.image,
         build.engine, build.bytes, build.created, build.used);
     id = connection.last_insert_id();
-    connection.run("UPDATE environment SET lock = ?2 WHERE digest = ?1", build.environment, build.lock);
+    if (solution) connection.run("UPDATE environment SET lock = ?2 WHERE digest = ?1", build.environment, build.lock);
   });
   return id;
 }

@@ -21,7 +21,7 @@ struct StoredEnvironment {
   std::string specification;  // JSON
   std::string identity;       // the text whose SHA-256 `digest` is
   UtcTime created{};
-  std::optional<Hash> lock{};  // of the newest build
+  std::optional<Hash> lock{};  // what it means now: of the last solution
 };
 
 struct EnvironmentBuild {
@@ -60,8 +60,9 @@ class Environments {
   // At least four hex digits of a digest. Nothing: unknown. Error(kInvalid) naming the candidates of an ambiguous one.
   std::optional<Hash> resolve(const std::string& prefix) const;
 
-  // The lock, the build and the environment's newest lock in one transaction; `build.id` is given here.
-  std::int64_t publish(EnvironmentBuild build, const std::string& lock);
+  // The lock and the build in one transaction; `build.id` is given here. `solution`: the lock is what the environment
+  // means from now on, not one of the past that somebody wanted again.
+  std::int64_t publish(EnvironmentBuild build, const std::string& lock, bool solution = true);
   std::vector<EnvironmentBuild> builds(const std::optional<Hash>& environment = std::nullopt) const;  // newest first
   void forget_build(std::int64_t id);
   void touch(std::int64_t id, UtcTime used);  // not synced

@@ -17,6 +17,9 @@ std::string dump(const Json& json, std::string_view what) {
   }
 }
 
+// Words for people, some of them other programs': what is not UTF-8 in them keeps no run from its end.
+std::string dump_words(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 template <class Read>
 auto parse(std::string_view text, std::string_view what, Read&& read) {
   try {
@@ -107,7 +110,8 @@ EngineOptions engine_from(const Json& json) {
 // {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
 //  "cpus", "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
-//  "secrets": [names], "after": {run: "ok"|"any"}, "rebuildEnvironment", "pullImage"}
+//  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
+//  "pullImage"}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -133,6 +137,8 @@ std::string to_json(const RunDefinition& definition) {
   if (Json engine = engine_json(definition.engine); !engine.empty()) json["engine"] = std::move(engine);
   put(json, "secrets", definition.secrets);
   for (const auto& [run, end] : definition.after) json["after"][run] = to_string(end);
+  put(json, "buildVariables", definition.build_variables);
+  put(json, "withheld", definition.withheld);
   if (definition.rebuild_environment) json["rebuildEnvironment"] = true;
   if (definition.pull_image) json["pullImage"] = true;
   return dump(json, "the run definition");
@@ -171,6 +177,8 @@ RunDefinition definition_from_json(std::string_view text) {
     if (json.contains("after"))
       for (const auto& [run, end] : json["after"].items())
         definition.after.emplace(run, end == to_string(AfterEnd::kAny) ? AfterEnd::kAny : AfterEnd::kSuccess);
+    get(json, "buildVariables", definition.build_variables);
+    get(json, "withheld", definition.withheld);
     get(json, "rebuildEnvironment", definition.rebuild_environment);
     get(json, "pullImage", definition.pull_image);
     return definition;
@@ -247,7 +255,7 @@ std::string to_json(const Outcome& outcome) {
   put(json, "peakMemoryBytes", outcome.peak_memory_bytes);
   put(json, "cpuSeconds", outcome.cpu_seconds);
   put(json, "message", outcome.message);
-  return dump(json, "the outcome");
+  return dump_words(json);
 }
 
 Outcome outcome_from_json(std::string_view text) {
@@ -269,7 +277,7 @@ std::string to_json(const RunError& error) {
   json["code"] = error.code;
   json["message"] = error.message;
   put(json, "hint", error.hint);
-  return dump(json, "the run's error");
+  return dump_words(json);
 }
 
 RunError error_from_json(std::string_view text) {

@@ -37,7 +37,8 @@ Colour colour_of_line(const std::string& line) {
 
 std::string versioned(const std::string& name, const std::optional<std::string>& version) {
   if (!version) return name;
-  if (name.find(':') != std::string::npos)
+  const auto colon = name.rfind(':');  // the name of a saved one has the time in it
+  if (colon != std::string::npos && name.find_first_not_of("0123456789", colon + 1) == std::string::npos)
     throw Error(ErrorCode::kInvalid, "-v " + *version + ": " + name + " has a version already",
                 "leave one of them out");
   return name + ":" + *version;

@@ -12,6 +12,7 @@ namespace runner::cli {
 int run(Session& session, const LogsOptions& options) {
   const std::string file = options.file.value_or("");
   if (options.follow && !session.json()) {
+    if (file.empty() && options.offset == 0) follow_progress(session, options.run);  // until there is a log
     follow_log(session, {.run = options.run, .file = file, .offset = options.offset, .output = STDOUT_FILENO});
     return 0;
   }

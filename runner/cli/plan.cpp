@@ -44,7 +44,9 @@ std::string environment_text(const Json& plan) {
   if (kind == "interpreter")
     return text_at(environment, "interpreter") + ", Python " + text_at(environment, "pythonVersion") +
            " (on this machine)";
-  return kind == "none" ? "none is needed" : kind;
+  if (kind == "none") return "none is needed";
+  const std::string digest = text_at(environment, "digest");
+  return kind + " " + digest.substr(0, digest.find(':') + 13) + (present ? " (cached)" : " (would be built)");
 }
 
 // Of several candidates the image decides; the first is the likely one.

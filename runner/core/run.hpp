@@ -128,8 +128,11 @@ struct RunDefinition {
   EngineOptions engine;                   // isolation docker only
   std::vector<std::string> secrets;       // names; their values are stored nowhere
   std::map<std::string, AfterEnd> after;  // runs that must have ended before this one starts, by id
-  bool rebuild_environment = false;       // --rebuild: only what was built after the run was submitted will do
-  bool pull_image = false;                // --pull: what the registry has now, though an image of that name is here
+  // What says where the packages of an environment that must be built come from (envs/build_variables.hpp).
+  std::map<std::string, std::string> build_variables;
+  std::vector<std::string> withheld;  // names of variables, or the kind of file, whose credentials are stored nowhere
+  bool rebuild_environment = false;   // --rebuild: only what was built after the run was submitted will do
+  bool pull_image = false;            // --pull: what the registry has now, though an image of that name is here
 };
 
 struct GitState {                             // absent facts are absent properties (DESIGN.md)

@@ -10,11 +10,15 @@
 #include <atomic>
 #include <cerrno>
 #include <memory>
+#include <set>
+#include <utility>
 
 #include "runner/core/error.hpp"
 
 namespace runner::os {
 namespace {
+
+namespace fs = std::filesystem;
 
 // Unique within the process; the pid makes it unique on the machine. A crash leaves it, `gc` and recovery know ".tmp-".
 std::filesystem::path temporary_sibling(const std::filesystem::path& path) {
@@ -164,6 +168,20 @@ void remove_tree(const std::filesystem::path& path) {
     throw errno_error(errno, "remove " + path.string());
   }
   remove_contents(parent_fd, path.filename().c_str(), info.st_dev, 0);
+}
+
+std::int64_t disk_bytes_below(const std::filesystem::path& root) {
+  std::int64_t bytes = 0;
+  std::set<std::pair<dev_t, ino_t>> linked;
+  std::error_code ignored;
+  for (fs::recursive_directory_iterator at(root, fs::directory_options::skip_permission_denied, ignored), end;
+       at != end; at.increment(ignored)) {
+    struct ::stat info {};
+    if (::lstat(at->path().c_str(), &info) != 0) continue;
+    if (info.st_nlink > 1 && S_ISREG(info.st_mode) && !linked.emplace(info.st_dev, info.st_ino).second) continue;
+    bytes += std::int64_t{info.st_blocks} * 512;
+  }
+  return bytes;
 }
 
 }  // namespace runner::os

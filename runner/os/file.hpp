@@ -34,5 +34,7 @@ void make_directories(const std::filesystem::path& path, mode_t mode = 0700);
 // Removes a tree that may hold mode-000 directories (overlay's work/work) and anything a hostile script left: opens
 // nothing but directories, follows no link, crosses no mount. Missing is fine. Throws when something stays.
 void remove_tree(const std::filesystem::path& path);
+// What a tree takes on the disk; hard links within it count once. What cannot be read counts for nothing.
+std::int64_t disk_bytes_below(const std::filesystem::path& root);
 
 }  // namespace runner::os

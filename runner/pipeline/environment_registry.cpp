@@ -24,8 +24,12 @@ struct NameAndVersion {
 };
 
 NameAndVersion split(const std::string& text) {
-  const auto colon = text.find(':');
-  if (colon == std::string::npos) return {.name = text, .version = std::nullopt};
+  const auto colon = text.rfind(':');
+  const bool has_digits =
+      colon != std::string::npos && text.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+  // The name of a saved one has the time in it.
+  if (colon == std::string::npos || (text.starts_with(kAutosave) && !has_digits))
+    return {.name = text, .version = std::nullopt};
   const std::string name = text.substr(0, colon);
   const std::string digits = text.substr(colon + 1);
   if (digits.empty() || digits.size() > 9 || digits.find_first_not_of("0123456789") != std::string::npos)

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "envs/build_context.hpp"
+#include "envs/build_variables.hpp"
 #include "envs/digest.hpp"
 #include "envs/fingerprint.hpp"
 #include "envs/image.hpp"
@@ -23,6 +24,7 @@ namespace {
 using envs::SpecificationKind;
 
 constexpr const char* kBuildLog = "system_logs/environment_build.log";
+constexpr const char* kFileOfPackages = "the file of packages";  // among the withheld
 
 // Their ids, or nothing as long as one of them is not here.
 std::optional<std::string> ids_of(const std::vector<std::string>& images, engine::Engine& engine) {
@@ -161,6 +163,31 @@ void Pipeline::keep_environment(const Admission& admission) {
                               envs::digest_of(std::string_view(admission.autosave)), utc_now());
 }
 
+// What of it goes with the run's row.
+void Pipeline::keep_caller(Admission& admission) {
+  RunDefinition& definition = admission.run.definition;
+  definition.build_variables.clear();
+  definition.withheld.clear();
+  if (!is_built(admission.run.environment)) return;
+  auto kept = envs::keep_build_variables(admission.caller.variables);
+  definition.build_variables = std::move(kept.values);
+  definition.withheld = std::move(kept.withheld);
+  if (admission.environment && !admission.environment->read.credentials.empty())
+    definition.withheld.emplace_back(kFileOfPackages);
+}
+
+// Why a build may have failed whose caller is forgotten; empty: not for that.
+std::string Pipeline::hint_of_lost_credentials(const RunRecord& run) const {
+  if (build_settings_.with([&](const auto& all) { return all.contains(run.id); })) return {};
+  const RunDefinition& definition = run.definition;
+  const auto missing =
+      envs::restore_build_variables(own_variables(), {definition.build_variables, definition.withheld}).missing;
+  if (missing.empty()) return {};
+  std::string names;
+  for (const std::string& name : missing) names += (names.empty() ? "" : ", ") + name;
+  return "the credentials in " + names + " are stored nowhere, and nobody knows them any more: submit again";
+}
+
 // What a build or a pull needs to know of who asked for it: here and nowhere else.
 void Pipeline::remember_caller(const std::string& id, const Admission& admission) {
   if (is_prepared(admission.run)) return;
@@ -173,8 +200,11 @@ void Pipeline::remember_caller(const std::string& id, const Admission& admission
 envs::BuildSettings Pipeline::settings_of(const std::string& id) const {
   return build_settings_.with([&](const auto& all) {
     if (const auto at = all.find(id); at != all.end()) return at->second;
-    envs::BuildSettings own;  // the daemon was started again since the run was submitted
-    own.variables = own_variables();
+    // The daemon was started again since the run was submitted.
+    const RunDefinition definition = history_.get(id).definition;
+    envs::BuildSettings own;
+    own.variables =
+        envs::restore_build_variables(own_variables(), {definition.build_variables, definition.withheld}).variables;
     return own;
   });
 }
@@ -326,13 +356,15 @@ void Pipeline::go_on_with(RunRecord& run, const store::EnvironmentBuild& build) 
 }
 
 void Pipeline::end_unprepared(const std::string& id, const Error& error, const std::vector<Artifact>& log) {
-  build_settings_.with([&](auto& all) { all.erase(id); });
+  std::string hint;
   try {
+    hint = hint_of_lost_credentials(history_.get(id));
     history_.add_artifacts(id, log);
   } catch (const Error& second) {
     spdlog::warn("run {}: the log of its environment's build is not kept: {}", id, second.message());
   }
-  std::string hint = error.hint();
+  build_settings_.with([&](auto& all) { all.erase(id); });
+  if (hint.empty()) hint = error.hint();
   if (hint.empty() && !log.empty()) hint = "runner logs --name " + std::string(kBuildLog) + " " + id;
   end_unstarted(id, OutcomeKind::kEnvironmentFailed, Error(error.code(), error.message(), hint));
 }

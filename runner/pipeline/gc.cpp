@@ -41,6 +41,7 @@ class GarbageCollection {
     const std::int64_t before = content_.disk_bytes();
     // First: on a full disk their room is what the rest needs.
     free_environments();
+    free_forgotten_environments();
     free_checkouts();
     free_caches();
     now_doing("waiting for snapshots that are under way");
@@ -80,7 +81,8 @@ class GarbageCollection {
   // By age, then the longest unused first until the rest fits the budget; never one that an unfinished run needs.
   void free_environments() {
     now_doing("looking at environments");
-    const auto chosen = environments_to_free(environments_.builds(), history_.unfinished(), utc_now(),
+    const auto unfinished = history_.unfinished();
+    const auto chosen = environments_to_free(environments_.builds(), unfinished, utc_now(),
                                              {.bytes = options_.environment_bytes, .age = options_.environment_age});
     for (const auto& [build, why] : chosen) {
       tick_();
@@ -98,6 +100,24 @@ class GarbageCollection {
                               .count = 1,
                               .bytes = build.bytes,
                               .reason = why + "; " + how_it_comes_back(build)});
+    }
+  }
+
+  // Of environments that were changed behind our back, and of builds whose end was not told.
+  void free_forgotten_environments() {
+    for (const auto& directory : prepared_.orphans(history_.unfinished())) {
+      tick_();
+      const std::int64_t bytes = os::disk_bytes_below(directory);
+      ++report_.caches;
+      report_.cache_bytes += bytes;
+      explain(report_.freed, {.kind = "environment",
+                              .name = directory.filename().string(),
+                              .count = 1,
+                              .bytes = bytes,
+                              .reason = "it was changed or left half done; nothing uses it"});
+      if (options_.dry_run) continue;
+      os::remove_tree(directory);
+      report_.disk_bytes += bytes;
     }
   }
 

@@ -169,6 +169,8 @@ class Pipeline {
   void name_environment(Admission& admission, EnvironmentRef& environment) const;
   void take_build(EnvironmentRef& environment, const store::EnvironmentBuild& build) const;
   void keep_environment(const Admission& admission);
+  void keep_caller(Admission& admission);
+  std::string hint_of_lost_credentials(const RunRecord& run) const;
   void remember_caller(const std::string& id, const Admission& admission);
   envs::BuildSettings settings_of(const std::string& id) const;
   bool is_prepared(const RunRecord& run) const;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -26,21 +27,6 @@ namespace fs = std::filesystem;
 using envs::SpecificationKind;
 
 constexpr std::size_t kDigits = 16;  // of the identity, in a directory's name
-
-// What a tree takes on the disk; hard links within it count once.
-std::int64_t bytes_of(const fs::path& root) {
-  std::int64_t bytes = 0;
-  std::set<std::pair<dev_t, ino_t>> linked;
-  std::error_code ignored;
-  for (fs::recursive_directory_iterator at(root, fs::directory_options::skip_permission_denied, ignored), end;
-       at != end; at.increment(ignored)) {
-    struct ::stat info {};
-    if (::lstat(at->path().c_str(), &info) != 0) continue;
-    if (info.st_nlink > 1 && S_ISREG(info.st_mode) && !linked.emplace(info.st_dev, info.st_ino).second) continue;
-    bytes += std::int64_t{info.st_blocks} * 512;
-  }
-  return bytes;
-}
 
 void sync_file_system(const fs::path& path) {
   const os::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -76,8 +62,11 @@ bool PreparedEnvironments::is_intact(const store::EnvironmentBuild& build) const
 }
 
 std::optional<store::EnvironmentBuild> PreparedEnvironments::find(const Wanted& wanted) {
+  auto lock = wanted.lock;
+  if (!lock)
+    if (const auto stored = rows_.find(wanted.environment)) lock = stored->lock;
   for (auto& build : rows_.builds(wanted.environment)) {
-    if (wanted.lock && build.lock != *wanted.lock) continue;
+    if (lock && build.lock != *lock) continue;
     if (wanted.not_before && build.created < *wanted.not_before) continue;
     if (is_intact(build)) return std::move(build);
     spdlog::warn("environment {}: {} was changed or removed behind our back; it is built again when it is needed",
@@ -87,12 +76,16 @@ std::optional<store::EnvironmentBuild> PreparedEnvironments::find(const Wanted& 
   return std::nullopt;
 }
 
-fs::path PreparedEnvironments::new_directory(const Hash& environment) const {
+fs::path PreparedEnvironments::new_directory(const Hash& environment) {
   constexpr int kMost = 1'000'000;
   os::make_directories(data_.environments());
+  const std::lock_guard lock(mutex_);  // before it is there it is known
   for (int n = 1; n < kMost; ++n) {
     const fs::path directory = data_.environments() / (environment.hex().substr(0, kDigits) + "-" + std::to_string(n));
-    if (::mkdir(directory.c_str(), 0700) == 0) return directory;
+    if (::mkdir(directory.c_str(), 0700) == 0) {
+      building_.insert(directory.filename());
+      return directory;
+    }
     if (errno != EEXIST) throw errno_error(errno, "mkdir " + directory.string());
   }
   throw Error(ErrorCode::kInternal, data_.environments().string() + ": no free name");
@@ -164,7 +157,7 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
                                 .variables = std::move(result.variables),
                                 .image = kind == SpecificationKind::kCondaImage ? job.image : result.image,
                                 .engine = job.engine,
-                                .bytes = bytes_of(request.prefix),
+                                .bytes = os::disk_bytes_below(request.prefix),
                                 .created = begun,
                                 .used = utc_now()};
   if (kind == SpecificationKind::kDockerfile) {
@@ -173,7 +166,7 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
   } else {
     sync_file_system(directory);
   }
-  build.id = rows_.publish(build, envs::to_json(result.lock));
+  build.id = rows_.publish(build, envs::to_json(result.lock), !job.lock);
   return build;
 }
 
@@ -222,18 +215,20 @@ envs::BuildSettings PreparedEnvironments::settings_for(const envs::Specification
 }
 
 void PreparedEnvironments::settle(const BuildEnd& end) {
-  if (end.directory.empty() || (end.build && !end.build->directory.empty())) return;
+  if (end.directory.empty()) return;
   try {
-    os::remove_tree(end.directory);
+    if (!end.build || end.build->directory.empty()) os::remove_tree(end.directory);
   } catch (const Error& error) {
     spdlog::warn("{}: not removed: {}", end.directory.string(), error.message());
   }
+  const std::lock_guard lock(mutex_);
+  building_.erase(end.directory.filename());
 }
 
 std::optional<store::EnvironmentBuild> PreparedEnvironments::acquire(const Wanted& wanted, const std::string& run) {
   const std::lock_guard lock(mutex_);
   auto build = find(wanted);
-  if (build) users_[run] = build->id;
+  if (build) users_[run] = {.build = build->id, .directory = build->directory};
   return build;
 }
 
@@ -245,8 +240,8 @@ void PreparedEnvironments::release(const std::string& run) {
 bool PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [run, id] : users_)
-      if (id == build.id) return false;
+    for (const auto& [run, use] : users_)
+      if (use.build == build.id) return false;
     if (build.directory.empty() && !containers_.engine(build.engine).remove_image(build.image)) return false;
     rows_.forget_build(build.id);
   }
@@ -254,13 +249,24 @@ bool PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
   return true;
 }
 
-std::vector<fs::path> PreparedEnvironments::orphans() const {
-  std::set<std::string> owned;
-  for (const auto& build : rows_.builds()) owned.insert(build.directory);
+std::vector<fs::path> PreparedEnvironments::orphans(const std::vector<RunRecord>& unfinished) const {
   std::vector<fs::path> found;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(data_.environments(), ignored))
-    if (!owned.contains(entry.path().filename())) found.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(data_.environments(), ignored)) found.push_back(entry.path());
+  // After the directories, and the rows last: a directory that is there is being made, or has its row by now.
+  std::set<std::string> owned = [this] {
+    const std::lock_guard lock(mutex_);
+    std::set<std::string> names = building_;
+    for (const auto& [run, use] : users_) names.insert(use.directory);
+    return names;
+  }();
+  for (const auto& build : rows_.builds()) owned.insert(build.directory);
+  std::erase_if(found, [&](const fs::path& directory) {
+    return owned.contains(directory.filename()) ||
+           std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) {  // forgotten, and still in use
+             return run.environment.interpreter.starts_with(directory.string() + "/");
+           });
+  });
   return found;
 }
 

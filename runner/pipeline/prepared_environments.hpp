@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,7 @@ class PreparedEnvironments {
 
   struct Wanted {
     Hash environment;
-    std::optional<Hash> lock{};           // exactly this
+    std::optional<Hash> lock{};           // exactly this; else what the environment means now
     std::optional<UtcTime> not_before{};  // built since then
   };
   // The newest that will do and is intact. One that was changed or removed behind our back is forgotten. Starts no
@@ -61,12 +62,13 @@ class PreparedEnvironments {
   // Removes one: the row first. False, and it stays: a run has acquired it, or a container in the Engine uses its
   // image.
   bool remove(const store::EnvironmentBuild& build);
-  // Directories that no row names: of builds that were interrupted, or of forgotten ones.
-  std::vector<std::filesystem::path> orphans() const;
+  // Directories that no row names and no build is at work in: of builds that were interrupted, or of forgotten ones.
+  // Not those of `unfinished` runs.
+  std::vector<std::filesystem::path> orphans(const std::vector<RunRecord>& unfinished) const;
 
  private:
   bool is_intact(const store::EnvironmentBuild& build) const;
-  std::filesystem::path new_directory(const Hash& environment) const;
+  std::filesystem::path new_directory(const Hash& environment);
   envs::BuildConsole::Options console_options(const std::filesystem::path& directory, const envs::Specification& wanted,
                                               const BuildJob& job, BuildControl& control) const;
   envs::BuildSettings settings_for(const envs::Specification& wanted, const BuildJob& job) const;
@@ -76,8 +78,13 @@ class PreparedEnvironments {
   const envs::InterpreterProbe& probe_;
   const exec::EngineContainers& containers_;
   const Limits limits_;
-  std::mutex mutex_;                           // guards users_, and finding one against removing it
-  std::map<std::string, std::int64_t> users_;  // run → build
+  mutable std::mutex mutex_;  // guards what follows, and finding one against removing it
+  struct Use {
+    std::int64_t build = 0;
+    std::string directory{};
+  };
+  std::map<std::string, Use> users_;  // by run
+  std::set<std::string> building_;    // directories below envs/, until a row names them or they are gone
 };
 
 }  // namespace runner::pipeline

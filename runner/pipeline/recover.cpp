@@ -100,12 +100,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
   // Trial containers of daemons that were killed while they started. Ours may be at work right now.
   const std::string own_trial = "trial-" + std::to_string(::getpid()) + "-";
   // What builds that were interrupted have left may be large.
-  auto orphans = prepared_->orphans();
-  std::erase_if(orphans, [&](const std::filesystem::path& orphan) {  // forgotten, but a live run is still in it
-    return std::any_of(unfinished.begin(), unfinished.end(), [&](const RunRecord& run) {
-      return run.environment.interpreter.starts_with(orphan.string() + "/");
-    });
-  });
+  auto orphans = prepared_->orphans(unfinished);
   scheduler_->post([orphans = std::move(orphans)] {
     for (const auto& orphan : orphans) try {
         os::remove_tree(orphan);

@@ -163,6 +163,7 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   if (run.name.empty()) run.name = run.id;
   run.status = RunStatus::kQueued;
   keep_environment(admission);
+  keep_caller(admission);
   // Before the run can start: a worker may be quicker than this thread.
   remember_caller(run.id, admission);
   if (!admission.secrets.empty()) secrets_.with([&](auto& secrets) { secrets[run.id] = std::move(admission.secrets); });
