@@ -121,7 +121,7 @@ RunRecord Pipeline::move(const std::string& id, QueueMove where, const std::stri
       throw Error(ErrorCode::kInvalid, std::string(kMoving) + id + ": before itself", "name another run");
     std::erase_if(waiting, is(id));
     QueuePlace place;
-    if (waiting.empty()) return history_.get(id);
+    if (waiting.empty() && where != QueueMove::kBefore) return history_.get(id);
     if (where == QueueMove::kFirst) {
       place = {waiting.front().place.priority, waiting.front().place.position - 1};
     } else if (where == QueueMove::kLast) {
