@@ -124,7 +124,8 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
   environment.version = choice.version;
   if (choice.name.empty()) name_environment(admission, environment);
   if (known && !run.definition.rebuild_environment)
-    if (const auto build = prepared_->find({.environment = environment.digest})) take_build(environment, *build);
+    if (const auto build = prepared_->find({.environment = environment.digest, .engine = run.definition.engine_socket}))
+      take_build(environment, *build);
   return environment;
 }
 
@@ -231,6 +232,7 @@ bool Pipeline::ensure_environment(RunRecord& run) {
   // Until it is known which build is the run's, only a fresh one will do for --rebuild and --pull.
   const bool fresh = !chosen && (run.definition.rebuild_environment || run.definition.pull_image);
   const auto build = prepared_->acquire({.environment = run.environment.digest,
+                                         .engine = run.definition.engine_socket,
                                          .lock = run.environment.lock_digest,
                                          .not_before = fresh ? std::optional(run.created) : std::nullopt},
                                         run.id);
@@ -247,9 +249,24 @@ bool Pipeline::ensure_environment(RunRecord& run) {
     add_environment_variables(run, *build);
     return true;
   }
+  note_missing(run);
   await_environment(run);
   scheduler_->release(run.id);
   return false;
+}
+
+// Once it is prepared again for a run that has found nothing at its start; who finds nothing twice would go round for
+// ever.
+void Pipeline::note_missing(const RunRecord& run) {
+  if (missed_.with([&](auto& runs) { return runs.insert(run.id).second; })) return;
+  const std::string what = run.definition.image.empty() || run.environment.kind != "image"
+                               ? "the environment"
+                               : "image " + run.definition.image;
+  const std::string where =
+      run.definition.engine_socket.empty() ? "" : " of the container engine at " + run.definition.engine_socket;
+  throw EnvironmentFailed(Error(ErrorCode::kUnavailable,
+                                what + where + " was prepared, but was gone again when the run started, twice",
+                                "see what removes it, and submit again"));
 }
 
 // What activating the environment sets, below what the user says.
@@ -261,7 +278,9 @@ void Pipeline::add_environment_variables(RunRecord& run, const store::Environmen
 
 // Of a run whose environment is there.
 std::filesystem::path Pipeline::prefix_of(const RunRecord& run) const {
-  const auto build = prepared_->find({.environment = run.environment.digest, .lock = run.environment.lock_digest});
+  const auto build = prepared_->find({.environment = run.environment.digest,
+                                      .engine = run.definition.engine_socket,
+                                      .lock = run.environment.lock_digest});
   if (!build)
     throw EnvironmentFailed(Error(ErrorCode::kUnavailable, "the environment was removed while the run was started",
                                   "submit again: it is built anew"));

@@ -154,7 +154,8 @@ void Pipeline::fetch_base_images(RunRecord& run, const std::stop_token& stop) {
   run.environment.digest = row.digest;
   history_.set_environment(run.id, run.environment);
   if (!run.definition.rebuild_environment)
-    if (const auto build = prepared_->find({.environment = row.digest})) return go_on_with(run, *build);
+    if (const auto build = prepared_->find({.environment = row.digest, .engine = run.definition.engine_socket}))
+      return go_on_with(run, *build);
   await_build(run, specification, ids);
 }
 
@@ -201,6 +202,7 @@ bool Pipeline::prepare_container(RunRecord& run) {
     throw EnvironmentFailed(error);
   }
   if (!image) {
+    note_missing(run);
     await_image(run);
     scheduler_->release(run.id);
     return false;

@@ -78,6 +78,7 @@ bool PreparedEnvironments::is_intact(const store::EnvironmentBuild& build) const
 std::optional<store::EnvironmentBuild> PreparedEnvironments::find(const Wanted& wanted) {
   for (auto& build : rows_.builds(wanted.environment)) {
     if (wanted.lock && build.lock != *wanted.lock) continue;
+    if (build.directory.empty() && build.engine != wanted.engine) continue;
     if (wanted.not_before && build.created < *wanted.not_before) continue;
     if (is_intact(build)) return std::move(build);
     spdlog::warn("environment {}: {} was changed or removed behind our back; it is built again when it is needed",

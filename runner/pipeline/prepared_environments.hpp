@@ -37,6 +37,7 @@ class PreparedEnvironments {
 
   struct Wanted {
     Hash environment;
+    std::string engine{};                 // the run's Engine: an image of another one will not do
     std::optional<Hash> lock{};           // exactly this
     std::optional<UtcTime> not_before{};  // built since then
   };

@@ -1,0 +1,56 @@
+"""Images out of a Dockerfile where something changes behind the daemon's back: Engines, images, bases."""
+import threading
+
+from support.docker_case import BUSYBOX, DockerTest
+from support.fake_engine import FakeEngine
+from support.private_engine import PrivateEngine
+
+
+class DockerfileFaults(DockerTest):
+    def dockerfile(self, text, name="Dockerfile"):
+        return self.write(name, text)
+
+    def submit_made(self, *options, code=0, **more):
+        self.write("main.sh", "cat /made\n")
+        return self.ok("submit", "--dockerfile", "Dockerfile", *options, "main.sh", code=code, **more)
+
+
+class TwoEngines(DockerfileFaults):
+    def test_an_image_of_another_engine_is_built_again_where_the_run_is(self):
+        other = PrivateEngine()
+        self.addCleanup(other.close)
+        there = {"DOCKER_HOST": other.address}
+        self.dockerfile("FROM %s\nRUN echo %s >/made\n" % (BUSYBOX, self.home.token))
+        for environment in ({}, there, {}, there):
+            result = self.submit_made(environment=environment, timeout=60)
+            self.assertEqual(result.text, self.home.token + "\n")
+        other.close()
+        self.assertEqual(self.submit_made(timeout=60).text, self.home.token + "\n")
+
+
+class OddEngines(DockerfileFaults):
+    def fake(self, handle):
+        engine = FakeEngine(handle)
+        self.addCleanup(engine.close)
+        return engine
+
+    def test_an_image_that_goes_again_and_again_ends_the_run(self):
+        made = "sha256:" + "5" * 64
+        there = threading.Event()
+
+        def handle(method, path):
+            if path == "/build":
+                there.set()
+                return 200, {"aux": {"ID": made}}
+            if method == "GET" and made in path:
+                found = there.is_set()  # right after the build, and never again
+                there.clear()
+                return (200, {"Id": made}) if found else (404, {"message": "No such image"})
+            return 200, {"Id": "sha256:" + "6" * 64}
+
+        engine = self.fake(handle)
+        self.dockerfile("FROM base-%s\n" % self.home.token)
+        result = self.submit_made(code=125, environment={"DOCKER_HOST": engine.address}, timeout=60)
+        self.assertIn("was gone again when the run started", result.err)
+        self.assertIn(engine.address[len("unix://"):], result.err)
+        self.assertLessEqual(engine.asked.count("POST /build"), 2)

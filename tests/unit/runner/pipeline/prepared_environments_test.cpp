@@ -1,0 +1,109 @@
+// Images made here: found, built and removed, against a scripted Engine.
+#include "runner/pipeline/prepared_environments.hpp"
+
+#include <stdlib.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "envs/digest.hpp"
+#include "envs/specification.hpp"
+#include "runner/pipeline/environment_choice.hpp"
+#include "runner/pipeline/environment_rows.hpp"
+#include "store/history.hpp"
+#include "tests/unit/runner/http/scripted_server.hpp"
+
+using namespace runner;
+using namespace runner::pipeline;
+using http::test::Answer;
+using http::test::answer;
+using nlohmann::json;
+
+namespace {
+
+std::string image_id(char digit) { return "sha256:" + std::string(64, digit); }
+
+// Has the images that a test gives it, by id and by name.
+class FakeEngine {
+ public:
+  std::map<std::string, json> images;  // by reference; set before the first question
+
+  const std::filesystem::path& socket() const { return server_.socket(); }
+  std::vector<std::string> asked(const std::string& beginning) const {
+    std::vector<std::string> lines;
+    for (const std::string& line : server_.first_lines())
+      if (line.starts_with(beginning)) lines.push_back(line);
+    return lines;
+  }
+
+ private:
+  Answer reply(const std::string& request) {
+    const std::string line = request.substr(0, request.find(" HTTP/1.1\r\n"));
+    if (line == "GET /version") return answer(200, R"({"ApiVersion":"1.41","Os":"linux","Arch":"amd64"})");
+    if (line.ends_with("/info") || line.find("/volumes") != std::string::npos) return answer(200, "{}");
+    if (line.find("/containers/json") != std::string::npos) return answer(200, "[]");
+    for (const auto& [name, image] : images)
+      if (line == "GET /v1.41/images/" + name + "/json") return answer(200, image.dump());
+    return answer(404, R"({"message":"no such image"})");
+  }
+
+  http::test::ScriptedServer server_{[this](const std::string& request) { return reply(request); }};
+};
+
+std::filesystem::path new_directory() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "runner-prepared-XXXXXX").string();
+  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+  return pattern;
+}
+
+struct Bench {
+  std::filesystem::path root = new_directory();
+  os::DataDirectory data{root};
+  store::History history{root / "runner.db"};
+  store::Environments rows{history};
+  envs::InterpreterProbe probe{root / "cache"};
+  exec::EngineContainers containers{
+      exec::BundleHost{.data = data, .init = {}, .python_package = {}, .machine = "x86_64"}, {}, {}};
+  PreparedEnvironments prepared{data, rows, probe, containers, {.build = std::chrono::minutes(1), .conda_client = ""}};
+
+  ~Bench() { std::filesystem::remove_all(root); }
+
+  Hash add_dockerfile(const std::string& text) {
+    const envs::Specification wanted{.kind = envs::SpecificationKind::kDockerfile, .dockerfile = text};
+    const auto row = environment_row(wanted, {.platform = "linux-x86_64", .base = "sha256:base"});
+    rows.add(row);
+    return row.digest;
+  }
+  store::EnvironmentBuild publish(const Hash& environment, const std::string& image, const FakeEngine& engine) {
+    store::EnvironmentBuild build{.environment = environment,
+                                  .lock = envs::digest_of(image),
+                                  .image = image,
+                                  .engine = engine.socket(),
+                                  .created = utc_now(),
+                                  .used = utc_now()};
+    build.id = rows.publish(build, "{}");
+    return build;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an image is looked for in the Engine of the run, and nowhere else") {
+  FakeEngine here;
+  FakeEngine elsewhere;
+  here.images[image_id('a')] = {{"Id", image_id('a')}};
+  elsewhere.images[image_id('b')] = {{"Id", image_id('b')}};
+  Bench bench;
+  const Hash environment = bench.add_dockerfile("FROM x\n");
+  bench.publish(environment, image_id('a'), here);
+  bench.publish(environment, image_id('b'), elsewhere);  // the newest
+  const auto found = bench.prepared.find({.environment = environment, .engine = here.socket()});
+  REQUIRE(found);
+  CHECK(found->image == image_id('a'));
+  CHECK(elsewhere.asked("GET").empty());
+  CHECK_FALSE(bench.prepared.find({.environment = environment, .engine = "/of/a/third.sock"}));
+  CHECK(bench.rows.builds(environment).size() == 2);
+}
