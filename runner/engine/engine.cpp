@@ -100,11 +100,14 @@ std::optional<Image> Engine::inspect_image(const std::string& reference) {
   const std::string attempted = "inspect image " + reference;
   const json body = parsed(socket(), result, attempted);
   Image image{.id = id_in(body, socket(), attempted),
+              .tags = texts_at(body, "RepoTags"),
               .repo_digests = texts_at(body, "RepoDigests"),
               .os = text_at(body, "Os"),
               .architecture = text_at(body, "Architecture"),
               .variant = text_at(body, "Variant"),
               .environment = texts_at(body.value("Config", json::object()), "Env")};
+  if (const auto size = body.find("Size"); size != body.end() && size->is_number_integer())
+    image.bytes = std::max<std::int64_t>(0, size->get<std::int64_t>());
   if (!image.id.starts_with("sha256:")) image.id = "sha256:" + image.id;  // Podman leaves it out
   return image;
 }

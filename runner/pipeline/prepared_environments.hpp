@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,13 +60,14 @@ class PreparedEnvironments {
   std::filesystem::path prefix_of(const store::EnvironmentBuild& build) const;
   std::filesystem::path log_in(const std::filesystem::path& directory) const { return directory / "build.log"; }
 
-  // Removes one: the row first. False, and it stays: a run has acquired it, or a container in the Engine uses its
-  // image.
-  bool remove(const store::EnvironmentBuild& build);
+  // Removes one, and says how many bytes are free now: none where an image has other names. Nothing, and it stays: a
+  // run has acquired it. Error(kConflict), and it stays: a container in the Engine uses its image.
+  std::optional<std::int64_t> remove(const store::EnvironmentBuild& build);
   // Directories that no row names: of builds that were interrupted, or of forgotten ones.
   std::vector<std::filesystem::path> orphans() const;
 
  private:
+  std::int64_t remove_image(const store::EnvironmentBuild& build) const;
   bool is_intact(const store::EnvironmentBuild& build) const;
   std::filesystem::path new_directory(const Hash& environment) const;
   envs::BuildConsole::Options console_options(const std::filesystem::path& directory, const envs::Specification& wanted,
@@ -77,8 +79,9 @@ class PreparedEnvironments {
   const envs::InterpreterProbe& probe_;
   const exec::EngineContainers& containers_;
   const Limits limits_;
-  std::mutex mutex_;                           // guards users_, and finding one against removing it
+  std::mutex mutex_;                           // guards what follows
   std::map<std::string, std::int64_t> users_;  // run → build
+  std::set<std::int64_t> removing_;            // builds that nobody may acquire any more
 };
 
 }  // namespace runner::pipeline

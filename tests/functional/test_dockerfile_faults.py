@@ -4,6 +4,7 @@ import threading
 from support.docker_case import BUSYBOX, DockerTest
 from support.fake_engine import FakeEngine
 from support.private_engine import PrivateEngine
+from support.waiting import wait_until
 
 
 class DockerfileFaults(DockerTest):
@@ -54,3 +55,45 @@ class OddEngines(DockerfileFaults):
         self.assertIn("was gone again when the run started", result.err)
         self.assertIn(engine.address[len("unix://"):], result.err)
         self.assertLessEqual(engine.asked.count("POST /build"), 2)
+
+
+class Evicted(DockerfileFaults):
+    fresh_home = True
+    configuration = 'environment_cache = "1k"\n'
+
+    def test_gc_frees_an_image_of_two_environments_and_keeps_one_that_is_used(self):
+        text = "FROM %s\nRUN echo %s >/made\n" % (BUSYBOX, self.home.token)
+        images = set()
+        for more in ("", "# the same image\n"):
+            self.dockerfile(text + more)
+            self.submit_made()
+            images.add(self.show()["environment"]["image"]["id"])
+        image, = images
+        wait_until(lambda: not self.engine.containers(self.home.token), "the runs' containers are gone")
+        dry = self.ok("gc", "--explain", "--dry-run", "--json").json
+        listed = [item for item in dry["freed"] if item["kind"] == "environment"]
+        self.assertEqual([item["name"] for item in listed], [image, image])
+        self.assertGreater(listed[0]["bytes"], 1 << 20)
+        held = self.engine.create(image, ["true"])
+        self.addCleanup(self.engine.remove, held)
+        self.assertIn("uses it", " ".join(self.ok("gc", "--json").json["warnings"]))
+        self.assertIsNotNone(self.engine.image(image))
+        self.engine.remove(held)
+        self.assertEqual(self.ok("gc", "--json").json["warnings"], [])
+        self.assertIsNone(self.engine.image(image))
+
+
+class Frozen(DockerfileFaults):
+    fresh_home = True
+    configuration = 'environment_cache = "1k"\n'
+
+    def test_gc_asks_an_engine_that_is_gone_once(self):
+        other = PrivateEngine()
+        self.addCleanup(other.close)
+        for number in range(3):
+            self.dockerfile("FROM %s\nRUN echo %d >/made\n" % (BUSYBOX, number))
+            self.submit_made(environment={"DOCKER_HOST": other.address}, timeout=60)
+        other.close()
+        warnings = self.ok("gc", "--json").json["warnings"]
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn(other.socket, warnings[0])

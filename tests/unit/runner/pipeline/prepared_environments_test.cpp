@@ -3,11 +3,15 @@
 
 #include <stdlib.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <functional>
+#include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <thread>
 
 #include "envs/digest.hpp"
 #include "envs/specification.hpp"
@@ -29,7 +33,10 @@ std::string image_id(char digit) { return "sha256:" + std::string(64, digit); }
 // Has the images that a test gives it, by id and by name.
 class FakeEngine {
  public:
-  std::map<std::string, json> images;  // by reference; set before the first question
+  // Set while nothing is asked:
+  std::map<std::string, json> images;   // by reference
+  bool removes = true;                  // else its images are in use
+  std::function<void()> before_images;  // called before it answers anything about an image
 
   const std::filesystem::path& socket() const { return server_.socket(); }
   std::vector<std::string> asked(const std::string& beginning) const {
@@ -45,6 +52,8 @@ class FakeEngine {
     if (line == "GET /version") return answer(200, R"({"ApiVersion":"1.41","Os":"linux","Arch":"amd64"})");
     if (line.ends_with("/info") || line.find("/volumes") != std::string::npos) return answer(200, "{}");
     if (line.find("/containers/json") != std::string::npos) return answer(200, "[]");
+    if (before_images && line.find("/images/") != std::string::npos) before_images();
+    if (line.starts_with("DELETE ")) return removes ? answer(200, "[]") : answer(409, R"({"message":"in use"})");
     for (const auto& [name, image] : images)
       if (line == "GET /v1.41/images/" + name + "/json") return answer(200, image.dump());
     return answer(404, R"({"message":"no such image"})");
@@ -77,11 +86,15 @@ struct Bench {
     rows.add(row);
     return row.digest;
   }
+  std::string name_of(const Hash& environment) {
+    return image_name_of(envs::specification_from_json(rows.find(environment)->specification));
+  }
   store::EnvironmentBuild publish(const Hash& environment, const std::string& image, const FakeEngine& engine) {
     store::EnvironmentBuild build{.environment = environment,
                                   .lock = envs::digest_of(image),
                                   .image = image,
                                   .engine = engine.socket(),
+                                  .bytes = 1000,
                                   .created = utc_now(),
                                   .used = utc_now()};
     build.id = rows.publish(build, "{}");
@@ -106,4 +119,77 @@ TEST_CASE("an image is looked for in the Engine of the run, and nowhere else") {
   CHECK(elsewhere.asked("GET").empty());
   CHECK_FALSE(bench.prepared.find({.environment = environment, .engine = "/of/a/third.sock"}));
   CHECK(bench.rows.builds(environment).size() == 2);
+}
+
+TEST_CASE("an image that two environments share loses the name of each, and goes with the last") {
+  FakeEngine engine;
+  Bench bench;
+  const Hash one = bench.add_dockerfile("FROM x\n");
+  const Hash other = bench.add_dockerfile("FROM x\n# the same\n");
+  const auto first = bench.publish(one, image_id('a'), engine);
+  const auto second = bench.publish(other, image_id('a'), engine);
+  json& image = engine.images[image_id('a')];
+  image = {{"Id", image_id('a')}, {"RepoTags", {bench.name_of(one), bench.name_of(other)}}};
+  CHECK(bench.prepared.remove(first) == 0);
+  image["RepoTags"] = {bench.name_of(other)};
+  CHECK(bench.prepared.remove(second) == 1000);
+  CHECK(engine.asked("DELETE") == std::vector<std::string>{"DELETE /v1.41/images/" + bench.name_of(one),
+                                                           "DELETE /v1.41/images/" + bench.name_of(other)});
+  CHECK(bench.rows.builds().empty());
+}
+
+TEST_CASE("an image that lost its name to a newer one goes by its id, unless somebody else has named it") {
+  FakeEngine engine;
+  Bench bench;
+  const Hash environment = bench.add_dockerfile("FROM x\n");
+  const auto old = bench.publish(environment, image_id('a'), engine);
+  const auto kept = bench.publish(environment, image_id('b'), engine);
+  engine.images[image_id('a')] = {{"Id", image_id('a')}, {"RepoTags", json::array()}};
+  engine.images[image_id('b')] = {{"Id", image_id('b')}, {"RepoTags", {"mine:1"}}};
+  CHECK(bench.prepared.remove(old) == 1000);
+  CHECK(bench.prepared.remove(kept) == 0);
+  CHECK(engine.asked("DELETE") == std::vector<std::string>{"DELETE /v1.41/images/" + image_id('a')});
+  CHECK(bench.rows.builds().empty());
+}
+
+TEST_CASE("an image that a container uses stays, and that is said") {
+  FakeEngine engine;
+  engine.removes = false;
+  Bench bench;
+  const Hash environment = bench.add_dockerfile("FROM x\n");
+  const auto build = bench.publish(environment, image_id('a'), engine);
+  engine.images[image_id('a')] = {{"Id", image_id('a')}, {"RepoTags", {bench.name_of(environment)}}};
+  CHECK_THROWS_WITH(bench.prepared.remove(build), Catch::Contains("uses it"));
+  CHECK(bench.rows.builds().size() == 1);
+}
+
+TEST_CASE("an Engine that does not answer holds nobody else up") {
+  FakeEngine engine;
+  Bench bench;
+  const auto image = bench.publish(bench.add_dockerfile("FROM x\n"), image_id('a'), engine);
+  store::EnvironmentBuild here{.environment = bench.add_dockerfile("FROM y\n"),
+                               .lock = envs::digest_of("here"),
+                               .directory = "here-1",
+                               .created = utc_now(),
+                               .used = utc_now()};
+  std::filesystem::create_directories(bench.data.environments() / "here-1" / "prefix");
+  bench.rows.publish(here, "{}");
+  std::promise<void> asked;
+  std::promise<void> answers;
+  engine.before_images = [&, once = std::make_shared<std::once_flag>(), go = answers.get_future().share()] {
+    std::call_once(*once, [&] { asked.set_value(); });
+    go.wait();
+  };
+  std::atomic<bool> removed = false;
+  {
+    const std::jthread gc([&] {
+      bench.prepared.remove(image);
+      removed = true;
+    });
+    asked.get_future().wait();
+    CHECK(bench.prepared.acquire({.environment = here.environment}, "run"));
+    CHECK_FALSE(removed);
+    answers.set_value();
+  }
+  CHECK(removed);
 }
