@@ -41,6 +41,7 @@ struct Image {
   std::string architecture;
   std::string variant;                   // "v8"; mostly empty
   std::vector<std::string> environment;  // "K=V"
+  std::vector<std::string> on_build;     // instructions for what is built on it
   std::int64_t bytes = 0;                // with what it shares with others
 };
 

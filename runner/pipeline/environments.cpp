@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "envs/build_context.hpp"
 #include "envs/digest.hpp"
 #include "envs/fingerprint.hpp"
 #include "envs/image.hpp"
 #include "runner/core/error.hpp"
 #include "runner/engine/endpoint.hpp"
 #include "runner/os/file.hpp"
+#include "runner/pipeline/base_images.hpp"
 #include "runner/pipeline/environment_registry.hpp"
 #include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
@@ -23,17 +23,6 @@ namespace {
 using envs::SpecificationKind;
 
 constexpr const char* kBuildLog = "system_logs/environment_build.log";
-
-// Their ids, or nothing as long as one of them is not here.
-std::optional<std::string> ids_of(const std::vector<std::string>& images, engine::Engine& engine) {
-  std::string ids;
-  for (const std::string& name : images) {
-    const auto image = engine.inspect_image(name);
-    if (!image) return std::nullopt;
-    ids += (ids.empty() ? "" : " ") + image->id;
-  }
-  return ids;
-}
 
 BuildLane lane_of(const std::string& kind) {
   if (kind == "venv") return BuildLane::kVenv;
@@ -105,17 +94,15 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
     const envs::Interpreter python = probe_.resolve(std::nullopt, admission.caller);
     specification.interpreter = python.base_executable;
     base.base = python.implementation + " " + python.version;
-  } else if (specification.kind == SpecificationKind::kDockerfile) {
-    if (!specification.context.empty())
-      specification.context_digest =
-          envs::BuildContext(specification.context, specification.dockerfile, specification.dockerfile_path)
-              .digest(data_.cache() / ("context-" + envs::digest_of(std::string_view(specification.context)).hex()));
   }
-  if (const auto images = images_of(specification); !images.empty()) {
+  if (specification.kind == SpecificationKind::kDockerfile || specification.kind == SpecificationKind::kCondaImage) {
     auto engine = containers_.engine(run.definition.engine_socket);
-    const auto ids = ids_of(images, engine);
-    known = ids && !run.definition.pull_image;
-    base.base = known ? *ids : "not resolved yet";
+    const auto images = images_of(specification);
+    const bool pulls = run.definition.pull_image && !images.empty();
+    const auto bases = pulls ? std::nullopt : look_at_bases(images, engine);
+    known = bases.has_value();
+    base.base = known ? bases->ids : "not resolved yet";
+    take_context(specification, bases.value_or(BaseImages{}), run.definition.source_directory, data_.cache());
   }
   admission.environment_row = environment_row(specification, base);
   environment.kind = to_string(specification.kind);
@@ -204,9 +191,9 @@ void Pipeline::await_environment(const RunRecord& run) {
   std::string ids;
   if (!images.empty() && !run.environment.lock_digest) {
     auto engine = containers_.engine(run.definition.engine_socket);
-    const auto found = run.definition.pull_image ? std::nullopt : ids_of(images, engine);
+    const auto found = run.definition.pull_image ? std::nullopt : look_at_bases(images, engine);
     if (!found) return await_image(run);
-    ids = *found;
+    ids = found->ids;
   }
   await_build(run, specification, ids);
 }

@@ -1,5 +1,6 @@
 """Images out of a Dockerfile where something changes behind the daemon's back: Engines, images, bases."""
 import threading
+import urllib.parse
 
 from support.docker_case import BUSYBOX, DockerTest
 from support.fake_engine import FakeEngine
@@ -97,3 +98,24 @@ class Frozen(DockerfileFaults):
         warnings = self.ok("gc", "--json").json["warnings"]
         self.assertEqual(len(warnings), 1, warnings)
         self.assertIn(other.socket, warnings[0])
+
+
+class Bases(DockerfileFaults):
+    def based(self, text, name):
+        """An image of the engine made of the text, with one instruction for whatever is built on it."""
+        reference = "%s-%s:1" % (name, self.home.token)
+        container = self.engine.create(BUSYBOX, ["true"])
+        self.addCleanup(self.engine.remove_image, reference)
+        repository, tag = reference.split(":")
+        try:
+            self.engine.call("POST", "/commit?container=%s&repo=%s&tag=%s&changes=%s" % (container, repository, tag, urllib.parse.quote(text)), {})
+        finally:
+            self.engine.remove(container)
+        return reference
+
+    def test_what_a_base_copies_from_the_context_is_there_and_counts(self):
+        base = self.based("ONBUILD COPY word /made", "onbuild")
+        self.dockerfile("FROM %s\n" % base)
+        for word in ("one\n", "two\n"):
+            self.write("word", word)
+            self.assertEqual(self.submit_made().text, word)
