@@ -3,6 +3,7 @@
 // is garbage: the caller removes it, and publishes what a successful one made.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -42,6 +43,7 @@ struct BuildResult {
   std::string interpreter;                         // absolute path; empty: it has no Python
   std::map<std::string, std::string> variables{};  // what activating it sets (conda's activate.d, env_vars.d)
   std::string image{};                             // kDockerfile: the image's id
+  std::int64_t bytes = 0;                          // kDockerfile: of the image, with what it shares with others
   std::vector<std::string> warnings{};
 };
 

@@ -105,6 +105,11 @@ BuildResult build_dockerfile(const BuildRequest& request, engine::Engine& engine
       why = Error(why.code(), why.message(), why.hint() + "; " + result.warnings.front());
     throw Error(why);
   }
+  const auto made = engine.inspect_image(result.image);
+  if (!made)
+    throw Error(ErrorCode::kUnavailable, "the container engine at " + engine.socket().string() +
+                                             " says that it built " + result.image + ", and does not have it");
+  result.bytes = made->bytes;
   // What is in the image cannot be told from outside of it; its id says which image it was, and is what runs again.
   result.lock.image = result.image;
   return result;

@@ -99,12 +99,17 @@ std::optional<Image> Engine::inspect_image(const std::string& reference) {
   if (result.kind == Kind::kAnswered && result.status == 404) return std::nullopt;
   const std::string attempted = "inspect image " + reference;
   const json body = parsed(socket(), result, attempted);
+  const json config = body.is_object() ? body.value("Config", json::object()) : json();
   Image image{.id = id_in(body, socket(), attempted),
+              .tags = texts_at(body, "RepoTags"),
               .repo_digests = texts_at(body, "RepoDigests"),
               .os = text_at(body, "Os"),
               .architecture = text_at(body, "Architecture"),
               .variant = text_at(body, "Variant"),
-              .environment = texts_at(body.value("Config", json::object()), "Env")};
+              .environment = texts_at(config, "Env"),
+              .on_build = texts_at(config, "OnBuild")};
+  if (const auto size = body.find("Size"); size != body.end() && size->is_number_integer())
+    image.bytes = std::max<std::int64_t>(0, size->get<std::int64_t>());
   if (!image.id.starts_with("sha256:")) image.id = "sha256:" + image.id;  // Podman leaves it out
   return image;
 }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "envs/build_context.hpp"
 #include "envs/build_variables.hpp"
 #include "envs/digest.hpp"
 #include "envs/fingerprint.hpp"
@@ -14,6 +13,7 @@
 #include "runner/core/error.hpp"
 #include "runner/engine/endpoint.hpp"
 #include "runner/os/file.hpp"
+#include "runner/pipeline/base_images.hpp"
 #include "runner/pipeline/environment_registry.hpp"
 #include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
@@ -25,17 +25,6 @@ using envs::SpecificationKind;
 
 constexpr const char* kBuildLog = "system_logs/environment_build.log";
 constexpr const char* kFileOfPackages = "the file of packages";  // among the withheld
-
-// Their ids, or nothing as long as one of them is not here.
-std::optional<std::string> ids_of(const std::vector<std::string>& images, engine::Engine& engine) {
-  std::string ids;
-  for (const std::string& name : images) {
-    const auto image = engine.inspect_image(name);
-    if (!image) return std::nullopt;
-    ids += (ids.empty() ? "" : " ") + image->id;
-  }
-  return ids;
-}
 
 BuildLane lane_of(const std::string& kind) {
   if (kind == "venv") return BuildLane::kVenv;
@@ -107,17 +96,15 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
     const envs::Interpreter python = probe_.resolve(std::nullopt, admission.caller);
     specification.interpreter = python.base_executable;
     base.base = python.implementation + " " + python.version;
-  } else if (specification.kind == SpecificationKind::kDockerfile) {
-    if (!specification.context.empty())
-      specification.context_digest =
-          envs::BuildContext(specification.context, specification.dockerfile, specification.dockerfile_path)
-              .digest(data_.cache() / ("context-" + envs::digest_of(std::string_view(specification.context)).hex()));
   }
-  if (const auto images = images_of(specification); !images.empty()) {
+  if (specification.kind == SpecificationKind::kDockerfile || specification.kind == SpecificationKind::kCondaImage) {
     auto engine = containers_.engine(run.definition.engine_socket);
-    const auto ids = ids_of(images, engine);
-    known = ids && !run.definition.pull_image;
-    base.base = known ? *ids : "not resolved yet";
+    const auto images = images_of(specification);
+    const bool pulls = run.definition.pull_image && !images.empty();
+    const auto bases = pulls ? std::nullopt : look_at_bases(images, engine);
+    known = bases.has_value();
+    base.base = known ? bases->ids : "not resolved yet";
+    take_context(specification, bases.value_or(BaseImages{}), run.definition.source_directory, data_.cache());
   }
   admission.environment_row = environment_row(specification, base);
   environment.kind = to_string(specification.kind);
@@ -126,7 +113,8 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
   environment.version = choice.version;
   if (choice.name.empty()) name_environment(admission, environment);
   if (known && !run.definition.rebuild_environment)
-    if (const auto build = prepared_->find({.environment = environment.digest})) take_build(environment, *build);
+    if (const auto build = prepared_->find({.environment = environment.digest, .engine = run.definition.engine_socket}))
+      take_build(environment, *build);
   return environment;
 }
 
@@ -233,9 +221,9 @@ void Pipeline::await_environment(const RunRecord& run) {
   std::string ids;
   if (!images.empty() && !run.environment.lock_digest) {
     auto engine = containers_.engine(run.definition.engine_socket);
-    const auto found = run.definition.pull_image ? std::nullopt : ids_of(images, engine);
+    const auto found = run.definition.pull_image ? std::nullopt : look_at_bases(images, engine);
     if (!found) return await_image(run);
-    ids = *found;
+    ids = found->ids;
   }
   await_build(run, specification, ids);
 }
@@ -261,6 +249,7 @@ bool Pipeline::ensure_environment(RunRecord& run) {
   // Until it is known which build is the run's, only a fresh one will do for --rebuild and --pull.
   const bool fresh = !chosen && (run.definition.rebuild_environment || run.definition.pull_image);
   const auto build = prepared_->acquire({.environment = run.environment.digest,
+                                         .engine = run.definition.engine_socket,
                                          .lock = run.environment.lock_digest,
                                          .not_before = fresh ? std::optional(run.created) : std::nullopt},
                                         run.id);
@@ -277,9 +266,24 @@ bool Pipeline::ensure_environment(RunRecord& run) {
     add_environment_variables(run, *build);
     return true;
   }
+  note_missing(run);
   await_environment(run);
   scheduler_->release(run.id);
   return false;
+}
+
+// Once it is prepared again for a run that has found nothing at its start; who finds nothing twice would go round for
+// ever.
+void Pipeline::note_missing(const RunRecord& run) {
+  if (missed_.with([&](auto& runs) { return runs.insert(run.id).second; })) return;
+  const std::string what = run.definition.image.empty() || run.environment.kind != "image"
+                               ? "the environment"
+                               : "image " + run.definition.image;
+  const std::string where =
+      run.definition.engine_socket.empty() ? "" : " of the container engine at " + run.definition.engine_socket;
+  throw EnvironmentFailed(Error(ErrorCode::kUnavailable,
+                                what + where + " was prepared, but was gone again when the run started, twice",
+                                "see what removes it, and submit again"));
 }
 
 // What activating the environment sets, below what the user says.
@@ -291,7 +295,9 @@ void Pipeline::add_environment_variables(RunRecord& run, const store::Environmen
 
 // Of a run whose environment is there.
 std::filesystem::path Pipeline::prefix_of(const RunRecord& run) const {
-  const auto build = prepared_->find({.environment = run.environment.digest, .lock = run.environment.lock_digest});
+  const auto build = prepared_->find({.environment = run.environment.digest,
+                                      .engine = run.definition.engine_socket,
+                                      .lock = run.environment.lock_digest});
   if (!build)
     throw EnvironmentFailed(Error(ErrorCode::kUnavailable, "the environment was removed while the run was started",
                                   "submit again: it is built anew"));

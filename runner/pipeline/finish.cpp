@@ -213,6 +213,7 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   build_settings_.with([&](auto& all) { all.erase(run.id); });
+  missed_.with([&](auto& runs) { runs.erase(run.id); });
   prepared_->release(run.id);
   clear_away(run.id);
   RunRecord ended = run;

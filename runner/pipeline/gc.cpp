@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <unordered_set>
 #include <utility>
@@ -84,17 +85,23 @@ class GarbageCollection {
     const auto unfinished = history_.unfinished();
     const auto chosen = environments_to_free(environments_.builds(), unfinished, utc_now(),
                                              {.bytes = options_.environment_bytes, .age = options_.environment_age});
+    std::set<std::string> silent;  // Engines that have not answered
     for (const auto& [build, why] : chosen) {
       tick_();
+      if (build.directory.empty() && silent.contains(build.engine)) continue;
       try {
-        if (!options_.dry_run && !prepared_.remove(build)) continue;  // a run has just begun to use it
+        if (!options_.dry_run) {
+          const auto freed = prepared_.remove(build);
+          if (!freed) continue;  // a run has just begun to use it
+          report_.disk_bytes += *freed;
+        }
       } catch (const Error& error) {
         report_.warnings.push_back("environment " + build.directory + build.image + " stays: " + error.message());
+        if (build.directory.empty() && error.code() != ErrorCode::kConflict) silent.insert(build.engine);
         continue;
       }
       ++report_.caches;
       report_.cache_bytes += build.bytes;
-      if (!options_.dry_run) report_.disk_bytes += build.bytes;
       explain(report_.freed, {.kind = "environment",
                               .name = build.directory.empty() ? build.image : build.directory,
                               .count = 1,

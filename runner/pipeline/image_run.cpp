@@ -9,6 +9,7 @@
 #include "runner/engine/registry_credentials.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
+#include "runner/pipeline/base_images.hpp"
 #include "runner/pipeline/environment_rows.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "runner/shim/records.hpp"
@@ -132,30 +133,32 @@ void Pipeline::await_image(const RunRecord& run) {
 void Pipeline::fetch_base_images(RunRecord& run, const std::stop_token& stop) {
   const auto stored = environments_.find(run.environment.digest);
   if (!stored) throw Error(ErrorCode::kInternal, "run " + run.id + ": its environment is not in the history");
-  const envs::Specification specification = envs::specification_from_json(stored->specification);
+  envs::Specification specification = envs::specification_from_json(stored->specification);
   engine::Engine engine = containers_.engine(run.definition.engine_socket);
-  std::string ids;
-  for (const std::string& name : images_of(specification)) {
+  const std::vector<std::string> images = images_of(specification);
+  for (const std::string& name : images) {
     auto image = run.definition.pull_image ? std::nullopt : engine.inspect_image(name);
     if (!image) {
       pull(engine, run, name, stop);
       image = engine.inspect_image(name);
     }
     if (!image) throw Error(ErrorCode::kUnavailable, "image " + name + ": the registry's is not here after the pull");
-    envs::require_platform(*image, name, engine.facts());
-    ids += (ids.empty() ? "" : " ") + image->id;
     if (specification.kind == envs::SpecificationKind::kCondaImage)
       run.environment.image = envs::image_ref(*image, name);
   }
+  const auto bases = look_at_bases(images, engine);
+  if (!bases) throw Error(ErrorCode::kUnavailable, "a base image was removed while the others were pulled");
+  take_context(specification, *bases, run.definition.source_directory, data_.cache());
   envs::BuildBase base = envs::this_platform();
-  base.base = ids;
+  base.base = bases->ids;
   const store::StoredEnvironment row = environment_row(specification, base);
   environments_.add(row);
   run.environment.digest = row.digest;
   history_.set_environment(run.id, run.environment);
   if (!run.definition.rebuild_environment)
-    if (const auto build = prepared_->find({.environment = row.digest})) return go_on_with(run, *build);
-  await_build(run, specification, ids);
+    if (const auto build = prepared_->find({.environment = row.digest, .engine = run.definition.engine_socket}))
+      return go_on_with(run, *build);
+  await_build(run, specification, bases->ids);
 }
 
 // The preparer's thread.
@@ -201,6 +204,7 @@ bool Pipeline::prepare_container(RunRecord& run) {
     throw EnvironmentFailed(error);
   }
   if (!image) {
+    note_missing(run);
     await_image(run);
     scheduler_->release(run.id);
     return false;

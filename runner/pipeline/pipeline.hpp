@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -178,6 +179,7 @@ class Pipeline {
   void await_environment(const RunRecord& run);
   void await_build(const RunRecord& run, const envs::Specification& specification, const std::string& images);
   bool ensure_environment(RunRecord& run);
+  void note_missing(const RunRecord& run);
   void add_environment_variables(RunRecord& run, const store::EnvironmentBuild& build) const;
   std::filesystem::path prefix_of(const RunRecord& run) const;
   std::vector<Artifact> keep_build_log(const BuildEnd& end);
@@ -257,7 +259,8 @@ class Pipeline {
       secrets_;             // values by run and name, until it has started: here and nowhere else
   os::Guarded<int> moves_;  // one at a time: each looks at its neighbours
   os::Guarded<std::map<std::string, envs::BuildSettings>>
-      build_settings_;  // by run, until its environment is there: they may hold credentials
+      build_settings_;                         // by run, until its environment is there: they may hold credentials
+  os::Guarded<std::set<std::string>> missed_;  // runs whose environment was not there when they started
   std::unique_ptr<PreparedEnvironments> prepared_;
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Clearer> clearer_;

@@ -62,11 +62,14 @@ bool PreparedEnvironments::is_intact(const store::EnvironmentBuild& build) const
 }
 
 std::optional<store::EnvironmentBuild> PreparedEnvironments::find(const Wanted& wanted) {
-  auto lock = wanted.lock;
-  if (!lock)
-    if (const auto stored = rows_.find(wanted.environment)) lock = stored->lock;
+  std::optional<Hash> meaning;
+  if (!wanted.lock)
+    if (const auto stored = rows_.find(wanted.environment)) meaning = stored->lock;
   for (auto& build : rows_.builds(wanted.environment)) {
-    if (lock && build.lock != *lock) continue;
+    // What an image has in it differs from Engine to Engine, as do the locks.
+    const bool other = wanted.lock ? build.lock != *wanted.lock
+                                   : meaning && !build.directory.empty() && build.lock != *meaning;
+    if (other || (build.directory.empty() && build.engine != wanted.engine)) continue;
     if (wanted.not_before && build.created < *wanted.not_before) continue;
     if (is_intact(build)) return std::move(build);
     spdlog::warn("environment {}: {} was changed or removed behind our back; it is built again when it is needed",
@@ -149,17 +152,18 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
   }
   control.progress("publishing the environment");
   os::remove_tree(scratch);
-  store::EnvironmentBuild build{.environment = job.environment,
-                                .lock = lock,
-                                .directory = directory.filename(),
-                                .interpreter = result.interpreter,
-                                .fingerprint = envs::fingerprint_of(request.prefix),
-                                .variables = std::move(result.variables),
-                                .image = kind == SpecificationKind::kCondaImage ? job.image : result.image,
-                                .engine = job.engine,
-                                .bytes = os::disk_bytes_below(request.prefix),
-                                .created = begun,
-                                .used = utc_now()};
+  store::EnvironmentBuild build{
+      .environment = job.environment,
+      .lock = lock,
+      .directory = directory.filename(),
+      .interpreter = result.interpreter,
+      .fingerprint = envs::fingerprint_of(request.prefix),
+      .variables = std::move(result.variables),
+      .image = kind == SpecificationKind::kCondaImage ? job.image : result.image,
+      .engine = job.engine,
+      .bytes = kind == SpecificationKind::kDockerfile ? result.bytes : os::disk_bytes_below(request.prefix),
+      .created = begun,
+      .used = utc_now()};
   if (kind == SpecificationKind::kDockerfile) {
     build.directory.clear();
     build.fingerprint.reset();
@@ -225,11 +229,18 @@ void PreparedEnvironments::settle(const BuildEnd& end) {
   building_.erase(end.directory.filename());
 }
 
+// An Engine may take its time to answer: it is asked without the lock.
 std::optional<store::EnvironmentBuild> PreparedEnvironments::acquire(const Wanted& wanted, const std::string& run) {
-  const std::lock_guard lock(mutex_);
-  auto build = find(wanted);
-  if (build) users_[run] = {.build = build->id, .directory = build->directory};
-  return build;
+  for (;;) {
+    auto build = find(wanted);
+    if (!build) return std::nullopt;
+    const std::lock_guard lock(mutex_);
+    if (removing_.contains(build->id)) return std::nullopt;
+    const auto rows = rows_.builds(wanted.environment);
+    if (std::none_of(rows.begin(), rows.end(), [&](const auto& row) { return row.id == build->id; })) continue;
+    users_[run] = {.build = build->id, .directory = build->directory};
+    return build;
+  }
 }
 
 void PreparedEnvironments::release(const std::string& run) {
@@ -237,16 +248,50 @@ void PreparedEnvironments::release(const std::string& run) {
   users_.erase(run);
 }
 
-bool PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
+std::optional<std::int64_t> PreparedEnvironments::remove(const store::EnvironmentBuild& build) {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [run, use] : users_)
-      if (use.build == build.id) return false;
-    if (build.directory.empty() && !containers_.engine(build.engine).remove_image(build.image)) return false;
-    rows_.forget_build(build.id);
+      if (use.build == build.id) return std::nullopt;
+    if (!removing_.insert(build.id).second) return std::nullopt;
   }
-  if (!build.directory.empty()) os::remove_tree(data_.environments() / build.directory);
-  return true;
+  const auto end = [&] {
+    const std::lock_guard lock(mutex_);
+    removing_.erase(build.id);
+  };
+  try {
+    const std::int64_t freed = build.directory.empty() ? remove_image(build) : build.bytes;
+    rows_.forget_build(build.id);
+    end();
+    if (!build.directory.empty()) os::remove_tree(data_.environments() / build.directory);
+    return freed;
+  } catch (...) {
+    end();
+    throw;
+  }
+}
+
+// Our name for it is ours to take; whoever else has named the image, or was built into the same one, keeps it.
+std::int64_t PreparedEnvironments::remove_image(const store::EnvironmentBuild& build) const {
+  auto engine = containers_.engine(build.engine);
+  const auto image = engine.inspect_image(build.image);
+  const auto stored = rows_.find(build.environment);
+  if (!image || !stored) return 0;
+  const std::string name = image_name_of(envs::specification_from_json(stored->specification));
+  bool shared = false;
+  for (const auto& other : rows_.builds()) {
+    if (other.id == build.id || other.image != build.image || other.engine != build.engine) continue;
+    shared = true;
+    if (const auto row = rows_.find(other.environment))
+      if (image_name_of(envs::specification_from_json(row->specification)) == name) return 0;
+  }
+  const bool named = std::find_if(image->tags.begin(), image->tags.end(), [&](const std::string& tag) {
+                       return tag == name || tag.ends_with("/" + name);
+                     }) != image->tags.end();
+  if (!named && (shared || !image->tags.empty())) return 0;
+  if (!engine.remove_image(named ? name : build.image))
+    throw Error(ErrorCode::kConflict, "a container or another image of the Engine at " + build.engine + " uses it");
+  return image->tags.size() > 1 ? 0 : build.bytes;
 }
 
 std::vector<fs::path> PreparedEnvironments::orphans(const std::vector<RunRecord>& unfinished) const {

@@ -38,6 +38,7 @@ class PreparedEnvironments {
 
   struct Wanted {
     Hash environment;
+    std::string engine{};                 // the run's Engine: an image of another one will not do
     std::optional<Hash> lock{};           // exactly this; else what the environment means now
     std::optional<UtcTime> not_before{};  // built since then
   };
@@ -59,14 +60,15 @@ class PreparedEnvironments {
   std::filesystem::path prefix_of(const store::EnvironmentBuild& build) const;
   std::filesystem::path log_in(const std::filesystem::path& directory) const { return directory / "build.log"; }
 
-  // Removes one: the row first. False, and it stays: a run has acquired it, or a container in the Engine uses its
-  // image.
-  bool remove(const store::EnvironmentBuild& build);
+  // Removes one, and says how many bytes are free now: none where an image has other names. Nothing, and it stays: a
+  // run has acquired it. Error(kConflict), and it stays: a container in the Engine uses its image.
+  std::optional<std::int64_t> remove(const store::EnvironmentBuild& build);
   // Directories that no row names and no build is at work in: of builds that were interrupted, or of forgotten ones.
   // Not those of `unfinished` runs.
   std::vector<std::filesystem::path> orphans(const std::vector<RunRecord>& unfinished) const;
 
  private:
+  std::int64_t remove_image(const store::EnvironmentBuild& build) const;
   bool is_intact(const store::EnvironmentBuild& build) const;
   std::filesystem::path new_directory(const Hash& environment);
   envs::BuildConsole::Options console_options(const std::filesystem::path& directory, const envs::Specification& wanted,
@@ -78,13 +80,14 @@ class PreparedEnvironments {
   const envs::InterpreterProbe& probe_;
   const exec::EngineContainers& containers_;
   const Limits limits_;
-  mutable std::mutex mutex_;  // guards what follows, and finding one against removing it
+  mutable std::mutex mutex_;  // guards what follows
   struct Use {
     std::int64_t build = 0;
     std::string directory{};
   };
   std::map<std::string, Use> users_;  // by run
   std::set<std::string> building_;    // directories below envs/, until a row names them or they are gone
+  std::set<std::int64_t> removing_;   // builds that nobody may acquire any more
 };
 
 }  // namespace runner::pipeline

@@ -73,7 +73,8 @@ EnvironmentRef Pipeline::built_again(const EnvironmentRef& before, Admission& ad
     environment.lock_digest.reset();
     environment.image.reset();
   } else if (environment.lock_digest) {
-    if (const auto build = prepared_->find({.environment = before.digest, .lock = before.lock_digest}))
+    if (const auto build = prepared_->find(
+            {.environment = before.digest, .engine = definition.engine_socket, .lock = before.lock_digest}))
       take_build(environment, *build);
   }
   return environment;

@@ -115,6 +115,7 @@ class Building(DockerfileTest):
         self.dockerfile("FROM %s\nRUN echo %s >/made\n" % (BUSYBOX, self.home.token))
         self.write("main.sh", "cat /made\n")
         self.ok("submit", "--dockerfile", "Dockerfile", "main.sh")
+        self.home.assert_nothing_left(self.show()["runId"])
         self.engine.remove_image(self.show()["environment"]["image"]["id"])
         self.assertEqual(self.ok("submit", "--dockerfile", "Dockerfile", "main.sh").text, self.home.token + "\n")
 
