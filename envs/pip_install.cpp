@@ -7,6 +7,8 @@
 #include <array>
 #include <cctype>
 
+#include "envs/conda_channel.hpp"
+#include "envs/credentials.hpp"
 #include "envs/pip_files.hpp"
 #include "runner/os/fd.hpp"
 
@@ -30,28 +32,11 @@ bool is_program(const fs::path& path) {
   return fd && ::read(fd.get(), magic.data(), magic.size()) == 4 && std::string_view(magic.data(), 4) == "\177ELF";
 }
 
-std::string user_info(std::string_view url) {
-  const auto scheme = url.find("://");
-  if (scheme == std::string_view::npos) return {};
-  const auto authority = url.substr(scheme + 3, url.find_first_of("/?#", scheme + 3) - scheme - 3);
-  const auto at = authority.rfind('@');
-  return at == std::string_view::npos ? "" : std::string(authority.substr(0, at));
-}
-
-// The password, or what stands in its place.
-void add_secret(std::vector<std::string>& secrets, std::string_view url) {
-  const std::string info = user_info(url);
-  const auto colon = info.find(':');
-  const bool has_password = colon != std::string::npos && colon + 1 < info.size();
-  const std::string secret = has_password ? info.substr(colon + 1) : info.substr(0, colon);
-  if (!secret.empty() && std::find(secrets.begin(), secrets.end(), secret) == secrets.end()) secrets.push_back(secret);
-}
-
 // Of each URL in a list of them.
-void add_secrets(std::vector<std::string>& secrets, std::string_view urls) {
+void add_secrets_of(std::vector<std::string>& secrets, std::string_view urls) {
   while (!urls.empty()) {
     const auto end = std::min(urls.find_first_of(" \t\n,"), urls.size());
-    add_secret(secrets, urls.substr(0, end));
+    add_secrets(secrets, secrets_in(urls.substr(0, end)));
     urls.remove_prefix(std::min(end + 1, urls.size()));
   }
 }
@@ -104,15 +89,24 @@ std::map<std::string, std::string> pip_variables(const BuildSettings& settings, 
 
 std::vector<std::string> pip_secrets(const Specification& specification, const BuildSettings& settings) {
   std::vector<std::string> secrets;
-  for (const auto& [url, full] : settings.credentials) add_secret(secrets, full);
+  // A path may have a "/t/" of its own where it is no channel's.
+  for (const auto& [url, full] : settings.credentials)
+    add_secrets(secrets, without_credentials(full).url == url ? secrets_in(full) : channel_secrets(full));
   for (const auto* list : {&specification.pip, &specification.pip_options, &specification.constraints})
     for (const std::string& text : *list) {
       const std::string url = text.starts_with("--") ? pip_option(text).value : url_of_requirement(text);
-      if (url.find("${") != std::string::npos) add_secret(secrets, expanded(url, settings.variables));
+      if (url.find("${") != std::string::npos) add_secrets(secrets, secrets_in(expanded(url, settings.variables)));
     }
+  for (const auto* list : {&specification.channels, &specification.conda})
+    for (const std::string& text : *list)
+      with_changed_urls(text, [&](const std::string& url) {
+        if (url.find("${") != std::string::npos)
+          add_secrets(secrets, channel_secrets(expanded(url, settings.variables)));
+        return url;
+      });
   for (const auto& [name, value] : settings.variables) {
-    if (holds_urls(name)) add_secrets(secrets, value);
-    if (name.starts_with("UV_INDEX_") && name.ends_with("_PASSWORD") && !value.empty()) secrets.push_back(value);
+    if (holds_urls(name)) add_secrets_of(secrets, value);
+    if (name.starts_with("UV_INDEX_") && name.ends_with("_PASSWORD")) add_secrets(secrets, {value});
   }
   return secrets;
 }
