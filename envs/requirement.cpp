@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "envs/requirements_text.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
 
@@ -244,6 +245,9 @@ std::string normalised_name(std::string_view name) {
   return result;
 }
 
-std::string normalised_requirement(std::string_view requirement) { return RequirementParser(requirement).normalised(); }
+std::string normalised_requirement(std::string_view requirement) {
+  require_one_line(requirement);
+  return RequirementParser(requirement).normalised();
+}
 
 }  // namespace runner::envs

@@ -133,6 +133,7 @@ class RequirementsReader {
   }
 
   void take_line(const std::string& line) {
+    require_one_line(line);
     const auto cut = options_at(line);
     const std::string requirement = trimmed(std::string_view(line).substr(0, cut));
     const auto words = shell_words(std::string_view(line).substr(cut));
