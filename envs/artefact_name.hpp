@@ -20,6 +20,7 @@ bool is_archive(std::string_view file_name);  // a wheel or an archive that pip 
 // "py2.py3-none-any" → {"py2-none-any", "py3-none-any"}, the tags that a wheel's WHEEL file lists.
 std::set<std::string> expanded_tags(std::string_view tags);
 
+std::string percent_decoded(std::string_view text);  // "a%20b" → "a b"
 // The last part of a URL's path, decoded.
 std::string file_name_of(std::string_view url);
 std::string file_url(std::string_view absolute_path);               // "file:///a%20b"

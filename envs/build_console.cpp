@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,9 +70,42 @@ int weight(std::string_view line) {
   return contains(line, "rror") || contains(line, "ailed") ? 1 : 0;
 }
 
+// A headline that does not say which package it is about; the lines below do.
+bool is_nameless(std::string_view line) {
+  constexpr std::array<std::string_view, 3> kNameless{"No solution found", "DO NOT MATCH THE HASHES",
+                                                      "Hashes are required"};
+  return std::any_of(kNameless.begin(), kNameless.end(), [&](auto words) { return contains(line, words); });
+}
+
+std::string_view without_bullet(std::string_view line) {
+  for (const std::string_view bullet : {" ", "cause: ", "╰─▶ ", "├─▶ "})
+    while (line.starts_with(bullet)) line.remove_prefix(bullet.size());
+  return line;
+}
+
+// The first sentence of the headline and the lines that belong to it: a solver's reasons are cut where a terminal would
+// end, a list of packages is one a line.
+std::string with_names(std::string_view head, std::deque<std::string>::const_iterator& next,
+                       std::deque<std::string>::const_iterator end) {
+  head = without_bullet(head);
+  std::string text(head.substr(0, head.find(". ")));
+  if (text.ends_with(':')) text.pop_back();
+  const bool reasons = contains(head, "No solution found");
+  for (bool first = true; next != end && next->starts_with(' ') && (first || reasons); ++next, first = false)
+    text += (first ? ": " : " ") + std::string(without_bullet(*next));
+  return text;
+}
+
+// "2 s", "90 min": of what people write into a configuration.
+std::string in_words(std::chrono::nanoseconds time) {
+  const auto seconds = std::chrono::round<std::chrono::seconds>(time).count();
+  if (seconds == 0) return std::to_string(std::chrono::round<std::chrono::milliseconds>(time).count()) + " ms";
+  return seconds % 60 == 0 ? std::to_string(seconds / 60) + " min" : std::to_string(seconds) + " s";
+}
+
 }  // namespace
 
-BuildConsole::BuildConsole(Options options) : options_(std::move(options)) {
+BuildConsole::BuildConsole(Options options) : options_(std::move(options)), begun_(os::monotonic_now()) {
   log_.reset(::open(options_.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!log_) throw errno_error(errno, "open " + options_.log.string());
 }
@@ -126,7 +160,9 @@ void BuildConsole::take_line(std::string_view raw) {
 void BuildConsole::check() const {
   if (options_.stopped && options_.stopped()) throw Error(ErrorCode::kUnavailable, "the build was stopped");
   if (os::monotonic_now() >= options_.deadline)
-    throw Error(ErrorCode::kUnavailable, "the environment's build took longer than its limit",
+    throw Error(ErrorCode::kUnavailable,
+                "the environment's build took longer than its limit of " + in_words(options_.deadline - begun_) +
+                    (step_.empty() ? "" : ", the last step: " + step_),
                 "raise build_limit in config.toml");
 }
 
@@ -218,22 +254,38 @@ void BuildConsole::require(const Tool& tool, const std::function<void(std::strin
   if (const int status = run(tool, on_line); status != 0) throw failure(tool.name, status);
 }
 
+// Not every tool says so: ensurepip's words are lost in `python -m venv`, whose own say only that it failed.
+bool BuildConsole::is_full() const {
+  constexpr std::uint64_t kNothing = std::uint64_t{16} << 20;  // bytes; a tool cleans up some when it fails
+  if (options_.free_space) return options_.free_space() < kNothing;
+  struct ::statvfs info {};
+  if (::statvfs(options_.scratch.c_str(), &info) != 0 || info.f_blocks == 0) return false;
+  return std::uint64_t{info.f_bavail} * info.f_frsize < kNothing || (info.f_files != 0 && info.f_favail == 0);
+}
+
 Error BuildConsole::failure(const std::string& tool, int status) const {
   ErrorCode code = ErrorCode::kInvalid;
-  const std::string* telling = nullptr;
+  auto telling = last_.end();
   std::string all;
-  for (const std::string& line : last_) {
-    if (contains(line, "No space left on device") || contains(line, "Disk quota exceeded")) code = ErrorCode::kNoSpace;
-    if (telling == nullptr || weight(line) > weight(*telling)) telling = &line;
+  for (auto line = last_.begin(); line != last_.end(); ++line) {
+    if (contains(*line, "No space left on device") || contains(*line, "Disk quota exceeded"))
+      code = ErrorCode::kNoSpace;
+    if (telling == last_.end() || weight(*line) > weight(*telling)) telling = line;
   }
   std::string message = tool + ": ";
-  if (telling == nullptr)
+  if (code != ErrorCode::kNoSpace && is_full()) {
+    code = ErrorCode::kNoSpace;
+    message += "no space left on the device of " + options_.scratch.string() + ": ";
+  }
+  if (telling == last_.end())
     message += status > 128 ? "it was killed by signal " + std::to_string(status - 128)
                             : "it ended with status " + std::to_string(status) + " and said nothing";
-  else
-    message += *telling;
-  for (const std::string& line : last_)
-    if (telling == nullptr || &line != telling) all += "\n" + line;
+  auto behind = telling;
+  if (telling != last_.end()) ++behind;
+  if (telling != last_.end())
+    message += is_nameless(*telling) ? with_names(*telling, behind, last_.end()) : without_bullet(*telling);
+  for (auto line = last_.begin(); line != telling; ++line) all += "\n" + *line;
+  for (; behind != last_.end(); ++behind) all += "\n" + *behind;
   return Error(code, message + all);
 }
 

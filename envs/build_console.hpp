@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -40,6 +41,8 @@ class BuildConsole {
     std::function<bool()> stopped;                     // asked ten times a second
     std::function<void(const std::string&)> progress;  // a line for people: "installing: numpy (3 of 12)"
     std::chrono::nanoseconds deadline;                 // CLOCK_MONOTONIC (os::monotonic_now())
+    // Bytes that are free where the build writes; empty: the scratch directory's file system is asked.
+    std::function<std::uint64_t()> free_space{};
   };
   explicit BuildConsole(Options options);
 
@@ -58,7 +61,7 @@ class BuildConsole {
   // run() and failure() unless it is 0.
   void require(const Tool& tool, const std::function<void(std::string_view line)>& on_line = {});
   // For a tool that has failed: what it said last, its most telling line first: Error(kInvalid). "No space left on
-  // device" among its words makes it kNoSpace.
+  // device" among its words, or no space left, makes it kNoSpace.
   Error failure(const std::string& tool, int status) const;
   // Throws as run() does, for work that is not a tool's.
   void check() const;
@@ -70,7 +73,10 @@ class BuildConsole {
   int run_guarded(const Tool& tool, const std::function<void(std::string_view)>& on_line, std::string* out);
   void take_line(std::string_view line);
 
+  bool is_full() const;
+
   const Options options_;
+  const std::chrono::nanoseconds begun_;
   os::Fd log_;
   std::string step_;
   std::deque<std::string> last_;  // of the present tool

@@ -78,8 +78,9 @@ class CondaBuild {
                          .virtual_packages = options_.virtual_packages,
                          .variables = tool_variables(settings),
                          .link_scripts = options_.link_scripts};
-    for (auto* urls : {&command.channels, &command.specs})
-      for (std::string& url : *urls) url = resolved(url, command.credentials);
+    const auto resolve = [&](const std::string& url) { return resolved(url, command.credentials); };
+    for (std::string& channel : command.channels) channel = resolve(channel);
+    for (std::string& spec : command.specs) spec = with_changed_urls(spec, resolve);
     if (request_.lock)
       std::copy_if(request_.lock->packages.begin(), request_.lock->packages.end(), std::back_inserter(command.packages),
                    [](const LockedPackage& package) { return package.manager == "conda"; });

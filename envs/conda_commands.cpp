@@ -31,7 +31,10 @@ std::vector<std::string> all_with_credentials(std::vector<std::string> urls, con
 fs::path environment_file(const CondaCommand& command) {
   auto channels = all_with_credentials(effective_channels(command.channels), command);
   channels.push_back("nodefaults");
-  const json file{{"channels", channels}, {"dependencies", all_with_credentials(command.specs, command)}};
+  auto specs = command.specs;
+  for (std::string& spec : specs)
+    spec = with_changed_urls(spec, [&](const std::string& url) { return with_credentials(url, command.credentials); });
+  const json file{{"channels", channels}, {"dependencies", specs}};
   return write(command, "environment.yml", file.dump(1) + "\n");
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "envs/conda_channel.hpp"
+#include "envs/credentials.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/nearest.hpp"
@@ -94,7 +95,8 @@ class CondaFile {
   }
 
   [[noreturn]] void refuse(const YAML::Node& node, const std::string& why, const std::string& hint = {}) const {
-    throw Error(ErrorCode::kInvalid, place(node.Mark()) + why, hint);
+    throw Error(ErrorCode::kInvalid, place(node.Mark()) + without_credentials_in(why, without_channel_credentials),
+                without_credentials_in(hint, without_channel_credentials));
   }
 
   void warn(const YAML::Node& node, const std::string& what) { found_.warnings.push_back(place(node.Mark()) + what); }
@@ -158,9 +160,9 @@ class CondaFile {
   void add_dependency(const YAML::Node& item) {
     if (item.IsMap()) return add_sublist(item);
     try {
-      std::string spec = normalised_match_spec(text_of(item, "a package"));
-      if (spec.find("://") != std::string::npos && spec.find("::") == std::string::npos) spec = keep_secrets(spec);
-      found_.specification.conda.push_back(std::move(spec));
+      const std::string spec = normalised_match_spec(text_of(item, "a package"));
+      found_.specification.conda.push_back(
+          with_changed_urls(spec, [this](const std::string& url) { return keep_secrets(url); }));
     } catch (const Error& error) {
       if (error.message().starts_with(label_)) throw;
       refuse(item, error.message(), error.hint());

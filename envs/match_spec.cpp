@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "envs/conda_channel.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
 
@@ -17,7 +18,8 @@ constexpr std::string_view kBlanks = " \t";
 constexpr std::string_view kOperators = "=<>!~";
 
 [[noreturn]] void refuse(std::string_view spec, const std::string& why, const std::string& hint = {}) {
-  throw Error(ErrorCode::kInvalid, "'" + std::string(spec.substr(0, 100)) + "' is no conda package: " + why, hint);
+  throw Error(ErrorCode::kInvalid,
+              "'" + without_spec_credentials(spec).substr(0, 100) + "' is no conda package: " + why, hint);
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -1,6 +1,7 @@
 #include "envs/pip_files.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 #include "envs/artefact_name.hpp"
@@ -26,6 +27,30 @@ bool mentions(const std::string& line, const LockedPackage& package) {
   }
   const std::string file = file_name_of(package.url);
   return !file.empty() && line.find(file) != std::string::npos;
+}
+
+// What stands behind `words` up to one of `ends`; empty: `words` are not in the line.
+std::string behind(const std::string& line, std::string_view words, const char* ends) {
+  const auto at = line.find(words);
+  if (at == std::string::npos) return {};
+  const auto begin = at + words.size();
+  return line.substr(begin, line.find_first_of(ends, begin) - begin);
+}
+
+// What could not be had, by the last line that names something.
+std::string unreachable(const std::vector<std::string>& said) {
+  for (auto line = said.rbegin(); line != said.rend(); ++line) {
+    if (const auto name = behind(*line, "No matching distribution found for ", "\n"); !name.empty()) return name;
+    if (const auto name = behind(*line, "satisfies the requirement ", "("); !name.empty())
+      return name.substr(0, name.find_last_not_of(' ') + 1);
+    for (const char* words : {"Failed to fetch: ", "exceeded with url: ", "unable to access "}) {
+      std::string url = behind(*line, words, " ");
+      std::erase_if(url, [](char c) { return c == '`' || c == '\''; });
+      while (url.ends_with('/') || url.ends_with(':')) url.pop_back();
+      if (!url.empty()) return file_name_of(url);
+    }
+  }
+  return "what was asked for";
 }
 
 }  // namespace
@@ -114,6 +139,36 @@ int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,
 
 std::string counted(std::size_t number, const std::string& what) {
   return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+bool says_no_network(std::string_view line) {
+  constexpr std::array<std::string_view, 13> kWords{"NewConnectionError",
+                                                    "NameResolutionError",
+                                                    "ConnectTimeoutError",
+                                                    "ame resolution",
+                                                    "Name or service not known",
+                                                    "Could not resolve",
+                                                    "etwork is unreachable",
+                                                    "No route to host",
+                                                    "onnection refused",
+                                                    "onnection timed out",
+                                                    "dns error",
+                                                    "client error (Connect)",
+                                                    "ProxyError"};
+  return std::any_of(kWords.begin(), kWords.end(), [&](auto words) { return line.find(words) != line.npos; });
+}
+
+// pip goes on with what other indexes have: then it knows versions, and the network was not the reason.
+Error without_network(const std::vector<std::string>& said, const Error& otherwise) {
+  constexpr std::string_view kVersions = "(from versions: ";
+  const bool knows_some = std::any_of(said.begin(), said.end(), [&](const std::string& line) {
+    const auto at = line.find(kVersions);
+    return at != std::string::npos && line.compare(at + kVersions.size(), 4, "none") != 0;
+  });
+  if (otherwise.code() == ErrorCode::kNoSpace || knows_some) return otherwise;
+  return Error(ErrorCode::kUnavailable,
+               "no network: " + unreachable(said) + " is not in the caches\n" + otherwise.message(),
+               "connect to the network, or correct the index's address, and submit again");
 }
 
 // What is said last is what it failed for; before that, it also names what it has found.

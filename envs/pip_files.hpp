@@ -54,6 +54,11 @@ const LockedPackage* mentioned(const std::vector<LockedPackage>& wanted, const s
 Error missing_artefact(const std::vector<LockedPackage>& wanted, const std::vector<std::string>& said,
                        const Error& otherwise);
 
+// Whether a line of pip's, uv's or git's complains of the network.
+bool says_no_network(std::string_view line);
+// The error of an installation that failed for want of one: which package it did without.
+Error without_network(const std::vector<std::string>& said, const Error& otherwise);
+
 // The two ways. `wanted`: the lock's pip packages; null: what the specification asks for.
 PipResult install_with_uv(const std::filesystem::path& uv, const PipInstall& part,
                           const std::vector<LockedPackage>* wanted, BuildConsole& console);

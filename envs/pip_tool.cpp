@@ -49,6 +49,33 @@ LockedPackage package_from(const json& item) {
   return package;
 }
 
+// A user's pip.conf may send packages elsewhere. An empty value in the prefix's own pip.conf takes such a setting back;
+// what PIP_CONFIG_FILE says counts more, and is found out afterwards.
+class PlainPip {
+ public:
+  explicit PlainPip(const fs::path& prefix) : file_(prefix / "pip.conf") {
+    std::error_code ignored;
+    ours_ = !fs::exists(file_, ignored);
+    if (!ours_) return;
+    std::string text;
+    for (const char* section : {"global", "install"}) {
+      text += std::string("[") + section + "]\n";
+      for (const char* name : {"target", "prefix", "root", "user", "dry-run"}) text += std::string(name) + " =\n";
+    }
+    os::publish_file(file_, text, os::Durability::kAtomic, 0644);
+  }
+  ~PlainPip() {
+    std::error_code ignored;
+    if (ours_) fs::remove(file_, ignored);
+  }
+  PlainPip(const PlainPip&) = delete;
+  PlainPip& operator=(const PlainPip&) = delete;
+
+ private:
+  const fs::path file_;
+  bool ours_ = false;
+};
+
 class PipInstaller {
  public:
   PipInstaller(const PipInstall& part, BuildConsole& console)
@@ -63,7 +90,9 @@ class PipInstaller {
     std::vector<std::string> arguments = input_arguments();
     if (reports) arguments.insert(arguments.end(), {"--report", report.string()});
     const Tool tool = install_tool(arguments);
-    if (const int status = run(tool); status != 0) throw console_.failure(tool.name, status);
+    if (const int status = run(tool); status != 0)
+      throw no_network_ ? without_network(said_, console_.failure(tool.name, status))
+                        : console_.failure(tool.name, status);
     if (reports)
       read_report(report);
     else
@@ -145,8 +174,10 @@ class PipInstaller {
 
   int run(const Tool& tool) {
     said_.clear();
+    no_network_ = false;
     std::size_t downloads = 0;
     return run_tool(part_, console_, tool, [&](std::string_view line) {
+      no_network_ = no_network_ || says_no_network(line);
       if (said_.size() < kKeptLines) said_.emplace_back(line);
       tell(line, downloads);
     });
@@ -254,12 +285,14 @@ class PipInstaller {
   const std::map<std::string, std::string> variables_;
   std::map<std::string, std::string> copies_;  // name → hash of our copy
   std::vector<std::string> said_;              // of the last call
+  bool no_network_ = false;                    // it could not reach something
   PipResult result_;
 };
 
 }  // namespace
 
 PipResult install_with_pip(const PipInstall& part, const std::vector<LockedPackage>* wanted, BuildConsole& console) {
+  const PlainPip plain(part.prefix);
   PipInstaller installer(part, console);
   return wanted != nullptr ? installer.install_locked(*wanted) : installer.install();
 }

@@ -2,6 +2,7 @@
 #include <toml++/toml.h>
 #include <algorithm>
 
+#include "envs/credentials.hpp"
 #include "envs/python_version.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
@@ -71,7 +72,7 @@ class Pyproject {
       try {
         pip.push_back(stripped(normalised_requirement(*requirement)));
       } catch (const Error& error) {
-        fail(item, without_credentials(error.message()).url, error.hint());
+        fail(item, without_credentials_in(error.message()), error.hint());
       }
     }
     std::sort(pip.begin(), pip.end());

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "envs/requirements_text.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
 
@@ -231,26 +232,6 @@ class RequirementParser {
   std::size_t at_ = 0;
 };
 
-// "${NAME}", as pip expands it.
-bool is_variable(std::string_view text) {
-  if (!text.starts_with("${") || !text.ends_with("}")) return false;
-  return std::all_of(text.begin() + 2, text.end() - 1, [](char c) {
-    return std::isupper(static_cast<unsigned char>(c)) != 0 || std::isdigit(static_cast<unsigned char>(c)) != 0 ||
-           c == '_';
-  });
-}
-
-// Whether "user", "user:password" holds something to hide. A user alone is a name for SSH and a token for everything
-// else.
-bool is_secret(std::string_view scheme, std::string_view user_info) {
-  const auto colon = user_info.find(':');
-  const auto user = user_info.substr(0, colon);
-  const auto password = colon == std::string_view::npos ? std::string_view() : user_info.substr(colon + 1);
-  if (!password.empty()) return !is_variable(password);
-  if (scheme == "ssh" || scheme.ends_with("+ssh")) return false;
-  return !user.empty() && !is_variable(user);
-}
-
 }  // namespace
 
 std::string normalised_name(std::string_view name) {
@@ -264,17 +245,9 @@ std::string normalised_name(std::string_view name) {
   return result;
 }
 
-std::string normalised_requirement(std::string_view requirement) { return RequirementParser(requirement).normalised(); }
-
-StrippedUrl without_credentials(std::string_view url) {
-  const auto scheme_end = url.find("://");
-  if (scheme_end == std::string_view::npos) return {std::string(url), false};
-  const auto begin = scheme_end + 3;
-  const auto authority = url.substr(begin, url.find_first_of("/?#", begin) - begin);
-  const auto at = authority.rfind('@');
-  if (at == std::string_view::npos || !is_secret(url.substr(0, scheme_end), authority.substr(0, at)))
-    return {std::string(url), false};
-  return {std::string(url.substr(0, begin)) + std::string(url.substr(begin + at + 1)), true};
+std::string normalised_requirement(std::string_view requirement) {
+  require_one_line(requirement);
+  return RequirementParser(requirement).normalised();
 }
 
 }  // namespace runner::envs

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "envs/artefact_name.hpp"
+#include "envs/credentials.hpp"
 #include "envs/digest.hpp"
 #include "envs/requirements_text.hpp"
 #include "envs/specification_files.hpp"
@@ -110,7 +111,8 @@ class RequirementsReader {
         // An error of an included file has its own place.
         if (placed_) throw;
         placed_ = true;
-        throw Error(error.code(), place_ + ": " + without_secrets(error.message(), line.text), error.hint());
+        // Messages quote the file; what stands in its URLs is not for the screen.
+        throw Error(error.code(), place_ + ": " + without_credentials_in(error.message()), error.hint());
       }
     }
   }
@@ -130,22 +132,8 @@ class RequirementsReader {
     throw Error(ErrorCode::kInvalid, why, hint);
   }
 
-  // Messages quote the file; what stands in its URLs is not for the screen.
-  static std::string without_secrets(std::string message, const std::string& line) {
-    for (auto at = line.find("://"); at != std::string::npos; at = line.find("://", at + 3)) {
-      const auto begin = line.find_last_of(" \t=@'\"", at);
-      const std::string url =
-          line.substr(begin == std::string::npos ? 0 : begin + 1,
-                      line.find_first_of(" \t'\"", at) - (begin == std::string::npos ? 0 : begin + 1));
-      const auto stripped = without_credentials(url);
-      if (!stripped.had_credentials) continue;
-      for (auto found = message.find(url); found != std::string::npos; found = message.find(url))
-        message.replace(found, url.size(), stripped.url);
-    }
-    return message;
-  }
-
   void take_line(const std::string& line) {
+    require_one_line(line);
     const auto cut = options_at(line);
     const std::string requirement = trimmed(std::string_view(line).substr(0, cut));
     const auto words = shell_words(std::string_view(line).substr(cut));

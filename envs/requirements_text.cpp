@@ -131,6 +131,21 @@ std::vector<RequirementsLine> requirements_lines(std::string_view bytes, const s
   return result;
 }
 
+void require_one_line(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto rest = text.substr(i);
+    const bool control = (byte < ' ' && byte != '\t') || byte == 0x7F;
+    // U+0080 to U+009F, U+2028 and U+2029.
+    const bool wide = (byte == 0xC2 && rest.size() > 1 && static_cast<unsigned char>(rest[1]) < 0xA0) ||
+                      rest.starts_with("\xE2\x80\xA8") || rest.starts_with("\xE2\x80\xA9");
+    if (control || wide)
+      throw Error(ErrorCode::kInvalid,
+                  "'" + std::string(text.substr(0, i)) + "': a line break or another control character behind it",
+                  "each requirement stands on a line, or in a text, of its own");
+  }
+}
+
 std::vector<std::string> shell_words(std::string_view text) {
   std::vector<std::string> words;
   bool inside = false;

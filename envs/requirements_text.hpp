@@ -18,6 +18,10 @@ struct RequirementsLine {
 // neither.
 std::vector<RequirementsLine> requirements_lines(std::string_view bytes, const std::string& label, int first_line);
 
+// Error(kInvalid) naming the text, without a place, where it is no single line: pip cuts where Python's splitlines()
+// does, and what stands behind would count as lines of its own.
+void require_one_line(std::string_view text);
+
 // The words of an option's part, with the quotes and backslashes of a shell. Error(kInvalid) for a quote that is not
 // closed.
 std::vector<std::string> shell_words(std::string_view text);

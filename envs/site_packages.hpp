@@ -18,4 +18,8 @@ std::map<std::string, InstalledDistribution> installed_distributions(const std::
 // The tags of the wheel it was installed from ("py3-none-any"); none where nobody wrote them down.
 std::set<std::string> wheel_tags(const InstalledDistribution& distribution);
 
+// pip and uv note in the prefix, which every run can read, the whole URL of what was asked for by its URL: takes the
+// credentials out.
+void forget_credentials(const std::filesystem::path& prefix);
+
 }  // namespace runner::envs

@@ -46,7 +46,9 @@ class UvInstaller {
     if (require_hashes_) arguments.push_back("--require-hashes");
     std::vector<std::string> said;
     const Tool tool = uv_pip("install", arguments);
-    if (const int status = run(tool, &said); status != 0) throw console_.failure(tool.name, status);
+    if (const int status = run(tool, &said); status != 0)
+      throw no_network_ ? without_network(said, console_.failure(tool.name, status))
+                        : console_.failure(tool.name, status);
     write_down(said);
     return std::move(result_);
   }
@@ -245,8 +247,10 @@ class UvInstaller {
 
   // uv tells of a download when it begins and ends, and lists what it installed at the end.
   int run(const Tool& tool, std::vector<std::string>* said) {
+    no_network_ = false;
     return console_.run(tool, [&](std::string_view line) {
-      if (said->size() < kKeptLines) said->emplace_back(line);
+      no_network_ = no_network_ || says_no_network(line);
+      if (said->size() < kKeptLines || line.starts_with(" + ") || line.starts_with(" ~ ")) said->emplace_back(line);
       const auto begin = line.find_first_not_of(' ');
       if (begin == std::string_view::npos) return;
       const std::string_view words = line.substr(begin);
@@ -265,8 +269,11 @@ class UvInstaller {
     const auto installed = installed_distributions(part_.prefix);
     for (const PylockPackage& package : packages) {
       const auto found = installed.find(package.name);
-      if (found == installed.end()) continue;  // its marker does not hold here
       LockedPackage locked{.manager = "pip", .name = package.name, .version = package.version};
+      if (found == installed.end()) {  // install_pip complains
+        result_.packages.push_back(std::move(locked));
+        continue;
+      }
       if (locked.version.empty()) locked.version = found->second.version;
       if (!package.repository.empty()) {
         locked.url = without_credentials(repository_url(package)).url;
@@ -321,12 +328,14 @@ class UvInstaller {
     if (const auto copy = store.find(locked.hash)) file = {.url = file_url(copy->file.string()), .hash = copy->hash};
     const bool direct = std::any_of(part_.specification.pip.begin(), part_.specification.pip.end(),
                                     [&](const std::string& one) { return url_of_requirement(one) == locked.url; });
-    if (direct)
+    if (direct) {
+      file.url = url_with_credentials(file.url, part_.settings);
       package.archive = std::move(file);
-    else if (file_name_of(file.url).ends_with(".whl"))
+    } else if (file_name_of(file.url).ends_with(".whl")) {
       package.wheels.push_back(std::move(file));
-    else
+    } else {
       package.source = std::move(file);
+    }
     return package;
   }
 
@@ -338,6 +347,7 @@ class UvInstaller {
   std::vector<std::string> builds_;        // --no-binary, --only-binary
   std::vector<std::string> file_options_;  // as they stand in the requirements file
   bool require_hashes_ = false;
+  bool no_network_ = false;  // the last call could not reach something
   std::size_t installed_ = 0;
   std::size_t count_ = 0;
   PipResult result_;

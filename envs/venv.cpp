@@ -24,13 +24,13 @@ void require_python(const BuildRequest& request) {
       throw Error(
           ErrorCode::kInvalid,
           "the project wants Python " + wanted + ", but " + request.base.executable + " is " + request.base.version,
-          "name another interpreter with --python PATH");
+          "put such a Python first in PATH, or activate its environment, where you submit");
   }
   if (request.lock && minor_of(request.lock->python_version) != minor_of(request.base.version))
     throw Error(ErrorCode::kInvalid,
                 "the lock was made with Python " + request.lock->python_version + ", but " + request.base.executable +
                     " is " + request.base.version,
-                "name that Python with --python PATH, or resolve anew with --rebuild");
+                "put that Python first in PATH where you submit, or resolve anew with --rebuild");
 }
 
 void make_with_uv(const fs::path& uv, const BuildRequest& request, BuildConsole& console) {

@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// argv: a JSON file [{"url", "userInfo", "file"}]. Credentials never reach a message.
+// argv: a JSON file [{"url", "address", "userInfo", "file"}]; the address has a query's credentials. Credentials never
+// reach a message.
 constexpr const char* kFetch = R"PYTHON(
 import base64, json, netrc, os, shutil, sys, urllib.parse, urllib.request
 try:
@@ -29,7 +30,7 @@ for one in wanted:
     if not user_info and known and known.authenticators(host):
         login, _, password = known.authenticators(host)
         user_info = login + ":" + password
-    request = urllib.request.Request(url)
+    request = urllib.request.Request(one["address"])
     if user_info:
         # Not sent on to where a redirection leads.
         request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(user_info.encode()).decode())
@@ -48,6 +49,11 @@ std::string user_info_of(std::string_view url) {
   const auto authority = url.substr(begin + 3, url.find_first_of("/?#", begin + 3) - begin - 3);
   const auto at = authority.rfind('@');
   return at == std::string_view::npos ? "" : std::string(authority.substr(0, at));
+}
+
+std::string without_user_info(const std::string& url) {
+  const auto begin = url.find("://") + 3;
+  return origin_of(url) + url.substr(std::min(url.find_first_of("/?#", begin), url.size()));
 }
 
 // Origin → "user:password", of everything that has credentials for it.
@@ -89,6 +95,7 @@ void fetch_files(const std::vector<LockedPackage>& packages, const fs::path& int
     if (!is_archive(file_name_of(package.url)) || path_of_file_url(package.url)) continue;
     const auto info = known.find(origin_of(package.url));
     wanted.push_back({{"url", package.url},
+                      {"address", without_user_info(url_with_credentials(package.url, settings))},
                       {"userInfo", info == known.end() ? "" : info->second},
                       {"file", (into / file_name_of(package.url)).string()}});
   }

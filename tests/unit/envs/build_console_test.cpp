@@ -40,6 +40,7 @@ struct Bench {
   std::function<bool()> stopped;
   std::chrono::nanoseconds limit = std::chrono::seconds(60);
   std::vector<std::string> secrets;
+  std::function<std::uint64_t()> free_space;
 
   BuildConsole console() {
     return BuildConsole({.log = directory.path() / "build.log",
@@ -48,7 +49,8 @@ struct Bench {
                          .secrets = secrets,
                          .stopped = stopped,
                          .progress = [this](const std::string& line) { told.push_back(line); },
-                         .deadline = os::monotonic_now() + limit});
+                         .deadline = os::monotonic_now() + limit,
+                         .free_space = free_space});
   }
   std::string log() const { return os::read_file_if_exists(directory.path() / "build.log").value_or(""); }
 };
@@ -114,6 +116,42 @@ TEST_CASE("a full disk is told as such") {
   CHECK(console.failure("pip", 1).code() == ErrorCode::kNoSpace);
 }
 
+TEST_CASE("a full disk that the tool does not mention is told as such") {
+  Bench bench;
+  std::uint64_t free = 1000;
+  bench.free_space = [&] { return free; };
+  auto console = bench.console();
+  CHECK(console.run(shell("echo 'Error: Command ensurepip returned non-zero exit status 1.'; exit 1")) == 1);
+  const Error full = console.failure("python -m venv", 1);
+  CHECK(full.code() == ErrorCode::kNoSpace);
+  CHECK(full.message().starts_with("python -m venv: no space left on the device of " + bench.directory.path().string() +
+                                   ": Error: Command ensurepip"));
+  free = std::uint64_t{1} << 30;
+  CHECK(console.failure("python -m venv", 1).code() == ErrorCode::kInvalid);
+  bench.free_space = {};
+  auto asking = bench.console();
+  CHECK(asking.run(shell("exit 1")) == 1);
+  CHECK(asking.failure("tool", 1).code() == ErrorCode::kInvalid);
+}
+
+TEST_CASE("a headline that names nothing takes the names from the lines below it") {
+  Bench bench;
+  auto console = bench.console();
+  const auto said = [&](const std::string& words) {
+    console.run(shell("cat <<'END'\n" + words + "\nEND\nexit 1"));
+    return console.failure("tool", 1).message();
+  };
+  CHECK(said("Resolving\nerror: No solution found when resolving dependencies\n  cause: Because a was not found, it "
+             "fails.\n\nhint: none") ==
+        "tool: error: No solution found when resolving dependencies: Because a was not found, it "
+        "fails.\nResolving\nhint: none");
+  CHECK(said("  × No solution found when resolving dependencies:\n  ╰─▶ Because a<2 and\n      b, it fails.") ==
+        "tool: × No solution found when resolving dependencies: Because a<2 and b, it fails.");
+  CHECK(said("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE FILE. If you have updated.\n    a==1 from x:\n"
+             "        Expected 0") ==
+        "tool: ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE FILE: a==1 from x:\n        Expected 0");
+}
+
 TEST_CASE("a tool that is not wanted any more ends with all that it has started") {
   Bench bench;
   const auto pid = bench.directory.path() / "pid";
@@ -135,7 +173,10 @@ TEST_CASE("a build has a limit") {
   Bench bench;
   bench.limit = std::chrono::milliseconds(200);
   auto console = bench.console();
-  CHECK_THROWS_WITH(console.run(shell("sleep 1000")), "the environment's build took longer than its limit");
+  console.step("waiting");
+  CHECK_THROWS_WITH(console.run(shell("sleep 1000")),
+                    Catch::StartsWith("the environment's build took longer than its limit of ") &&
+                        Catch::EndsWith("ms, the last step: waiting"));
 }
 
 TEST_CASE("an answer is captured, and what is said beside it is logged") {

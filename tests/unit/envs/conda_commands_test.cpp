@@ -158,6 +158,19 @@ TEST_CASE("credentials belong to the URL they were given for and what is below i
   CHECK(with_credentials("conda-forge", known) == "conda-forge");
 }
 
+TEST_CASE("a package's own channel gets its credentials back") {
+  const Scratch scratch;
+  CondaCommand command = command_of(CondaFlavour::kMicromamba, scratch);
+  command.specs = {"https://host/chan::greeting=1", "hello[channel='https://host/chan', build=*_0]",
+                   "https://host/chan/noarch/a-1-0.conda", "https://host/channel::other"};
+  conda_tool(command);
+  const std::string file = in(scratch, "environment.yml");
+  for (const char* spec :
+       {"\"https://me:secret@host/chan::greeting=1\"", "\"hello[channel='https://me:secret@host/chan', build=*_0]\"",
+        "\"https://me:secret@host/chan/noarch/a-1-0.conda\"", "\"https://host/channel::other\""})
+    CHECK_THAT(file, Catch::Contains(spec));
+}
+
 TEST_CASE("variables in a channel are the caller's") {
   CHECK(with_variables("https://${USER}:${TOKEN}@h/a", {{"USER", "me"}, {"TOKEN", "1"}}) == "https://me:1@h/a");
   CHECK(with_variables("https://h/${", {}) == "https://h/${");
@@ -257,6 +270,16 @@ TEST_CASE("a password that the file leaves to a variable is in no record") {
         std::string::npos);
   played.request.settings.variables.erase("PASSWORD");
   CHECK(played.failure().message() == "https://me:${PASSWORD}@host/chan: the variable PASSWORD is not set");
+}
+
+TEST_CASE("a package's channel takes its password from a variable, too") {
+  Played played("");
+  played.request.settings.credentials.clear();
+  played.request.specification.conda = {"https://me:${PASSWORD}@host/chan::numpy"};
+  played.request.settings.variables["PASSWORD"] = "secret";
+  CHECK(played.build().lock.packages == std::vector<LockedPackage>{kNumpy});
+  CHECK_THAT(os::read_file(played.scratch.path() / "environment.yml"),
+             Catch::Contains("https://me:secret@host/chan::numpy"));
 }
 
 TEST_CASE("without a network the caches are asked; with a lock they are asked first") {

@@ -125,6 +125,26 @@ TEST_CASE("paths of channels are made absolute, credentials are kept apart") {
                                 {"https://host/noarch/a-1-0.conda", "https://me:pw@host/noarch/a-1-0.conda"}});
 }
 
+TEST_CASE("credentials of a package's channel are kept apart, too") {
+  const auto read = parse(
+      "dependencies:\n- http://alice:PWPW@host/chan::greeting=1\n- http://host/t/tk-123/other::hello\n"
+      "- farewell[channel='http://bob:PW2@host/third', build=*_0]\n- last[url=http://host/last-1-0.conda?sig=SAS]\n");
+  CHECK(read.specification.conda == Texts{"farewell[channel='http://host/third', build=*_0]",
+                                          "http://host/chan::greeting=1", "http://host/other::hello",
+                                          "last[url=http://host/last-1-0.conda]"});
+  CHECK(read.credentials ==
+        std::map<std::string, std::string>{{"http://host/chan", "http://alice:PWPW@host/chan"},
+                                           {"http://host/other", "http://host/t/tk-123/other"},
+                                           {"http://host/third", "http://bob:PW2@host/third"},
+                                           {"http://host/last-1-0.conda", "http://host/last-1-0.conda?sig=SAS"}});
+  CHECK(parse("dependencies: ['http://[::1]:80/chan/noarch/a-1-0.conda']").specification.conda ==
+        Texts{"http://[::1]:80/chan/noarch/a-1-0.conda"});
+  CHECK(refusal("dependencies: ['http://alice:PWPW@host/chan::nump?y']") ==
+        "env.yml:1:16: 'http://host/chan::nump?y' is no conda package: '?' in its version");
+  CHECK(refusal("dependencies: [{'http://host/t/tk-123/chan': x}]") ==
+        "env.yml:1:17: 'http://host/chan:' below 'dependencies': only pip has a list of its own");
+}
+
 TEST_CASE("what is no YAML is refused with its line and column") {
   CHECK(refusal("name: x\ndependencies:\n  - a\n - b\n") == "env.yml:4:2: not YAML: end of map not found");
   CHECK(refusal("dependencies: [a, b\n").starts_with("env.yml:2:1: not YAML: "));

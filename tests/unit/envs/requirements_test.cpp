@@ -124,6 +124,20 @@ TEST_CASE("credentials leave URLs, names of variables stay") {
   CHECK_FALSE(stripped("no-url").had_credentials);
 }
 
+TEST_CASE("a requirement is one line, whatever counts as a line's end for pip") {
+  CHECK_THAT(message_of("evil @ http://h/x.whl\n--extra-index-url=http://e"),
+             Contains("'evil @ http://h/x.whl': a line break") && !Contains("\n") && !Contains("extra-index"));
+  for (const char* end : {"\r", "\v", "\f", "\x1c", "\x7f", "\xC2\x85", "\xE2\x80\xA8", "\xE2\x80\xA9"})
+    CHECK_THAT(message_of("a===1" + std::string(end) + "b"), Contains("'a===1': a line break"));
+  CHECK(normalised_requirement("a; extra == '\xC2\xA0\xE2\x80\xA6'") == "a; extra == \"\xC2\xA0\xE2\x80\xA6\"");
+  const Project project;
+  CHECK_THAT(project.failure("a\nhttp://h/x\xC2\x85--pre").message(), Contains("requirements.txt:2: 'http://h/x'"));
+  CHECK_THAT(project.failure("--find-links=/x\f--pre").message(), Contains("requirements.txt:1: '--find-links=/x'"));
+  CHECK_THAT(project.failure("[project]\ndependencies = ['a', \"b @ http://u:p4ss@h/x\\n--pre\"]\n", "pyproject.toml")
+                 .message(),
+             Contains("pyproject.toml:2:22: 'b @ http://h/x': a line break") && !Contains("\n"));
+}
+
 TEST_CASE("lines, comments and continuations are pip's") {
   const Project project;
   CHECK(project.pip("a # comment\n#b\n  # c\n\nd\n") == Strings{"a", "d"});
