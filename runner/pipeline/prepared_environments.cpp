@@ -67,8 +67,8 @@ std::optional<store::EnvironmentBuild> PreparedEnvironments::find(const Wanted& 
     if (const auto stored = rows_.find(wanted.environment)) meaning = stored->lock;
   for (auto& build : rows_.builds(wanted.environment)) {
     // What an image has in it differs from Engine to Engine, as do the locks.
-    const bool other = wanted.lock ? build.lock != *wanted.lock
-                                   : meaning && !build.directory.empty() && build.lock != *meaning;
+    const bool other =
+        wanted.lock ? build.lock != *wanted.lock : meaning && !build.directory.empty() && build.lock != *meaning;
     if (other || (build.directory.empty() && build.engine != wanted.engine)) continue;
     if (wanted.not_before && build.created < *wanted.not_before) continue;
     if (is_intact(build)) return std::move(build);
