@@ -324,12 +324,10 @@ class UvInstaller {
       throw Error(ErrorCode::kUnavailable,
                   locked.name + " " + locked.version + ": the lock does not know where it came from",
                   "resolve anew with --rebuild");
-    PylockArtefact file{.url = locked.url, .hash = locked.hash};
+    const std::string asked = asked_url(locked.url, part_.specification, part_.settings);
+    PylockArtefact file{.url = asked.empty() ? locked.url : asked.substr(0, asked.find('#')), .hash = locked.hash};
     if (const auto copy = store.find(locked.hash)) file = {.url = file_url(copy->file.string()), .hash = copy->hash};
-    const bool direct = std::any_of(part_.specification.pip.begin(), part_.specification.pip.end(),
-                                    [&](const std::string& one) { return url_of_requirement(one) == locked.url; });
-    if (direct) {
-      file.url = url_with_credentials(file.url, part_.settings);
+    if (!asked.empty()) {
       package.archive = std::move(file);
     } else if (file_name_of(file.url).ends_with(".whl")) {
       package.wheels.push_back(std::move(file));
