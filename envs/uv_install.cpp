@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "envs/artefact_name.hpp"
 #include "envs/pip_files.hpp"
@@ -45,10 +46,16 @@ class UvInstaller {
     append(arguments, build_arguments());
     if (require_hashes_) arguments.push_back("--require-hashes");
     std::vector<std::string> said;
-    const Tool tool = uv_pip("install", arguments);
-    if (const int status = run(tool, &said); status != 0)
-      throw no_network_ ? without_network(said, console_.failure(tool.name, status))
-                        : console_.failure(tool.name, status);
+    Tool tool = uv_pip("install", arguments);
+    if (const int status = run(tool, &said); status != 0) {
+      const Error error = console_.failure(tool.name, status);
+      if (!no_network_) throw error;
+      console_.write("no network: trying with what is in the caches\n");
+      tool.arguments.push_back("--offline");
+      const std::vector<std::string> before = std::exchange(said, {});
+      // What is missing offline is a consequence; what the network said is the cause.
+      if (run(tool, &said) != 0) throw without_network(before, error);
+    }
     write_down(said);
     return std::move(result_);
   }

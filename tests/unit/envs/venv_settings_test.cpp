@@ -156,6 +156,19 @@ TEST_CASE("what would change the solution behind the file's back is not given to
 TEST_CASE("without a network pip's failure says so") { check_no_network(With::kPip); }
 TEST_CASE("without a network uv's failure says so") { check_no_network(With::kUv); }
 
+TEST_CASE("without a network uv takes what is in its cache") {
+  if (!available(With::kUv)) return;
+  Workshop workshop(With::kUv);
+  workshop.wheel("tiny-beta", "2.0");
+  auto server = std::make_unique<Server>(workshop, "max-age=0");
+  const auto read = workshop.read("--index-url http://me:hunter2@127.0.0.1:" + server->port() + "/simple\ntiny-beta\n");
+  workshop.settings.credentials = read.credentials;
+  const BuildResult built = workshop.build(read.specification);
+  server.reset();
+  CHECK(to_json(workshop.build(read.specification).lock) == to_json(built.lock));
+  CHECK_THAT(workshop.log(), Contains("no network: trying"));
+}
+
 TEST_CASE("what setup.py has installed counts as installed") {
   Workshop workshop(With::kPip);
   const fs::path site = workshop.path / "lib" / "python3.8" / "site-packages";
