@@ -119,16 +119,24 @@ void check_local_files(const Specification& specification) {
   }
 }
 
+std::string asked_url(const std::string& url, const Specification& specification, const BuildSettings& settings) {
+  const auto without_fragment = [](const std::string& one) { return one.substr(0, one.find('#')); };
+  if (url.empty()) return {};
+  for (const std::string& one : specification.pip) {
+    const std::string asked = url_of_requirement(one);
+    if (asked.empty()) continue;
+    const std::string whole = expanded(url_with_credentials(asked, settings), settings.variables);
+    if (without_fragment(without_credentials(whole).url) == without_fragment(url)) return whole;
+  }
+  return {};
+}
+
 std::string locked_requirement(const LockedPackage& package, const Specification& specification,
                                const BuildSettings& settings) {
-  const auto& asked = specification.pip;
-  const bool repository = package.url.find('+') < package.url.find("://");
-  const bool direct =
-      repository || (!package.url.empty() && std::any_of(asked.begin(), asked.end(), [&](const std::string& one) {
-        return url_of_requirement(one) == package.url;
-      }));
-  return direct ? package.name + " @ " + url_with_credentials(package.url, settings)
-                : package.name + "==" + package.version;
+  if (package.url.find('+') < package.url.find("://"))
+    return package.name + " @ " + url_with_credentials(package.url, settings);
+  const std::string asked = asked_url(package.url, specification, settings);
+  return asked.empty() ? package.name + "==" + package.version : package.name + " @ " + asked;
 }
 
 int run_tool(const PipInstall& part, BuildConsole& console, const Tool& tool,

@@ -31,6 +31,10 @@ std::string url_of_requirement(std::string_view requirement);
 // The requirement with the URL's credentials in place.
 std::string requirement_line(const std::string& requirement, const BuildSettings& settings);
 
+// The whole URL, with credentials and the caller's ${VARIABLES}, by which the specification asks for what a lock knows
+// as `url`; empty: it does not ask for it by its URL.
+std::string asked_url(const std::string& url, const Specification& specification, const BuildSettings& settings);
+
 // "name==version", or "name @ URL" for what the specification names by its URL; without a hash.
 std::string locked_requirement(const LockedPackage& package, const Specification& specification,
                                const BuildSettings& settings);

@@ -50,7 +50,7 @@ std::string normalised_requirement(std::string_view requirement);
 // shape. Error(kInvalid).
 std::string normalised_match_spec(std::string_view spec);
 
-// "https://user:secret@host/simple" → {"https://host/simple", true}; ${VARIABLES} are no credentials.
+// "https://user:secret@host/x?token=T&a=b" → {"https://host/x?a=b", true}; ${VARIABLES} are no credentials.
 struct StrippedUrl {
   std::string url;
   bool had_credentials;

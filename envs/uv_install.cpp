@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "envs/artefact_name.hpp"
 #include "envs/pip_files.hpp"
@@ -45,10 +46,16 @@ class UvInstaller {
     append(arguments, build_arguments());
     if (require_hashes_) arguments.push_back("--require-hashes");
     std::vector<std::string> said;
-    const Tool tool = uv_pip("install", arguments);
-    if (const int status = run(tool, &said); status != 0)
-      throw no_network_ ? without_network(said, console_.failure(tool.name, status))
-                        : console_.failure(tool.name, status);
+    Tool tool = uv_pip("install", arguments);
+    if (const int status = run(tool, &said); status != 0) {
+      const Error error = console_.failure(tool.name, status);
+      if (!no_network_) throw error;
+      console_.write("no network: trying with what is in the caches\n");
+      tool.arguments.push_back("--offline");
+      const std::vector<std::string> before = std::exchange(said, {});
+      // What is missing offline is a consequence; what the network said is the cause.
+      if (run(tool, &said) != 0) throw without_network(before, error);
+    }
     write_down(said);
     return std::move(result_);
   }
@@ -324,12 +331,10 @@ class UvInstaller {
       throw Error(ErrorCode::kUnavailable,
                   locked.name + " " + locked.version + ": the lock does not know where it came from",
                   "resolve anew with --rebuild");
-    PylockArtefact file{.url = locked.url, .hash = locked.hash};
+    const std::string asked = asked_url(locked.url, part_.specification, part_.settings);
+    PylockArtefact file{.url = asked.empty() ? locked.url : asked.substr(0, asked.find('#')), .hash = locked.hash};
     if (const auto copy = store.find(locked.hash)) file = {.url = file_url(copy->file.string()), .hash = copy->hash};
-    const bool direct = std::any_of(part_.specification.pip.begin(), part_.specification.pip.end(),
-                                    [&](const std::string& one) { return url_of_requirement(one) == locked.url; });
-    if (direct) {
-      file.url = url_with_credentials(file.url, part_.settings);
+    if (!asked.empty()) {
       package.archive = std::move(file);
     } else if (file_name_of(file.url).ends_with(".whl")) {
       package.wheels.push_back(std::move(file));

@@ -94,8 +94,9 @@ void fetch_files(const std::vector<LockedPackage>& packages, const fs::path& int
   for (const LockedPackage& package : packages) {
     if (!is_archive(file_name_of(package.url)) || path_of_file_url(package.url)) continue;
     const auto info = known.find(origin_of(package.url));
+    const std::string asked = asked_url(package.url, specification, settings);
     wanted.push_back({{"url", package.url},
-                      {"address", without_user_info(url_with_credentials(package.url, settings))},
+                      {"address", without_user_info(asked.empty() ? package.url : asked)},
                       {"userInfo", info == known.end() ? "" : info->second},
                       {"file", (into / file_name_of(package.url)).string()}});
   }

@@ -29,6 +29,23 @@ fs::path place_of(const std::string& file, const api::Submission& submission, co
   return (base / file).lexically_normal();
 }
 
+// The file of an option; what is wrong with its name is the option's.
+fs::path file_of(const std::string& option, const std::string& given, const char* usual,
+                 const api::Submission& submission, const fs::path& source) {
+  if (given.empty())
+    throw Error(ErrorCode::kInvalid, option + " '': no file is named", option + " " + usual + ", or leave it out");
+  fs::path file = place_of(given, submission, source);
+  std::error_code ignored;
+  const auto status = fs::status(file, ignored);
+  if (fs::is_directory(status))
+    throw Error(ErrorCode::kInvalid, option + " " + given + ": is a directory, no file",
+                "name the file in it: " + option + " " + (fs::path(given) / usual).lexically_normal().string());
+  if (status.type() == fs::file_type::not_found)
+    throw Error(ErrorCode::kNotFound, option + " " + given + ": there is no " + file.string(),
+                "the path is relative to the directory you submit from");
+  return file;
+}
+
 EnvironmentChoice read_dockerfile(const std::string& file_or_text, const fs::path& source,
                                   const std::map<std::string, std::string>& arguments) {
   EnvironmentChoice choice;
@@ -127,12 +144,14 @@ std::optional<EnvironmentChoice> choose_environment(api::Submission& submission,
                                                     const std::optional<api::Runconfig>& config, const fs::path& source,
                                                     const FindRegistered& registered) {
   if (submission.requirements) {
-    EnvironmentChoice choice{.read = envs::read_pip_file(place_of(*submission.requirements, submission, source))};
+    EnvironmentChoice choice{.read = envs::read_pip_file(file_of("--requirements", *submission.requirements,
+                                                                 "requirements.txt", submission, source))};
     choice.read.specification.kind = SpecificationKind::kVenv;
     return choice;
   }
   if (submission.conda) {
-    EnvironmentChoice choice{.read = envs::read_conda_file(place_of(*submission.conda, submission, source))};
+    EnvironmentChoice choice{
+        .read = envs::read_conda_file(file_of("--conda", *submission.conda, "environment.yml", submission, source))};
     if (submission.image) {
       choice.read.specification.kind = SpecificationKind::kCondaImage;
       choice.read.specification.image = *submission.image;

@@ -181,7 +181,7 @@ class Failing(CondaTest):
         self.assertEqual(result.text, "ran\n")
 
     def test_a_file_that_is_not_there_is_an_error(self):
-        self.assert_error(self.submit_conda("print('never')\n", exit_code=3), 3, "environment.yml", hint=False)
+        self.assert_error(self.submit_conda("print('never')\n", exit_code=3), 3, "--conda environment.yml: there is no ")
 
 
 class Clients(RunnerTest):

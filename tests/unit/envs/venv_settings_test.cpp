@@ -53,6 +53,26 @@ void check_query(With with) {
   CHECK_THAT(workshop.log(), !Contains("SASTOKEN"));
 }
 
+// What the file leaves to variables is the same URL in the lock, and what the file says of its hash is no part of it.
+void check_variables(With with) {
+  if (!available(with)) return;
+  Workshop workshop(with);
+  const std::string hash = digest_of_file(workshop.wheel("tiny-beta", "2.0")).hex();
+  const Server server(workshop);
+  const std::string place = "127.0.0.1:" + server.port() + "/files/tiny_beta-2.0-py3-none-any.whl";
+  workshop.settings.variables["PASSWORD"] = "hunter2";
+  workshop.settings.variables["SAS"] = "SASTOKEN";
+  const auto specification =
+      workshop.read("tiny-beta @ http://me:${PASSWORD}@" + place + "?sig=${SAS}#sha256=" + hash + "\n").specification;
+  workshop.secrets = pip_secrets(specification, workshop.settings);
+  const BuildResult built = workshop.build(specification);
+  CHECK(built.lock.packages.at(0).url.starts_with("http://" + place));
+  CHECK_FALSE(holds(prefix_of(built), "SASTOKEN"));
+  workshop.forget_caches();
+  CHECK(workshop.build(specification, built.lock).lock == built.lock);
+  CHECK_THAT(workshop.log() + to_json(built.lock), !Contains("SASTOKEN") && !Contains("hunter2"));
+}
+
 void check_elsewhere(With with, const std::string& variable, const std::string& settings) {
   if (!available(with)) return;
   Workshop workshop(with);
@@ -102,6 +122,9 @@ void check_no_network(With with) {
 TEST_CASE("pip leaves nothing of a token in a URL's query behind") { check_query(With::kPip); }
 TEST_CASE("uv leaves nothing of a token in a URL's query behind") { check_query(With::kUv); }
 
+TEST_CASE("pip finds what was asked for with variables again, from its lock") { check_variables(With::kPip); }
+TEST_CASE("uv finds what was asked for with variables again, from its lock") { check_variables(With::kUv); }
+
 TEST_CASE("a pip.conf that sends packages elsewhere does not count") {
   for (const char* lines :
        {"[install]\nuser = true\n", "[install]\ntarget = /nowhere/x\n", "[global]\nroot = /nowhere/x\n",
@@ -132,6 +155,19 @@ TEST_CASE("what would change the solution behind the file's back is not given to
 
 TEST_CASE("without a network pip's failure says so") { check_no_network(With::kPip); }
 TEST_CASE("without a network uv's failure says so") { check_no_network(With::kUv); }
+
+TEST_CASE("without a network uv takes what is in its cache") {
+  if (!available(With::kUv)) return;
+  Workshop workshop(With::kUv);
+  workshop.wheel("tiny-beta", "2.0");
+  auto server = std::make_unique<Server>(workshop, "max-age=0");
+  const auto read = workshop.read("--index-url http://me:hunter2@127.0.0.1:" + server->port() + "/simple\ntiny-beta\n");
+  workshop.settings.credentials = read.credentials;
+  const BuildResult built = workshop.build(read.specification);
+  server.reset();
+  CHECK(to_json(workshop.build(read.specification).lock) == to_json(built.lock));
+  CHECK_THAT(workshop.log(), Contains("no network: trying"));
+}
 
 TEST_CASE("what setup.py has installed counts as installed") {
   Workshop workshop(With::kPip);

@@ -49,11 +49,15 @@ with zipfile.ZipFile("%s/%s-%s-py3-none-any.whl" % (directory, module, version),
         wheel.writestr(path, text)
 )PYTHON";
 
-// A simple index that asks for a password and forbids caching: argv: directory, port file.
+// A simple index that asks for a password, and knows hashes where it allows caching. argv: directory, port file, what
+// it says of caching.
 inline constexpr const char* kServe = R"PYTHON(
-import base64, http.server, os, sys
+import base64, hashlib, http.server, os, sys
 root = sys.argv[1]
 want = "Basic " + base64.b64encode(b"me:hunter2").decode()
+def fragment(name):
+    if sys.argv[3] == "no-store": return ""
+    with open(os.path.join(root, name), "rb") as stream: return "#sha256=" + hashlib.sha256(stream.read()).hexdigest()
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): pass
     def do_HEAD(self): self.do_GET()
@@ -63,12 +67,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         part = self.path.split("?")[0].strip("/").split("/")
         if part[0] == "simple" and len(part) == 2:
             names = sorted(name for name in os.listdir(root) if name.split("-")[0].replace("_", "-") == part[1])
-            body, kind = "".join('<a href="/files/%s">%s</a>\n' % (name, name) for name in names).encode(), "text/html"
+            body, kind = "".join('<a href="/files/%s%s">%s</a>\n' % (name, fragment(name), name) for name in names).encode(), "text/html"
             if not names: self.send_response(404); self.send_header("Content-Length", "0"); self.end_headers(); return
         else:
             with open(os.path.join(root, part[-1]), "rb") as stream: body, kind = stream.read(), "application/octet-stream"
         self.send_response(200); self.send_header("Content-Type", kind); self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store"); self.end_headers()
+        self.send_header("Cache-Control", sys.argv[3]); self.end_headers()
         if self.command == "GET": self.wfile.write(body)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 with open(sys.argv[2] + ".new", "w") as stream: stream.write(str(server.server_port))
@@ -237,12 +241,13 @@ inline bool version_missing(const BuildResult& built, const std::string& module)
 // Python's server, for as long as the object lives.
 class Server {
  public:
-  explicit Server(const Workshop& workshop) {
+  explicit Server(const Workshop& workshop, const std::string& caching = "no-store") {
     const fs::path port_file = workshop.path / "port";
-    child_ = os::spawn({.arguments = {base_python(), "-c", kServe, workshop.links.string(), port_file.string()},
-                        .environment = {"PATH=/usr/bin:/bin"},
-                        .directory = {},
-                        .new_session = true});
+    child_ =
+        os::spawn({.arguments = {base_python(), "-c", kServe, workshop.links.string(), port_file.string(), caching},
+                   .environment = {"PATH=/usr/bin:/bin"},
+                   .directory = {},
+                   .new_session = true});
     const auto deadline = os::monotonic_now() + std::chrono::seconds(20);
     while (!fs::exists(port_file) && os::monotonic_now() < deadline) ::usleep(10'000);
     port_ = os::read_file(port_file);
