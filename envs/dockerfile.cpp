@@ -25,10 +25,9 @@ std::string counted(const engine::BuildStep& step) {
   return "step " + std::to_string(step.number) + " of " + std::to_string(step.total) + ": " + shortened(step.text);
 }
 
-// Of the builder about itself. Steps are told by us.
+// Of the builder about itself.
 bool is_bookkeeping(std::string_view line) {
-  return engine::parse_build_step(line) || line.starts_with(" ---> Running in ") ||
-         line.starts_with("Removing intermediate container ");
+  return line.starts_with(" ---> Running in ") || line.starts_with("Removing intermediate container ");
 }
 
 // What only BuildKit does, in the words of the classic builder that refuses it.

@@ -57,7 +57,10 @@ void BuildAnswer::take(std::string_view text) {
   if (!object.is_object()) return;
   if (const auto stream = text_at(object, "stream"); !stream.empty()) return take_text(stream);
   if (const auto aux = object.find("aux"); aux != object.end()) {
-    if (auto id = text_at(*aux, "ID"); !id.empty()) image_ = std::move(id);
+    if (auto id = text_at(*aux, "ID"); !id.empty()) {
+      image_ = std::move(id);
+      image_is_whole_ = true;
+    }
     return;
   }
   if (auto error = text_at(object, "error"); !error.empty()) {
@@ -90,15 +93,21 @@ void BuildAnswer::take_text(std::string_view text) {
   }
 }
 
+bool BuildAnswer::follows(const BuildStep& step) const {
+  if (!step_) return true;
+  if (step.stage != step_->stage) return step.stage > step_->stage && step.number == 1;
+  return step.total == step_->total && step.number == step_->number + 1;
+}
+
 void BuildAnswer::take_line(const std::string& line) {
-  if (auto step = parse_build_step(line)) {
+  if (auto step = parse_build_step(line); step && follows(*step)) {
     step_ = std::move(step);
     pull_.reset();
     if (listener_.on_step) listener_.on_step(*step_);
-  } else if (std::string_view rest = line;
-             eat(rest, "Successfully built ") && image_.empty() && is_image_digits(rest)) {
-    image_ = rest;
+    return;
   }
+  if (std::string_view rest = line; eat(rest, "Successfully built ") && !image_is_whole_ && is_image_digits(rest))
+    image_ = rest;  // the last one is the builder's
   if (listener_.on_line) listener_.on_line(line);
 }
 

@@ -24,8 +24,8 @@ std::optional<BuildStep> parse_build_step(std::string_view line);
 
 // Who follows a build. What they throw ends it.
 struct BuildListener {
-  std::function<void(std::string_view line)> on_line{};  // of the builder's and of the commands' output
-  std::function<void(const BuildStep&)> on_step{};
+  std::function<void(std::string_view line)> on_line{};  // of the builder's and of the commands' output, but for steps
+  std::function<void(const BuildStep&)> on_step{};       // those that follow the one before: a command can say anything
   std::function<void(const std::string&)> on_progress{};  // of a base image that is pulled: a line for people
 };
 
@@ -45,6 +45,7 @@ class BuildAnswer {
   void take(std::string_view object);
   void take_text(std::string_view text);
   void take_line(const std::string& line);
+  bool follows(const BuildStep& step) const;
 
   const BuildListener& listener_;
   JsonLines lines_;
@@ -52,6 +53,7 @@ class BuildAnswer {
   std::optional<BuildStep> step_;
   std::optional<PullProgress> pull_;
   std::string image_;
+  bool image_is_whole_ = false;  // it was told by the builder alone, not as a line among others
   std::string error_;
   std::optional<int> exit_status_;
 };

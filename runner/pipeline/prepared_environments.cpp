@@ -18,7 +18,9 @@
 #include "runner/os/fd.hpp"
 #include "runner/os/file.hpp"
 #include "runner/os/process.hpp"
+#include "runner/pipeline/base_images.hpp"
 #include "runner/pipeline/environment_choice.hpp"
+#include "runner/pipeline/environment_rows.hpp"
 
 namespace runner::pipeline {
 namespace {
@@ -31,6 +33,22 @@ constexpr std::size_t kDigits = 16;  // of the identity, in a directory's name
 void sync_file_system(const fs::path& path) {
   const os::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory || ::syncfs(directory.get()) != 0) throw errno_error(errno, "sync " + path.string());
+}
+
+// The Engine builds by name: what its bases are called must still be what the identity was taken from. `all`: none may
+// be missing; before a build the Engine may still have to pull them.
+void require_bases(const BuildJob& job, const envs::Specification& wanted, engine::Engine& engine, bool all) {
+  const std::vector<std::string> images = images_of(wanted);
+  const auto bases = look_at_bases(images, engine);
+  envs::BuildBase base = envs::this_platform();
+  if (bases) base.base = bases->ids;
+  if (bases ? envs::identity_of(wanted, base) == job.environment : !all) return;
+  std::string names;
+  for (const std::string& image : images) names += (names.empty() ? "" : ", ") + image;
+  throw Error(ErrorCode::kConflict,
+              (images.size() == 1 ? "the base image " : "one of the base images ") + names +
+                  " changed after the run was submitted",
+              "submit again");
 }
 
 }  // namespace
@@ -97,6 +115,10 @@ fs::path PreparedEnvironments::new_directory(const Hash& environment) {
 store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildControl& control) {
   const auto stored = rows_.find(job.environment);
   if (!stored) throw Error(ErrorCode::kInternal, "environment " + job.environment.hex() + " is not in the history");
+  // Another build may have made it while this one waited for its turn.
+  if (!job.fresh)
+    if (auto there = find({.environment = job.environment, .engine = job.engine, .lock = job.lock}))
+      return std::move(*there);
   const UtcTime begun = utc_now();
   const fs::path directory = new_directory(job.environment);
   control.begins_in(directory);
@@ -132,7 +154,15 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
     case SpecificationKind::kDockerfile: {
       auto engine = containers_.engine(job.engine);
       request.lock.reset();  // an image cannot be built from a list of packages
-      result = envs::build_dockerfile(request, engine, image_name_of(request.specification), console);
+      const std::string name = image_name_of(request.specification);
+      require_bases(job, request.specification, engine, false);
+      result = envs::build_dockerfile(request, engine, name, console);
+      try {
+        require_bases(job, request.specification, engine, true);
+      } catch (const Error&) {
+        engine.remove_image(name);
+        throw;
+      }
       break;
     }
     case SpecificationKind::kInterpreter:

@@ -119,3 +119,23 @@ class Bases(DockerfileFaults):
         for word in ("one\n", "two\n"):
             self.write("word", word)
             self.assertEqual(self.submit_made().text, word)
+
+    def test_a_base_that_changes_while_the_build_waits_is_said(self):
+        base = self.based("ENV BASE=one", "moves")
+        self.dockerfile("FROM %s\nRUN echo begun-%s; sleep 300\n" % (BUSYBOX, self.home.token), "Slow")
+        slow = self.ok("submit", "--detach", "--dockerfile", "Slow", "--command", "true").text.strip()
+        wait_until(lambda: "step 2" in self.show(slow)["statusReason"], "the first build is under way")
+        self.dockerfile("FROM %s\nRUN echo $BASE >/made\n" % base)
+        self.write("main.sh", "cat /made\n")
+        run = self.ok("submit", "--detach", "--dockerfile", "Dockerfile", "main.sh").text.strip()
+        self.assertEqual(self.based("ENV BASE=two", "moves"), base)
+        self.ok("cancel", slow)
+        document = self.wait(run, code=125)
+        self.assertIn("the base image %s changed after the run was submitted" % base, document["outcome"]["message"])
+        self.assertEqual(self.submit_made().text, "two\n")
+
+    def test_two_that_want_the_same_build_it_once(self):
+        self.dockerfile("FROM %s\nRUN echo %s; date +%%s%%N >/made\n" % (BUSYBOX, self.home.token))
+        self.write("main.sh", "cat /made\n")
+        runs = [self.ok("submit", "--detach", "--dockerfile", "Dockerfile", "main.sh").text.strip() for _ in range(3)]
+        self.assertEqual(len({self.wait(run)["environment"]["image"]["id"] for run in runs}), 1)

@@ -38,9 +38,7 @@ TEST_CASE("a build is told as steps, lines and pulls, however its stream is cut"
     answer.feed(rest.substr(0, size));
   answer.end();
   CHECK(heard.steps == std::vector<BuildStep>{{0, 1, 2, "FROM x"}, {0, 2, 2, "RUN echo a; echo b"}});
-  CHECK(heard.lines == std::vector<std::string>{"Step 1/2 : FROM x", " ---> fa5ab9386502",
-                                                "Step 2/2 : RUN echo a; echo b", "a", "b", "",
-                                                "Successfully built 1c1103be2958"});
+  CHECK(heard.lines == std::vector<std::string>{" ---> fa5ab9386502", "a", "b", "", "Successfully built 1c1103be2958"});
   CHECK(heard.progress.back() == "1 of 1 layers");
   CHECK(answer.image() == "sha256:1c1103be29583a9f0e7f4a3e1b2c977dee225c5b35ee5703cd737658d5e33bab");
   CHECK(answer.error().empty());
@@ -78,6 +76,32 @@ TEST_CASE("an image may be told by the beginning of its digits only") {
   BuildAnswer other(heard.listener);
   other.feed("{\"stream\":\"Successfully built anything\\n\"}\n");
   CHECK(other.image().empty());
+}
+
+TEST_CASE("what a command says is no step and no image of the builder") {
+  Heard heard;
+  BuildAnswer answer(heard.listener);
+  const auto say = [&](const std::string& line) { answer.feed("{\"stream\":\"" + line + "\\n\"}\n"); };
+  say("Step 1/3 : FROM x");
+  say("Step 2/3 : RUN make");
+  for (const char* forged : {"Step 9/3 : RUN forged", "Step 2/3 : RUN forged", "Step 3/4 : RUN forged",
+                             "Step 1/3 : RUN forged", "[1/2] STEP 4/9: RUN forged", "Successfully built deadbeef1234"})
+    say(forged);
+  CHECK(heard.lines.size() == 6);
+  say("Step 3/3 : CMD x");
+  CHECK(heard.steps.size() == 3);
+  CHECK(answer.step()->text == "CMD x");
+  say("Successfully built 1c1103be2958");
+  CHECK(answer.image() == "1c1103be2958");
+}
+
+TEST_CASE("a stage may begin to count again") {
+  Heard heard;
+  BuildAnswer answer(heard.listener);
+  for (const char* line : {"[1/3] STEP 1/2: FROM x AS y", "[1/3] STEP 2/2: RUN a", "[3/3] STEP 1/9: FROM y"})
+    answer.feed("{\"stream\":\"" + std::string(line) + "\\n\"}\n");
+  CHECK(heard.steps.size() == 3);
+  CHECK(heard.lines.empty());
 }
 
 TEST_CASE("hostile streams are no builds") {

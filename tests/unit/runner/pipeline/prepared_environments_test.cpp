@@ -36,6 +36,7 @@ class FakeEngine {
   // Set while nothing is asked:
   std::map<std::string, json> images;   // by reference
   bool removes = true;                  // else its images are in use
+  std::function<void()> on_build;       // makes what it says image_id('e') is
   std::function<void()> before_images;  // called before it answers anything about an image
 
   const std::filesystem::path& socket() const { return server_.socket(); }
@@ -53,6 +54,10 @@ class FakeEngine {
     if (line.ends_with("/info") || line.find("/volumes") != std::string::npos) return answer(200, "{}");
     if (line.find("/containers/json") != std::string::npos) return answer(200, "[]");
     if (before_images && line.find("/images/") != std::string::npos) before_images();
+    if (line.starts_with("POST /v1.41/build?")) {
+      on_build();
+      return answer(200, json{{"aux", {{"ID", image_id('e')}}}}.dump() + "\n");
+    }
     if (line.starts_with("DELETE ")) return removes ? answer(200, "[]") : answer(409, R"({"message":"in use"})");
     for (const auto& [name, image] : images)
       if (line == "GET /v1.41/images/" + name + "/json") return answer(200, image.dump());
@@ -60,6 +65,15 @@ class FakeEngine {
   }
 
   http::test::ScriptedServer server_{[this](const std::string& request) { return reply(request); }};
+};
+
+class Control : public BuildControl {
+ public:
+  bool stopped() const override { return false; }
+  void progress(const std::string&) override {}
+  void warn(const std::string&) override {}
+  void begins_in(const std::filesystem::path& directory) override { begun.push_back(directory); }
+  std::vector<std::filesystem::path> begun;
 };
 
 std::filesystem::path new_directory() {
@@ -85,6 +99,15 @@ struct Bench {
     const auto row = environment_row(wanted, {.platform = "linux-x86_64", .base = "sha256:base"});
     rows.add(row);
     return row.digest;
+  }
+  // Of a Dockerfile whose base "base:1" has the id.
+  BuildJob job_on(const std::string& base_id, const FakeEngine& engine) {
+    const envs::Specification wanted{.kind = envs::SpecificationKind::kDockerfile, .dockerfile = "FROM base:1\n"};
+    envs::BuildBase base = envs::this_platform();
+    base.base = base_id;
+    const auto row = environment_row(wanted, base);
+    rows.add(row);
+    return {.lane = BuildLane::kEngine, .environment = row.digest, .engine = engine.socket()};
   }
   std::string name_of(const Hash& environment) {
     return image_name_of(envs::specification_from_json(rows.find(environment)->specification));
@@ -192,4 +215,63 @@ TEST_CASE("an Engine that does not answer holds nobody else up") {
     answers.set_value();
   }
   CHECK(removed);
+}
+
+TEST_CASE("what another build has made meanwhile is not made again, unless it is to be anew") {
+  FakeEngine engine;
+  Bench bench;
+  Control control;
+  engine.images["base:1"] = {{"Id", image_id('b')}};
+  engine.on_build = [&] { engine.images[image_id('e')] = {{"Id", image_id('e')}, {"Size", 77}}; };
+  BuildJob job = bench.job_on(image_id('b'), engine);
+  const auto first = bench.prepared.build(job, control);
+  CHECK(first.image == image_id('e'));
+  CHECK(first.bytes == 77);
+  CHECK(bench.prepared.build(job, control).id == first.id);
+  CHECK(control.begun.size() == 1);
+  job.fresh = true;
+  CHECK(bench.prepared.build(job, control).id != first.id);
+  CHECK(control.begun.size() == 2);
+}
+
+TEST_CASE("an image whose base is not the one that was asked for is not published") {
+  FakeEngine engine;
+  Bench bench;
+  Control control;
+  const BuildJob job = bench.job_on(image_id('b'), engine);
+  engine.on_build = [&] { engine.images[image_id('e')] = {{"Id", image_id('e')}}; };
+  SECTION("moved before the build") {
+    engine.images["base:1"] = {{"Id", image_id('c')}};
+    CHECK_THROWS_WITH(bench.prepared.build(job, control),
+                      Catch::Equals("the base image base:1 changed after the run was submitted"));
+    CHECK(engine.asked("POST").empty());
+  }
+  SECTION("moved during the build") {
+    engine.images["base:1"] = {{"Id", image_id('b')}};
+    engine.on_build = [&, make = engine.on_build] {
+      make();
+      engine.images["base:1"] = {{"Id", image_id('c')}};
+    };
+    CHECK_THROWS_WITH(bench.prepared.build(job, control), Catch::Contains("base:1 changed"));
+    CHECK(engine.asked("DELETE").size() == 1);  // its name
+  }
+  SECTION("pulled by the build") {
+    engine.on_build = [&, make = engine.on_build] {
+      make();
+      engine.images["base:1"] = {{"Id", image_id('c')}};
+    };
+    CHECK_THROWS_WITH(bench.prepared.build(job, control), Catch::Contains("base:1 changed"));
+  }
+  CHECK(bench.rows.builds().empty());
+}
+
+TEST_CASE("an Engine that names an image it does not have has built nothing") {
+  FakeEngine engine;
+  Bench bench;
+  Control control;
+  engine.images["base:1"] = {{"Id", image_id('b')}};
+  engine.on_build = [] {};
+  CHECK_THROWS_WITH(bench.prepared.build(bench.job_on(image_id('b'), engine), control),
+                    Catch::Contains("does not have it"));
+  CHECK(bench.rows.builds().empty());
 }
