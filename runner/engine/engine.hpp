@@ -34,14 +34,14 @@ struct EngineFacts {
 };
 
 struct Image {
-  std::string id;                 // "sha256:…"
-  std::vector<std::string> tags;  // its names, "host/name:1"
+  std::string id;                   // "sha256:…"
+  std::vector<std::string> tags{};  // its names, "host/name:1"
   std::vector<std::string> repo_digests;
   std::string os;
   std::string architecture;
   std::string variant;                   // "v8"; mostly empty
   std::vector<std::string> environment;  // "K=V"
-  std::vector<std::string> on_build;     // instructions for what is built on it
+  std::vector<std::string> on_build{};   // instructions for what is built on it
   std::int64_t bytes = 0;                // with what it shares with others
 };
 

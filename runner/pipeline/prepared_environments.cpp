@@ -179,6 +179,7 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
     console.write("warning: " + warning + "\n");
     control.warn(console.redacted(warning));
   }
+  if (console.is_cut()) control.warn("the environment's build has said too much: its log is cut");
   const Hash lock = envs::digest_of(result.lock);
   if (request.lock && lock != envs::digest_of(*request.lock)) {
     std::string differences;
