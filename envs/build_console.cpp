@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ namespace {
 constexpr std::size_t kLastLines = 12;
 constexpr std::size_t kLongestLine = 4096;  // of what is kept and told; the log has all
 constexpr std::size_t kMostCaptured = std::size_t{64} << 20;
+constexpr std::int64_t kMostSteps = 1 << 20;  // bytes for steps that come after the limit
 constexpr int kTickMillis = 100;
 
 struct Pipe {
@@ -46,17 +48,36 @@ bool contains(std::string_view text, std::string_view part) { return text.find(p
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(" \t") == std::string_view::npos; }
 
-// Colours and cursor movements have no place in a log, nor in a message.
-std::string without_escapes(std::string_view line) {
+// The end of the escape sequence that begins at `i`: colours and cursor movements, or an operating system's command
+// with its words up to BEL or ESC.
+std::size_t end_of_escape(std::string_view line, std::size_t i) {
+  if (++i >= line.size()) return i;
+  if (line[i] == '\\') return i + 1;
+  if (line[i] == '[') {
+    ++i;
+    while (i < line.size() && (line[i] < '@' || line[i] > '~')) ++i;
+    return i + 1;
+  }
+  if (line[i] == ']') {
+    while (i < line.size() && line[i] != '\x07' && line[i] != '\x1b') ++i;
+    return i < line.size() && line[i] == '\x07' ? i + 1 : i;
+  }
+  return i;
+}
+
+// What moves a terminal has no place in a log, nor in a message. A tab may stay.
+std::string without_controls(std::string_view line) {
   std::string plain;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    if (line[i] != '\x1b') {
-      plain += line[i];
-      continue;
-    }
-    if (i + 1 < line.size() && line[i + 1] == '[') {
+  for (std::size_t i = 0; i < line.size();) {
+    const auto c = static_cast<unsigned char>(line[i]);
+    const auto next = i + 1 < line.size() ? static_cast<unsigned char>(line[i + 1]) : 0U;
+    if (c == 0x1b) {
+      i = end_of_escape(line, i);
+    } else if (c == 0xc2 && next >= 0x80 && next <= 0x9f) {
       i += 2;
-      while (i < line.size() && (line[i] < '@' || line[i] > '~')) ++i;
+    } else {
+      if (c == '\t' || (c >= 0x20 && c != 0x7f)) plain += line[i];
+      ++i;
     }
   }
   return plain;
@@ -107,7 +128,9 @@ std::string in_words(std::chrono::nanoseconds time) {
 
 BuildConsole::BuildConsole(Options options) : options_(std::move(options)), begun_(os::monotonic_now()) {
   log_.reset(::open(options_.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!log_) throw errno_error(errno, "open " + options_.log.string());
+  struct ::stat info {};
+  if (!log_ || ::fstat(log_.get(), &info) != 0) throw errno_error(errno, "open " + options_.log.string());
+  logged_ = info.st_size;
 }
 
 std::string BuildConsole::redacted(std::string_view text) const {
@@ -121,10 +144,9 @@ std::string BuildConsole::redacted(std::string_view text) const {
 }
 
 void BuildConsole::step(const std::string& what) {
-  step_ = redacted(what);
+  step_ = redacted(without_controls(what));
   last_.clear();
-  const std::string line = "==> " + step_ + "\n";
-  if (::write(log_.get(), line.data(), line.size()) < 0) throw errno_error(errno, "write the build's log");
+  log("==> " + step_ + "\n", kMostSteps);
   if (options_.progress) options_.progress(step_);
 }
 
@@ -142,16 +164,30 @@ void BuildConsole::write(std::string_view text) {
   }
 }
 
-void BuildConsole::take_line(std::string_view raw) {
-  const std::string line = redacted(without_escapes(raw));
-  const std::string logged = line + "\n";
-  std::string_view rest = logged;
-  while (!rest.empty()) {
-    const ssize_t wrote = ::write(log_.get(), rest.data(), rest.size());
+// `more`: bytes above the limit.
+void BuildConsole::log(std::string_view text, std::int64_t more) {
+  if (logged_ + static_cast<std::int64_t>(text.size()) > options_.most_logged + more) {
+    if (std::exchange(cut_, true)) return;
+    const std::string notice = "[the log is longer than " + std::to_string(options_.most_logged >> 20) +
+                               " MiB: what commands say from here on is left out]\n";
+    return append(notice);
+  }
+  append(text);
+}
+
+void BuildConsole::append(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t wrote = ::write(log_.get(), text.data(), text.size());
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote < 0) throw errno_error(errno, "write the build's log");
-    rest.remove_prefix(static_cast<std::size_t>(wrote));
+    text.remove_prefix(static_cast<std::size_t>(wrote));
+    logged_ += wrote;
   }
+}
+
+void BuildConsole::take_line(std::string_view raw) {
+  const std::string line = redacted(without_controls(raw));
+  log(line + "\n", 0);
   if (is_blank(line)) return;
   last_.push_back(line.substr(0, kLongestLine));
   if (last_.size() > kLastLines) last_.pop_front();
@@ -200,7 +236,7 @@ int BuildConsole::run_guarded(const Tool& tool, const std::function<void(std::st
         if (partial.size() < (std::size_t{1} << 20)) continue;
       }
       take_line(partial);
-      if (on_line) on_line(redacted(without_escapes(partial)));
+      if (on_line) on_line(redacted(without_controls(partial)));
       partial.clear();
     }
   };

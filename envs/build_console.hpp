@@ -34,18 +34,20 @@ using RunTool =
 class BuildConsole {
  public:
   struct Options {
-    std::filesystem::path log;                         // appended to; made 0600
-    std::filesystem::path scratch;                     // the build's temporary directory
-    std::filesystem::path guard;                       // the program runner-guard
-    std::vector<std::string> secrets{};                // never written: shown as ****
-    std::function<bool()> stopped;                     // asked ten times a second
-    std::function<void(const std::string&)> progress;  // a line for people: "installing: numpy (3 of 12)"
-    std::chrono::nanoseconds deadline;                 // CLOCK_MONOTONIC (os::monotonic_now())
+    std::filesystem::path log;                          // appended to; made 0600
+    std::int64_t most_logged = std::int64_t{32} << 20;  // bytes; then steps only
+    std::filesystem::path scratch;                      // the build's temporary directory
+    std::filesystem::path guard;                        // the program runner-guard
+    std::vector<std::string> secrets{};                 // never written: shown as ****
+    std::function<bool()> stopped;                      // asked ten times a second
+    std::function<void(const std::string&)> progress;   // a line for people: "installing: numpy (3 of 12)"
+    std::chrono::nanoseconds deadline;                  // CLOCK_MONOTONIC (os::monotonic_now())
     // Bytes that are free where the build writes; empty: the scratch directory's file system is asked.
     std::function<std::uint64_t()> free_space{};
   };
   explicit BuildConsole(Options options);
 
+  // Control characters go out of everything that is logged or told.
   // A line of the log, and a step of the progress.
   void step(const std::string& what);
   // Progress within the step, not in the log.
@@ -66,18 +68,25 @@ class BuildConsole {
   // Throws as run() does, for work that is not a tool's.
   void check() const;
 
+  // Some of what was said is not in the log: it is long enough.
+  bool is_cut() const { return cut_; }
+
   const std::filesystem::path& scratch() const { return options_.scratch; }
   std::string redacted(std::string_view text) const;
 
  private:
   int run_guarded(const Tool& tool, const std::function<void(std::string_view)>& on_line, std::string* out);
   void take_line(std::string_view line);
+  void log(std::string_view text, std::int64_t more);
+  void append(std::string_view text);
 
   bool is_full() const;
 
   const Options options_;
   const std::chrono::nanoseconds begun_;
   os::Fd log_;
+  std::int64_t logged_ = 0;  // bytes
+  bool cut_ = false;
   std::string step_;
   std::deque<std::string> last_;  // of the present tool
 };

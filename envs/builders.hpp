@@ -54,6 +54,9 @@ BuildResult build_conda(const BuildRequest& request, BuildConsole& console);
 // POST /build with the context as a tar stream. The image is tagged `tag`.
 BuildResult build_dockerfile(const BuildRequest& request, engine::Engine& engine, const std::string& tag,
                              BuildConsole& console);
+// What must not be shown of its build: values of build arguments that are the caller's own variables or are called like
+// a secret, and passwords in URLs.
+std::vector<std::string> dockerfile_secrets(const Specification& wanted, const BuildSettings& settings);
 // A conda prefix for the libraries of the image (docs/decisions/conda-in-image.md). `image` is its id.
 BuildResult build_conda_in_image(const BuildRequest& request, engine::Engine& engine, const std::string& image,
                                  BuildConsole& console);

@@ -1,5 +1,6 @@
 // An image from a Dockerfile, by the Engine's own builder.
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "envs/build_context.hpp"
@@ -59,7 +60,43 @@ Error explained(const engine::BuildError& error, const BuildRequest& request, co
   return Error(code, console.redacted(message), error.hint().empty() ? hint_for(message) : error.hint());
 }
 
+constexpr std::size_t kShortestSecret = 4;  // bytes; hiding less would hide the log
+
+bool is_called_secret(std::string_view name) {
+  std::string upper(name);
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char* word : {"TOKEN", "SECRET", "PASSW", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE_KEY"})
+    if (upper.find(word) != std::string::npos) return true;
+  return false;
+}
+
+// Of "https://user:password@host", or of "https://token@host".
+void add_passwords(std::string_view text, std::vector<std::string>& secrets) {
+  constexpr std::string_view kMark = "://";
+  for (auto at = text.find(kMark); at != std::string_view::npos; at = text.find(kMark, at)) {
+    at += kMark.size();
+    const std::string_view rest = text.substr(at, text.find_first_of("/ \t\r\n\"'", at) - at);
+    const auto end = rest.rfind('@');
+    if (end == std::string_view::npos) continue;
+    const std::string_view info = rest.substr(0, end);
+    const std::string_view secret = info.substr(info.find(':') + 1);  // all of it without a colon
+    if (secret.size() >= kShortestSecret && !secret.starts_with('$')) secrets.emplace_back(secret);
+  }
+}
+
 }  // namespace
+
+std::vector<std::string> dockerfile_secrets(const Specification& wanted, const BuildSettings& settings) {
+  std::vector<std::string> secrets;
+  add_passwords(wanted.dockerfile, secrets);
+  for (const auto& [name, value] : wanted.build_arguments) {
+    add_passwords(value, secrets);
+    const auto own = settings.variables.find(name);
+    const bool callers = own != settings.variables.end() && own->second == value;
+    if (value.size() >= kShortestSecret && (callers || is_called_secret(name))) secrets.push_back(value);
+  }
+  return secrets;
+}
 
 BuildResult build_dockerfile(const BuildRequest& request, engine::Engine& engine, const std::string& tag,
                              BuildConsole& console) {

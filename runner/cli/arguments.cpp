@@ -100,8 +100,9 @@ void define_environment(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--image", o.image, "REF", "run in a container of this image, with the Python that is in it");
   add_text(app, "--dockerfile", o.dockerfile, "FILE", "an image built of the source directory");
   add_text(app, "--env", o.environment, "NAME[:VERSION]", "a registered environment ('runner env list')");
-  add_key_values(app, "--build-arg", "--build-arg", o.build_arguments,
-                 "of the Dockerfile; K alone: the caller's value");
+  add_key_values(
+      app, "--build-arg", "--build-arg", o.build_arguments,
+      "of the Dockerfile; K alone: the caller's value. Recorded, here and in the image: no place for secrets");
   app.add_flag("--pull", o.pull, "ask the registry for the image though one of its name is here");
   app.add_flag("--rebuild", o.rebuild, "build the environment anew, resolving its packages again");
 }

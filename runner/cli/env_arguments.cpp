@@ -30,7 +30,7 @@ void add_build_arguments(CLI::App& app, std::vector<KeyValue>& into) {
                into.emplace_back(text.substr(0, equals), text.substr(equals + 1));
            }
          },
-         "of the Dockerfile; K alone: the caller's value")
+         "of the Dockerfile; K alone: the caller's value. Recorded, here and in the image: no place for secrets")
       ->type_name("K[=V]")
       ->allow_extra_args(false);
 }

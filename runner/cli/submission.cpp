@@ -131,7 +131,9 @@ std::string build_argument(const std::string& name, const std::optional<std::str
 }
 
 json caller_document(const SubmitOptions& options, const Caller& caller) {
-  const auto named = variables_named_in(options, caller);
+  auto named = variables_named_in(options, caller);
+  for (const auto& [name, value] : options.build_arguments)
+    if (!value) named.insert(name);  // tells that its value is the caller's: not to be shown
   json variables = json::object();
   for (const auto& [name, value] : caller.variables)
     if ((is_for_the_daemon(name) || named.contains(name)) && is_utf8(value)) variables[name] = value;

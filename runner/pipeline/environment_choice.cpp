@@ -55,6 +55,10 @@ EnvironmentChoice read_dockerfile(const std::string& file_or_text, const fs::pat
     wanted.dockerfile = file_or_text;
   } else {
     wanted.dockerfile_path = file_or_text;
+    std::error_code ignored;
+    if (fs::is_directory(file_or_text, ignored))
+      throw Error(ErrorCode::kInvalid, "--dockerfile " + file_or_text + ": it is a directory",
+                  "name the file: --dockerfile " + (fs::path(file_or_text) / "Dockerfile").lexically_normal().string());
     const auto text = os::read_file_if_exists(file_or_text, kLargestDockerfile);
     if (!text)
       throw Error(ErrorCode::kInvalid, "--dockerfile " + file_or_text + ": there is no such file", "name a Dockerfile");

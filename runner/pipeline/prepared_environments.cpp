@@ -173,6 +173,7 @@ store::EnvironmentBuild PreparedEnvironments::build(const BuildJob& job, BuildCo
     console.write("warning: " + warning + "\n");
     control.warn(console.redacted(warning));
   }
+  if (console.is_cut()) control.warn("the environment's build has said too much: its log is cut");
   const Hash lock = envs::digest_of(result.lock);
   if (request.lock && lock != envs::digest_of(*request.lock)) {
     std::string differences;
@@ -228,10 +229,12 @@ void PreparedEnvironments::stock(const BuildJob& job, const store::EnvironmentBu
 envs::BuildConsole::Options PreparedEnvironments::console_options(const fs::path& directory,
                                                                   const envs::Specification& wanted,
                                                                   const BuildJob& job, BuildControl& control) const {
+  std::vector<std::string> secrets = envs::pip_secrets(wanted, job.settings);
+  for (std::string& secret : envs::dockerfile_secrets(wanted, job.settings)) secrets.push_back(std::move(secret));
   return {.log = log_in(directory),
           .scratch = directory / "scratch",
           .guard = os::program_directory() / "runner-guard",
-          .secrets = envs::pip_secrets(wanted, job.settings),
+          .secrets = std::move(secrets),
           .stopped = [&control] { return control.stopped(); },
           .progress = [&control](const std::string& line) { control.progress(line); },
           .deadline = os::monotonic_now() + limits_.build};

@@ -156,6 +156,10 @@ class Failing(DockerfileTest):
         self.assert_error(self.runner("submit", "--dockerfile", "Dockerfile", "main.sh"), 2, "Dockerfile:2", "FROM", hint=False)
         self.assert_no_new_run(before)
 
+    def test_a_directory_is_no_dockerfile(self):
+        self.write("main.sh", "true\n")
+        self.assert_error(self.runner("submit", "--dockerfile", ".", "main.sh"), 2, "--dockerfile", "directory")
+
     def test_a_bad_ignore_pattern_is_told_with_its_line(self):
         before = self.runs()
         self.dockerfile("FROM %s\nCOPY . /x\n" % BUSYBOX)

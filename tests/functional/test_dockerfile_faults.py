@@ -1,4 +1,5 @@
 """Images out of a Dockerfile where something changes behind the daemon's back: Engines, images, bases."""
+import json
 import threading
 import urllib.parse
 
@@ -139,3 +140,14 @@ class Bases(DockerfileFaults):
         self.write("main.sh", "cat /made\n")
         runs = [self.ok("submit", "--detach", "--dockerfile", "Dockerfile", "main.sh").text.strip() for _ in range(3)]
         self.assertEqual(len({self.wait(run)["environment"]["image"]["id"] for run in runs}), 1)
+
+
+class Secrets(DockerfileFaults):
+    def test_a_build_argument_of_the_caller_is_not_shown(self):
+        word = "hidden-" + self.home.token
+        self.dockerfile("FROM %s\nARG OWN\nRUN echo saw $OWN; false\n" % BUSYBOX)
+        result = self.submit_made("--build-arg", "OWN", code=125, environment={"OWN": word})
+        log = self.ok("logs", "@last", "--name", "system_logs/environment_build.log").text
+        self.assertIn("saw ****", log)
+        for text in (log, result.err, json.dumps(self.show())):
+            self.assertNotIn(word, text)

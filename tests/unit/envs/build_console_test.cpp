@@ -41,9 +41,11 @@ struct Bench {
   std::chrono::nanoseconds limit = std::chrono::seconds(60);
   std::vector<std::string> secrets;
   std::function<std::uint64_t()> free_space;
+  std::int64_t most_logged = 1 << 20;
 
   BuildConsole console() {
     return BuildConsole({.log = directory.path() / "build.log",
+                         .most_logged = most_logged,
                          .scratch = directory.path(),
                          .guard = std::filesystem::path(RUNNER_BIN_DIR) / "runner-guard",
                          .secrets = secrets,
@@ -186,4 +188,29 @@ TEST_CASE("an answer is captured, and what is said beside it is logged") {
   CHECK(console.capture(shell("echo answer; echo words >&2"), out) == 0);
   CHECK(out == "answer\n");
   CHECK(bench.log() == "words\n");
+}
+
+TEST_CASE("control characters reach neither the log nor a message") {
+  Bench bench;
+  auto console = bench.console();
+  console.step("step 1:\x1b[31m RUN \x07\x08\x7f\xc2\x9b\tx\x1b]0;title\x07y\nz\x1b");
+  console.write("a\x1b]8;;http://x\x1b\\\xc2\x85\rb\xc3\xa9\xc2\xa0\n");
+  CHECK(bench.log() == "==> step 1: RUN \txyz\nab\xc3\xa9\xc2\xa0\n");
+  CHECK(bench.told == std::vector<std::string>{"step 1: RUN \txyz"});
+}
+
+TEST_CASE("a log has an end, steps and last words are told all the same") {
+  Bench bench;
+  auto console = bench.console();
+  console.step("first");
+  for (int i = 0; i < 40'000; ++i) console.write(std::to_string(i) + ": what a command says line by line\n");
+  console.step("second");
+  console.write("ERROR: why\n");
+  const std::string log = bench.log();
+  CHECK(console.is_cut());
+  CHECK(log.size() < (1 << 20) + 200);
+  CHECK(log.find("0: what") != std::string::npos);
+  CHECK(log.find("39999: what") == std::string::npos);
+  CHECK(log.ends_with("longer than 1 MiB: what commands say from here on is left out]\n==> second\n"));
+  CHECK(console.failure("tool", 1).message() == "tool: ERROR: why");
 }
