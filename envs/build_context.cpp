@@ -271,8 +271,8 @@ std::string name_within(const std::filesystem::path& directory, const std::files
 }  // namespace
 
 BuildContext::BuildContext(std::filesystem::path directory, std::string dockerfile,
-                           std::filesystem::path dockerfile_path)
-    : directory_(std::move(directory)), dockerfile_(std::move(dockerfile)) {
+                           std::filesystem::path dockerfile_path, std::filesystem::path left_out)
+    : directory_(std::move(directory)), left_out_(std::move(left_out)), dockerfile_(std::move(dockerfile)) {
   if (directory_.empty()) return;
   open_directory(directory_);
   ignore_text_ = os::read_file_if_exists(directory_ / kDockerIgnore, kMostIgnore);
@@ -295,7 +295,7 @@ BuildContext::BuildContext(std::filesystem::path directory, std::string dockerfi
 std::vector<ContextFile> BuildContext::list() const {
   if (directory_.empty()) return {made_file(dockerfile_name_, dockerfile_)};
   const os::Fd directory = open_directory(directory_);
-  std::vector<ContextFile> files = list_context(directory, directory_.string(), ignore_);
+  std::vector<ContextFile> files = list_context(directory, directory_.string(), ignore_, left_out_);
   const auto find = [&](const std::string& path) {
     return std::find_if(files.begin(), files.end(), [&](const ContextFile& file) { return file.path == path; });
   };

@@ -20,9 +20,11 @@ inline constexpr const char* kDockerIgnore = ".dockerignore";
 class BuildContext {
  public:
   // `dockerfile` is its text. An empty directory: nothing else is sent. Ignore rules are moby's patternmatcher's:
-  // FILE.dockerignore beside `dockerfile_path`, else .dockerignore. Error(kInvalid) naming the line of a bad pattern,
-  // kNotFound for a directory that is not there, kPermission naming a file that cannot be read.
-  BuildContext(std::filesystem::path directory, std::string dockerfile, std::filesystem::path dockerfile_path = {});
+  // FILE.dockerignore beside `dockerfile_path`, else .dockerignore. `left_out`, the data directory, is never sent.
+  // Error(kInvalid) naming the line of a bad pattern, kNotFound for a directory that is not there, kPermission naming a
+  // file that cannot be read.
+  BuildContext(std::filesystem::path directory, std::string dockerfile, std::filesystem::path dockerfile_path = {},
+               std::filesystem::path left_out = {});
 
   static constexpr const char* kDockerfileName = ".runner.Dockerfile";
   // What the Engine is to be told: a Dockerfile that lies in the context as it is read here is sent as what it is; any
@@ -41,6 +43,7 @@ class BuildContext {
   std::vector<ContextFile> list() const;
 
   std::filesystem::path directory_;
+  std::filesystem::path left_out_;  // a directory
   std::string dockerfile_;
   std::string dockerfile_name_ = kDockerfileName;
   std::optional<std::string> ignore_text_;  // of .dockerignore, whatever the rules come from

@@ -23,6 +23,7 @@ struct BuildSettings {
   std::string conda_client{};                      // config.toml's `conda`; empty: the first that is found
   std::filesystem::path tools{};                   // private tool environments (py-rattler's); kept between builds
   std::filesystem::path wheels{};                  // our copies of wheels (wheel_store.hpp)
+  std::filesystem::path data{};                    // the data directory, which is in no build context
   std::filesystem::path dockerfile{};              // kDockerfile: where its text was read from; empty: from nowhere
   bool fresh = false;                              // kDockerfile, --rebuild: without the Engine's build cache
   std::vector<std::string> container_labels{};     // "K=V": by which a daemon finds containers that an earlier one left

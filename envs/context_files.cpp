@@ -23,8 +23,12 @@ std::int64_t nanoseconds(const ::timespec& time) {
 
 class Listing {
  public:
-  Listing(const os::Fd& directory, const std::string& name, const DockerIgnore& ignore)
-      : directory_(directory), name_(name), ignore_(ignore) {}
+  Listing(const os::Fd& directory, const std::string& name, const DockerIgnore& ignore,
+          const std::filesystem::path& left_out)
+      : directory_(directory), name_(name), ignore_(ignore) {
+    struct ::stat info {};
+    if (!left_out.empty() && ::stat(left_out.c_str(), &info) == 0) left_out_ = info;
+  }
 
   std::vector<ContextFile> all() {
     waiting_.push_back({});
@@ -65,6 +69,7 @@ class Listing {
       throw errno_error(errno, "look at " + name_ + "/" + place.path + "/" + base);
     }
     if (S_ISSOCK(info.st_mode)) return;
+    if (left_out_ && info.st_ino == left_out_->st_ino && info.st_dev == left_out_->st_dev) return;
     const std::string path = place.path.empty() ? base : place.path + "/" + base;
     DockerIgnore::Verdict verdict = ignore_.look_at(path, place.matched);
     if (S_ISDIR(info.st_mode) && (!verdict.ignored || ignore_.may_return_below(path)))
@@ -105,6 +110,7 @@ class Listing {
   const os::Fd& directory_;
   const std::string& name_;
   const DockerIgnore& ignore_;
+  std::optional<struct ::stat> left_out_;
   std::vector<Waiting> waiting_;
   std::set<std::string> directories_;
   std::vector<ContextFile> files_;
@@ -112,8 +118,9 @@ class Listing {
 
 }  // namespace
 
-std::vector<ContextFile> list_context(const os::Fd& directory, const std::string& name, const DockerIgnore& ignore) {
-  return Listing(directory, name, ignore).all();
+std::vector<ContextFile> list_context(const os::Fd& directory, const std::string& name, const DockerIgnore& ignore,
+                                      const std::filesystem::path& left_out) {
+  return Listing(directory, name, ignore, left_out).all();
 }
 
 }  // namespace runner::envs

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,8 @@ struct ContextFile {
 
 // Sorted by bytes, so that a directory comes before what is in it. Sockets are left out; an ignored directory is there
 // only for what a "!" takes back, and not entered where none can. Error(kPermission) naming what cannot be read.
-std::vector<ContextFile> list_context(const os::Fd& directory, const std::string& name, const DockerIgnore& ignore);
+// `left_out`: a directory that is no part of it wherever it lies; may be empty.
+std::vector<ContextFile> list_context(const os::Fd& directory, const std::string& name, const DockerIgnore& ignore,
+                                      const std::filesystem::path& left_out = {});
 
 }  // namespace runner::envs

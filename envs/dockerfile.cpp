@@ -101,7 +101,7 @@ std::vector<std::string> dockerfile_secrets(const Specification& wanted, const B
 BuildResult build_dockerfile(const BuildRequest& request, engine::Engine& engine, const std::string& tag,
                              BuildConsole& console) {
   const Specification& wanted = request.specification;
-  const BuildContext context(wanted.context, wanted.dockerfile, request.settings.dockerfile);
+  const BuildContext context(wanted.context, wanted.dockerfile, request.settings.dockerfile, request.settings.data);
   engine::RegistryCredentials credentials(request.settings.variables);
   BuildResult result;
   const engine::ImageBuild build{

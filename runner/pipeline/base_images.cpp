@@ -26,7 +26,7 @@ void take_context(envs::Specification& dockerfile, const BaseImages& bases, cons
   if (dockerfile.context.empty() && bases.copies_context) dockerfile.context = source;
   if (dockerfile.context.empty() || !dockerfile.context_digest.empty()) return;
   dockerfile.context_digest =
-      envs::BuildContext(dockerfile.context, dockerfile.dockerfile, dockerfile.dockerfile_path)
+      envs::BuildContext(dockerfile.context, dockerfile.dockerfile, dockerfile.dockerfile_path, cache.parent_path())
           .digest(cache / ("context-" + envs::digest_of(std::string_view(dockerfile.context)).hex()));
 }
 

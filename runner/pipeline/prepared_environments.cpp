@@ -243,6 +243,7 @@ envs::BuildConsole::Options PreparedEnvironments::console_options(const fs::path
 envs::BuildSettings PreparedEnvironments::settings_for(const envs::Specification& wanted, const BuildJob& job) const {
   envs::BuildSettings settings = job.settings;
   settings.conda_client = limits_.conda_client;
+  settings.data = data_.home();
   settings.tools = data_.tools();
   settings.wheels = data_.wheels();
   settings.container_labels = containers_.own_labels();

@@ -122,6 +122,15 @@ TEST_CASE("the stream holds files, directories and links as they are, with names
   CHECK_THAT(tar_says(directory, tar, {"-tv"}), Contains(" 0/0 ") && !Contains(" 1000/"));
 }
 
+TEST_CASE("the data directory is in no context, wherever it lies") {
+  const Directory directory;
+  directory.write("a", "1");
+  directory.write("deep/home/runner.db", "2");
+  CHECK(listed(directory, BuildContext(directory.path, "FROM x\n", {}, directory.path / "deep" / "home")) ==
+        Names{".runner.Dockerfile", "a", "deep/"});
+  CHECK(listed(directory, BuildContext(directory.path, "FROM x\n", {}, directory.path / "nowhere")).size() == 5);
+}
+
 TEST_CASE("what is ignored is not sent, directories above what comes back are") {
   const Directory directory;
   directory.write("docs/a.md", "1");
