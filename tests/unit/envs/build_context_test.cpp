@@ -127,8 +127,8 @@ TEST_CASE("the data directory is in no context, wherever it lies") {
   directory.write("a", "1");
   directory.write("deep/home/runner.db", "2");
   CHECK(listed(directory, BuildContext(directory.path, "FROM x\n", {}, directory.path / "deep" / "home")) ==
-        Names{".runner.Dockerfile", "a", "deep/"});
-  CHECK(listed(directory, BuildContext(directory.path, "FROM x\n", {}, directory.path / "nowhere")).size() == 5);
+        Names{".dockerignore", ".runner.Dockerfile", "a", "deep/"});
+  CHECK(listed(directory, BuildContext(directory.path, "FROM x\n", {}, directory.path / "nowhere")).size() == 6);
 }
 
 TEST_CASE("what is ignored is not sent, directories above what comes back are") {
