@@ -267,8 +267,8 @@ bool Pipeline::ensure_environment(RunRecord& run) {
     return true;
   }
   note_missing(run);
+  scheduler_->release(run.id);  // first: while it holds something it cannot be queued again
   await_environment(run);
-  scheduler_->release(run.id);
   return false;
 }
 

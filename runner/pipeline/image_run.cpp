@@ -205,8 +205,8 @@ bool Pipeline::prepare_container(RunRecord& run) {
   }
   if (!image) {
     note_missing(run);
+    scheduler_->release(run.id);  // first: while it holds something it cannot be queued again
     await_image(run);
-    scheduler_->release(run.id);
     return false;
   }
   // Podman mounts no overlays: it gets a copy of its own.
