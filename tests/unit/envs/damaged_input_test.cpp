@@ -12,6 +12,7 @@
 #include "envs/specification.hpp"
 #include "envs/specification_files.hpp"
 #include "runner/core/error.hpp"
+#include "tests/unit/mutations.hpp"
 
 using namespace runner;
 using namespace runner::envs;
@@ -22,8 +23,6 @@ constexpr int kRounds = 3'000;
 
 // How many of the mutations were refused; anything but Error ends the test.
 int refused(const std::string& seed_text, const std::function<void(const std::string&)>& read) {
-  unsigned state = 20'261'129;
-  const auto random = [&state] { return (state = state * 1'664'525 + 1'013'904'223) >> 8; };
   const std::string bytes("\0\t\n\r \\-:;,[](){}<>=!~@&*#|'\"$%^`+/.\xff\xc3", 37);
   int count = 0;
   const auto attempt = [&](const std::string& text) {
@@ -34,23 +33,7 @@ int refused(const std::string& seed_text, const std::function<void(const std::st
     }
   };
   for (std::size_t length = 0; length <= seed_text.size(); ++length) attempt(seed_text.substr(0, length));
-  for (int round = 0; round < kRounds; ++round) {
-    std::string text = seed_text;
-    for (unsigned changes = 1 + random() % 5; changes > 0 && !text.empty(); --changes) {
-      const std::size_t at = random() % text.size();
-      switch (random() % 4) {
-        case 0:
-          text.erase(at, 1 + random() % 20);
-          break;
-        case 1:
-          text.insert(at, text.substr(random() % text.size(), random() % 30));
-          break;
-        default:
-          text[at] = bytes[random() % bytes.size()];
-      }
-    }
-    attempt(text);
-  }
+  for_each_mutation(seed_text, bytes, kRounds, attempt);
   return count;
 }
 

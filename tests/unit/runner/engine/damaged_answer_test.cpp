@@ -12,6 +12,7 @@
 #include "runner/engine/pull_progress.hpp"
 #include "runner/engine/registry_credentials.hpp"
 #include "runner/os/file.hpp"
+#include "tests/unit/mutations.hpp"
 
 namespace runner::engine {
 namespace {
@@ -19,26 +20,7 @@ namespace {
 constexpr int kRounds = 3'000;
 
 void with_damage(const std::string& seed, int rounds, const std::function<void(const std::string&)>& read) {
-  unsigned state = 20'261'129;
-  const auto random = [&state] { return (state = state * 1'664'525 + 1'013'904'223) >> 8; };
-  const std::string bytes("\0\n\r {}[]\":,\\-+0eE.tfn\x1b\xff\xc3", 25);
-  for (int round = 0; round < rounds; ++round) {
-    std::string text = seed;
-    for (unsigned changes = 1 + random() % 5; changes > 0 && !text.empty(); --changes) {
-      const std::size_t at = random() % text.size();
-      switch (random() % 4) {
-        case 0:
-          text.erase(at, 1 + random() % 20);
-          break;
-        case 1:
-          text.insert(at, text.substr(random() % text.size(), random() % 30));
-          break;
-        default:
-          text[at] = bytes[random() % bytes.size()];
-      }
-    }
-    read(text);
-  }
+  for_each_mutation(seed, std::string("\0\n\r {}[]\":,\\-+0eE.tfn\x1b\xff\xc3", 25), rounds, read);
 }
 
 // In two pieces: lines end anywhere.
