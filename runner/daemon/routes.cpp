@@ -190,7 +190,8 @@ void Routes::submit(const http::Request& request, Exchange& exchange) {
   respond_submitted(pipeline_.submit(api::parse_submission(request.body), notices_to(request, exchange)), exchange);
 }
 
-void Routes::respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange) {
+void Routes::respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange& exchange) {
+  submitted.run.status_reason = pipeline_.waiting_reason(submitted.run);
   api::RunDetails details;
   details.notices = submitted.warnings;
   exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});

@@ -76,7 +76,7 @@ class Routes {
 
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
   std::string document_of(const std::string& id);
-  static void respond_submitted(const pipeline::Pipeline::Submitted& submitted, Exchange& exchange);
+  void respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange& exchange);
 
   pipeline::Pipeline& pipeline_;
   const api::DaemonFacts facts_;

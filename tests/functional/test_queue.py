@@ -56,6 +56,17 @@ class Sharing(QueueTest):
         self.ok("wait", *runs)
         self.assertEqual(self.queue()["cpus"], {"total": 2, "free": 2})
 
+    def test_who_follows_a_run_that_waits_is_told_why(self):
+        first = self.gated("first")
+        self.begun("first")
+        followers = []
+        for command in (("submit", *self.isolation_options(), "--command", "echo ran"), ("logs", "-f", "@last")):
+            followers.append(self.home.background(*command, directory=self.project))
+            followers[-1].wait_for_output(("waits for 2 CPUs (0 of 2 free); %s has some" % first).encode(), stream="err")
+        self.let_go("first")
+        for follower in followers:
+            self.assertEqual(follower.finish().text, "ran\n")
+
     def test_without_cpus_a_run_takes_the_whole_machine(self):
         first = self.gated("first")
         self.begun("first")
