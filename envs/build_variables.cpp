@@ -5,7 +5,8 @@
 #include <cctype>
 #include <string_view>
 
-#include "envs/specification_files.hpp"
+#include "envs/conda_channel.hpp"
+#include "envs/credentials.hpp"
 
 namespace runner::envs {
 namespace {
@@ -28,12 +29,8 @@ bool decides_sources(std::string_view given) {
          name == "REQUESTS_CA_BUNDLE" || name == "CURL_CA_BUNDLE";
 }
 
-bool is_secret(std::string_view given) {
-  const std::string name = upper(given);
-  for (const char* word : {"PASSWORD", "USERNAME", "TOKEN", "SECRET", "CREDENTIAL"})
-    if (name.find(word) != std::string::npos) return true;
-  return false;
-}
+// uv's users of indexes are tokens as often as names.
+bool is_secret(std::string_view name) { return is_called_secret(name) || upper(name).ends_with("_USERNAME"); }
 
 // Words that are URLs, or uv's "name=URL", lose their credentials; what is between them stays.
 std::string stripped(std::string_view value, bool& had_credentials) {
@@ -45,7 +42,7 @@ std::string stripped(std::string_view value, bool& had_credentials) {
     if (const auto scheme = word.find("://"); scheme != std::string_view::npos) {
       const auto equals = word.substr(0, scheme).rfind('=');
       const auto begin = equals == std::string_view::npos ? 0 : equals + 1;
-      const StrippedUrl url = without_credentials(word.substr(begin));
+      const StrippedUrl url = without_channel_credentials(word.substr(begin));
       had_credentials = had_credentials || url.had_credentials;
       text.append(word.substr(0, begin)).append(url.url);
     } else {

@@ -200,4 +200,12 @@ void add_secrets(std::vector<std::string>& secrets, const std::vector<std::strin
                    [](const std::string& one, const std::string& other) { return one.size() > other.size(); });
 }
 
+bool is_called_secret(std::string_view name) {
+  std::string upper(name);
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char* word : {"TOKEN", "SECRET", "PASSW", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE_KEY"})
+    if (upper.find(word) != std::string::npos) return true;
+  return false;
+}
+
 }  // namespace runner::envs

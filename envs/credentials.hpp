@@ -16,6 +16,9 @@ std::string without_credentials_in(std::string_view text, StrippedUrl (*strip)(s
 // What of a URL is never to be shown, as it stands there and decoded: the longest first.
 std::vector<std::string> secrets_in(std::string_view url);
 
+// Whether what a variable of this name holds is a secret by itself: its name speaks of a token, a password or a key.
+bool is_called_secret(std::string_view name);
+
 // Adds those that are not there yet, the longest first: one may be a part of another.
 void add_secrets(std::vector<std::string>& secrets, const std::vector<std::string>& more);
 

@@ -5,6 +5,7 @@
 
 #include "envs/build_context.hpp"
 #include "envs/builders.hpp"
+#include "envs/credentials.hpp"
 #include "envs/dockerfile_text.hpp"
 #include "runner/core/error.hpp"
 #include "runner/engine/registry_credentials.hpp"
@@ -61,14 +62,6 @@ Error explained(const engine::BuildError& error, const BuildRequest& request, co
 }
 
 constexpr std::size_t kShortestSecret = 4;  // bytes; hiding less would hide the log
-
-bool is_called_secret(std::string_view name) {
-  std::string upper(name);
-  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  for (const char* word : {"TOKEN", "SECRET", "PASSW", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE_KEY"})
-    if (upper.find(word) != std::string::npos) return true;
-  return false;
-}
 
 // Of "https://user:password@host", or of "https://token@host".
 void add_passwords(std::string_view text, std::vector<std::string>& secrets) {

@@ -28,6 +28,20 @@ nlohmann::json body_of(const http::Request& request) {
   return body;
 }
 
+std::string text_in(const nlohmann::json& body, const char* name, const std::string& otherwise) {
+  const auto found = body.find(name);
+  if (found == body.end()) return otherwise;
+  if (!found->is_string()) throw Error(ErrorCode::kInvalid, std::string("'") + name + "' must be a string");
+  return found->get<std::string>();
+}
+
+bool truth_in(const nlohmann::json& body, const char* name) {
+  const auto found = body.find(name);
+  if (found == body.end()) return false;
+  if (!found->is_boolean()) throw Error(ErrorCode::kInvalid, std::string("'") + name + "' must be true or false");
+  return found->get<bool>();
+}
+
 std::string absolute_path(const nlohmann::json& body, const char* name) {
   const auto at = body.find(name);
   if (at == body.end() || !at->is_string() || !at->get_ref<const std::string&>().starts_with('/'))

@@ -19,6 +19,10 @@ std::int64_t whole_number(const std::string& text, const std::string& name);  //
 
 nlohmann::json body_of(const http::Request& request);  // an object; an empty body is an empty one
 
+// The body's member `name`; without it `otherwise`.
+std::string text_in(const nlohmann::json& body, const char* name, const std::string& otherwise = {});
+bool truth_in(const nlohmann::json& body, const char* name);
+
 // The body's member `name`, an absolute path.
 std::string absolute_path(const nlohmann::json& body, const char* name);
 

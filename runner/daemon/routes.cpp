@@ -168,7 +168,7 @@ void Routes::daemon_facts(const http::Request&, Exchange& exchange) {
 }
 
 void Routes::daemon_stop(const http::Request& request, Exchange& exchange) {
-  const bool cancel_runs = body_of(request).value("cancelRuns", false);
+  const bool cancel_runs = truth_in(body_of(request), "cancelRuns");
   exchange.respond({.status = 202, .body = "{}"});
   stop_(cancel_runs);
 }
@@ -268,7 +268,7 @@ void Routes::file(const http::Request& request, Exchange& exchange) {
 
 void Routes::cancel(const http::Request& request, Exchange& exchange) {
   const std::string id = run_of(request);
-  const auto reason = body_of(request).value("reason", std::string("cancelled by the user"));
+  const auto reason = text_in(body_of(request), "reason", "cancelled by the user");
   pipeline_.cancel(id, reason);
   exchange.respond({.status = 200, .body = document_of(id)});
 }

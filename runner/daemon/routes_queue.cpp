@@ -50,8 +50,8 @@ void Routes::move(const http::Request& request, Exchange& exchange) {
   using QueueMove = pipeline::Pipeline::QueueMove;
   const std::string id = run_of(request);
   const auto body = body_of(request);
-  const auto to = body.value("to", std::string());
-  const auto before = body.value("before", std::string());
+  const auto to = text_in(body, "to");
+  const auto before = text_in(body, "before");
   if (to.empty() == before.empty() || (before.empty() && to != "first" && to != "last"))
     throw Error(ErrorCode::kInvalid, "move: wants 'to': \"first\" or \"last\", or 'before': a run");
   const RunRecord run = before.empty() ? pipeline_.move(id, to == "first" ? QueueMove::kFirst : QueueMove::kLast)

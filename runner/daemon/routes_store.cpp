@@ -76,8 +76,8 @@ void answer_in_lines(Exchange& exchange, const Work& work) {
 void Routes::gc(const http::Request& request, Exchange& exchange) {
   const auto body = body_of(request);
   const auto& configuration = pipeline_.configuration();
-  const pipeline::GcOptions options{.explain = body.value("explain", false),
-                                    .dry_run = body.value("dryRun", false),
+  const pipeline::GcOptions options{.explain = truth_in(body, "explain"),
+                                    .dry_run = truth_in(body, "dryRun"),
                                     .environment_bytes = configuration.environment_bytes,
                                     .environment_age = configuration.environment_age};
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
@@ -93,7 +93,7 @@ void Routes::gc(const http::Request& request, Exchange& exchange) {
 
 void Routes::fsck(const http::Request& request, Exchange& exchange) {
   const auto body = body_of(request);
-  const pipeline::FsckOptions options{.repair = body.value("repair", false)};
+  const pipeline::FsckOptions options{.repair = truth_in(body, "repair")};
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
     return api::fsck_document(pipeline::check_everything(pipeline_.content(), pipeline_.history(),
                                                          pipeline_.checkouts(), pipeline_.data(), options, doing));

@@ -174,17 +174,15 @@ std::optional<std::string> RunQueue::next(Time now) {
   const auto head = ready_.begin();
   const Waiting& first = waiting_.at(head->second);
   if (fits(first.wanted, free_)) return take(first.id);
-  if (free_.millicpus <= 0 && free_.memory <= 0) return std::nullopt;
+  if (free_.millicpus <= 0) return std::nullopt;  // every run takes some
   const Reservation reservation = reserve(first.wanted);
   if (all_seen_ && std::find(newcomers_.begin(), newcomers_.end(), head->first) != newcomers_.end()) all_seen_ = false;
   if (all_seen_) {
     std::sort(newcomers_.begin(), newcomers_.end());
     for (const Key& key : newcomers_)
       if (const auto found = ready_.find(key);
-          found != ready_.end() && may_overtake(waiting_.at(found->second), reservation, now)) {
-        // What it takes keeps others from nothing, but more may have come with it.
+          found != ready_.end() && may_overtake(waiting_.at(found->second), reservation, now))
         return take(found->second);
-      }
   } else {
     for (auto at = std::next(head); at != ready_.end(); ++at)
       if (may_overtake(waiting_.at(at->second), reservation, now)) return take(at->second);

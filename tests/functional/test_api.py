@@ -129,6 +129,15 @@ class Refusals(Curl):
                 self.assertIn(name, answer["error"]["message"])
         self.assert_no_new_run(before)
 
+    def test_wrong_types_of_other_bodies_are_named(self):
+        run = self.detach("--command", "true")
+        for route, member, value in (("/v1/runs/%s/move" % run, "to", 5), ("/v1/runs/%s/move" % run, "before", ["x"]), ("/v1/runs/%s/cancel" % run, "reason", {}),
+                                     ("/v1/gc", "dryRun", "yes"), ("/v1/gc", "explain", 1), ("/v1/fsck", "repair", "no"), ("/v1/daemon/stop", "cancelRuns", 1)):
+            answer = self.post(route, {member: value}, 400)
+            self.assert_refused(400, "invalid", answer)
+            self.assertIn("'%s'" % member, answer["error"]["message"])
+        self.wait(run)
+
     def test_hostile_json_does_not_hurt_the_daemon(self):
         pid = self.home.daemon_pid()
         for body in ("[" * 100000, "{\"script\":" * 5000, json.dumps({"script": "x" * 1000000, "sourceDirectory": "/"})):

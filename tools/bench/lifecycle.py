@@ -62,6 +62,7 @@ def main() -> None:
         empty = status_value(daemon.pid(), "VmRSS")
         times = alternate(options.n, {"a durable row in SQLite": insert, "a submit to a paused queue": submit})
         medians = report("a run that waits", times)
+        connection.close()
         print(f"  ratio: {medians['a submit to a paused queue'] / medians['a durable row in SQLite']:.2f} ×")
         print(f"  the last submits against the first: {times['a submit to a paused queue'][-1] / times['a submit to a paused queue'][0]:.2f} ×")
         waiting = len(daemon.json("queue", "list")["items"])

@@ -9,6 +9,8 @@ TEST_CASE("where packages come from is kept, credentials are not") {
                          {"PIP_EXTRA_INDEX_URL", "https://a/simple\thttps://u:x@b/simple"},
                          {"UV_INDEX", "one=https://u:y@c/simple two=https://d/simple"},
                          {"UV_INDEX_ONE_PASSWORD", "secret"},
+                         {"CONDA_CHANNELS", "https://host/t/tk-1234/chan,defaults"},
+                         {"CONDA_API_KEY", "secret"},
                          {"https_proxy", "http://proxy:3128"},
                          {"SSL_CERT_FILE", "/ca.pem"},
                          {"CONDA_PREFIX", "/opt/conda"},
@@ -18,10 +20,11 @@ TEST_CASE("where packages come from is kept, credentials are not") {
   CHECK(kept.values == Variables{{"PIP_INDEX_URL", "https://host/simple"},
                                  {"PIP_EXTRA_INDEX_URL", "https://a/simple\thttps://b/simple"},
                                  {"UV_INDEX", "one=https://c/simple two=https://d/simple"},
+                                 {"CONDA_CHANNELS", "https://host/chan,defaults"},
                                  {"https_proxy", "http://proxy:3128"},
                                  {"SSL_CERT_FILE", "/ca.pem"}});
-  CHECK(kept.withheld ==
-        std::vector<std::string>{"PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "UV_INDEX", "UV_INDEX_ONE_PASSWORD"});
+  CHECK(kept.withheld == std::vector<std::string>{"CONDA_API_KEY", "CONDA_CHANNELS", "PIP_EXTRA_INDEX_URL",
+                                                  "PIP_INDEX_URL", "UV_INDEX", "UV_INDEX_ONE_PASSWORD"});
 }
 
 TEST_CASE("a daemon that is started again asks the same places") {
