@@ -33,8 +33,18 @@ std::string end_of_file(const std::filesystem::path& file, std::int64_t bytes) {
   return text;
 }
 
+shim::Ended lost(const shim::Claim& claim) {
+  const bool rebooted = claim.shim.boot_id != os::boot_id();
+  return shim::Ended{.time = utc_now(),
+                     .outcome = {.kind = rebooted ? OutcomeKind::kHostRebooted : OutcomeKind::kLost,
+                                 .message = rebooted ? "the machine was restarted while the run was live"
+                                                     : "the run's supervisor was killed"}};
+}
+
+}  // namespace
+
 // Azure's error object for an ending that is not a success.
-std::optional<RunError> error_of(const Outcome& outcome) {
+std::optional<RunError> Pipeline::error_of(const Outcome& outcome) {
   switch (outcome.kind) {
     case OutcomeKind::kExited:
       if (outcome.exit_code == 0) return std::nullopt;
@@ -53,22 +63,15 @@ std::optional<RunError> error_of(const Outcome& outcome) {
   }
 }
 
-shim::Ended lost(const shim::Claim& claim) {
-  const bool rebooted = claim.shim.boot_id != os::boot_id();
-  return shim::Ended{.time = utc_now(),
-                     .outcome = {.kind = rebooted ? OutcomeKind::kHostRebooted : OutcomeKind::kLost,
-                                 .message = rebooted ? "the machine was restarted while the run was live"
-                                                     : "the run's supervisor was killed"}};
-}
-
-}  // namespace
-
 void Pipeline::mark_started(const std::string& id) {
   try {
     if (const auto started = shim::read_started(data_.run(id))) {
       history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, "", started->time);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
-      secrets_.with([&](auto& secrets) { secrets.erase(id); });
+      const RunRecord run = history_.get(id);
+      scheduler_->started(id, run.queue, run.definition.grace);
+      // One that may have to start again needs them again.
+      if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
   } catch (const Error& error) {
     spdlog::warn("run {}: start not recorded: {}", id, error.message());
@@ -140,9 +143,10 @@ void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
   if (is_final(run.status)) return;
   const os::RunDirectory directory = data_.run(id);
+  const auto claim = shim::read_claim(directory);
+  if (claim && claim->attempt < run.attempt) return;  // a late word of the last attempt
   auto ended = shim::read_ended(directory);
   if (!ended) {
-    const auto claim = shim::read_claim(directory);
     if (claim) {
       if (auto alive = os::open_process(claim->shim)) {
         // A shim of an earlier daemon won the claim while ours came too late: the run is its.
@@ -153,7 +157,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
       ended = shim::read_ended(directory);  // it may have ended in between
       if (!ended) ended = lost(*claim);
     } else if (run.status == RunStatus::kCancelRequested) {
-      ended = shim::Ended{.time = utc_now(), .outcome = {.kind = OutcomeKind::kCanceled, .message = run.status_reason}};
+      ended = shim::Ended{.time = utc_now(), .outcome = outcome_of_cancelled(run)};
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
       // The shim died before it claimed the run: nothing was started, so another may.
       watch_->remove(id);
@@ -166,10 +170,15 @@ void Pipeline::finish_or_throw(const std::string& id) {
     }
   }
   sandbox_.remove_remains(id);
-  if (!run.started)
-    if (const auto started = shim::read_started(directory))
-      history_.set_status(id, RunStatus::kFinalizing, "", started->time);
-  history_.set_status(id, RunStatus::kFinalizing, "");
+  const auto started = run.started ? std::nullopt : shim::read_started(directory);
+  if (ended->gave_way) {
+    if (started) history_.set_status(id, RunStatus::kRunning, "", started->time);
+    if (begin_next_attempt(run, *ended)) return;
+    run = history_.get(id);  // cancelled meanwhile
+    ended->outcome.message = run.status_reason;
+    ended->outcome.kind = outcome_of_cancelled(run).kind;
+  }
+  history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
   ingest_metrics(id, true);
   auto hold = content_.hold();  // until the row names the artifacts
   auto artifacts = collect_artifacts(run);
