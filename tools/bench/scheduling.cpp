@@ -1,6 +1,6 @@
-// bench_scheduling DIRECTORY RUNS SUBMITTERS: what a run costs without its execution. Each run's row is written durably,
-// it goes through the queue, starts, and ends durably at once: everything the daemon does but for HTTP, snapshot and
-// container. Prints one line of JSON: {"runs", "seconds", "runsPerSecond"}.
+// bench_scheduling DIRECTORY RUNS SUBMITTERS: what a run costs without its execution. Each run's row is written
+// durably, it goes through the queue, starts, and ends durably at once: everything the daemon does but for HTTP,
+// snapshot and container. Prints one line of JSON: {"runs", "seconds", "runsPerSecond"}.
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -48,24 +48,24 @@ int main(int count, char** arguments) {
   std::condition_variable all_ended;
   int ended = 0;
   std::optional<pipeline::Scheduler> scheduler;
-  scheduler.emplace(
-      pipeline::Resources{8000, 0}, pipeline::GpuSlots(), false,
-      pipeline::Scheduler::Callbacks{
-          .start =
-              [&](const std::string& id) {
-                history.set_status(id, RunStatus::kStarting, "");
-                history.set_status(id, RunStatus::kRunning, "", utc_now());
-                scheduler->release(id);
-                scheduler->post([&, id] {
-                  history.finish(id, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited, .exit_code = 0},
-                                 std::nullopt, utc_now(), {});
-                  scheduler->ended(id, true);
-                  const std::lock_guard lock(mutex);
-                  if (++ended == runs) all_ended.notify_all();
-                });
-              },
-          .give_way = [](const std::string&, const std::string&) {},
-      });
+  scheduler.emplace(pipeline::Resources{8000, 0}, pipeline::GpuSlots(), false,
+                    pipeline::Scheduler::Callbacks{
+                        .start =
+                            [&](const std::string& id) {
+                              history.set_status(id, RunStatus::kStarting, "");
+                              history.set_status(id, RunStatus::kRunning, "", utc_now());
+                              scheduler->release(id);
+                              scheduler->post([&, id] {
+                                history.finish(id, RunStatus::kCompleted, "",
+                                               Outcome{.kind = OutcomeKind::kExited, .exit_code = 0}, std::nullopt,
+                                               utc_now(), {});
+                                scheduler->ended(id, true);
+                                const std::lock_guard lock(mutex);
+                                if (++ended == runs) all_ended.notify_all();
+                              });
+                            },
+                        .give_way = [](const std::string&, const std::string&) {},
+                    });
   const auto begin = std::chrono::steady_clock::now();
   std::atomic<int> next{0};
   std::vector<std::jthread> threads;
