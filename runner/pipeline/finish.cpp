@@ -65,12 +65,14 @@ std::optional<RunError> Pipeline::error_of(const Outcome& outcome) {
 
 void Pipeline::mark_started(const std::string& id) {
   try {
-    if (const auto started = shim::read_started(data_.run(id))) {
+    const auto claim = shim::read_claim(data_.run(id));
+    const auto started = shim::read_started(data_.run(id));
+    if (claim && started) {
       const RunRecord run = history_.get(id);
       const RunStatus status = started->paused ? RunStatus::kPaused : RunStatus::kRunning;
-      history_.set_status(id, status, run.status == status ? run.status_reason : "", started->time);
+      history_.set_status(id, status, run.status == status ? run.status_reason : "", started->time, claim->attempt);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
-      scheduler_->started(id, run.queue, run.definition.grace);
+      if (run.attempt == claim->attempt) scheduler_->started(id, run.queue, run.definition.grace);
       // One that may have to start again needs them again.
       if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
@@ -92,7 +94,9 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
   try {
     // A script that writes faster than this reads must not hold up the watch for the others: what is left comes with
     // the next word of the journal, at the latest with the end.
-    constexpr int kPartsAtOnce = 8;  // of about 1 MiB
+    constexpr int kPartsAtOnce = 8;                      // of about 1 MiB
+    const auto claim = shim::read_claim(data_.run(id));  // the directory may be an earlier attempt's
+    if (!claim) return;
     std::int64_t offset = history_.journal_offset(id);
     for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
@@ -100,7 +104,7 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
       if (!complete && part.next_offset <= offset) return;
       for (const std::string& notice : part.notices) history_.add_notice(id, notice);
       if (part.next_offset <= offset) return;
-      history_.add_metrics(id, part.points, part.next_offset);
+      history_.add_metrics(id, part.points, part.next_offset, claim->attempt);
       offset = part.next_offset;
     }
   } catch (const Error& error) {

@@ -339,6 +339,16 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
   CHECK(history.artifacts(id).size() == 1);
   CHECK(history.metric_summaries(id).empty());
   CHECK(history.journal_offset(id) == 0);
+  SECTION("what comes late of an earlier one is not taken for this one's") {
+    CHECK_FALSE(history.set_status(id, RunStatus::kRunning, "", at(9), 1));
+    CHECK(history.get(id).status == RunStatus::kQueued);
+    history.add_metrics(
+        id, std::vector{MetricPoint{.name = "loss", .step = {}, .real = 1.0, .integer = {}, .text = {}}}, 200, 1);
+    CHECK(history.journal_offset(id) == 0);
+    CHECK(history.set_status(id, RunStatus::kRunning, "", at(9), 2));
+    history.add_metrics(id, {}, 200, 2);
+    CHECK(history.journal_offset(id) == 200);
+  }
   SECTION("one that is to be cancelled has none, whatever its status has become since") {
     history.request_cancel(id, {.reason = "enough"});
     history.set_status(id, RunStatus::kFinalizing, "waiting to store the outputs");
