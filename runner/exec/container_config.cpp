@@ -150,6 +150,7 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
               {"LogConfig", {{"Type", "none"}}},  // the log goes through the run directory's FIFO
               {"AutoRemove", false},
               {"RestartPolicy", {{"Name", "no"}}},
+              {"OomScoreAdj", oom_score_of_runs()},
               {"Init", false}};
   if (facts.podman)
     config["UsernsMode"] = facts.rootless ? "keep-id" : "";
@@ -166,6 +167,9 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   if (!extra.cpuset_cpus.empty()) config["CpusetCpus"] = extra.cpuset_cpus;
   for (const EngineOptions::Ulimit& ulimit : extra.ulimits)
     config["Ulimits"].push_back({{"Name", ulimit.name}, {"Soft", ulimit.soft}, {"Hard", ulimit.hard}});
+  const bool core_given = std::any_of(extra.ulimits.begin(), extra.ulimits.end(),
+                                      [](const EngineOptions::Ulimit& ulimit) { return ulimit.name == "core"; });
+  if (!core_given) config["Ulimits"].push_back({{"Name", "core"}, {"Soft", 0}, {"Hard", 0}});
   put(config, "ExtraHosts", extra.extra_hosts);
   put(config, "Dns", extra.dns);
   put(config, "DnsSearch", extra.dns_search);

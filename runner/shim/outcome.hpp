@@ -19,6 +19,7 @@ struct OrderedEnd {
   OutcomeKind kind = OutcomeKind::kCanceled;  // kTimedOut, kCanceled or kKilled (`runner run fail`)
   std::string reason;                         // for kCanceled and kKilled: "cancelled by user dev"
   bool killed = false;                        // the grace ran out and SIGKILL was sent
+  bool asked_for_stacks = false;              // Pythons that SIGTERM would have killed got SIGABRT instead
 };
 
 struct EndFacts {
@@ -27,6 +28,8 @@ struct EndFacts {
   std::optional<InitRecord> end;           // kEnded
   std::optional<OrderedEnd> ordered;
   os::CgroupUsage usage;
+  ResourceUsage sampled{};     // second by second, where there was a second
+  double running_seconds = 0;  // of the script, pauses left out
   bool machine_oom = false;                  // somebody on this machine was killed for memory while the run lived
   std::optional<std::int64_t> memory_limit;  // bytes, for the message
   std::optional<std::chrono::milliseconds> max_run_duration;  // for the message

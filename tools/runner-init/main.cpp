@@ -226,7 +226,7 @@ pid_t start_script(const Options& options) {
     const bool there = error == ENOENT && ::access(slot[1], F_OK) == 0;
     give_up(there ? InitStep::kInterpreter : InitStep::kExec, error);
   }
-  report(InitEvent::kStarted, chosen);
+  report(InitEvent::kStarted, chosen, static_cast<std::uint32_t>(child));
   return child;
 }
 

@@ -59,8 +59,8 @@ TEST_CASE("a run ends with its script's exit code, its log in order and nothing 
   CHECK(finished.outcome.kind == OutcomeKind::kExited);
   CHECK(finished.outcome.exit_code == 7);
   CHECK(finished.log == "one\ntwo\nthree\nfour\n");
-  CHECK(finished.outcome.peak_memory_bytes.value_or(0) > 0);
-  CHECK(finished.outcome.cpu_seconds.value_or(0) > 0);
+  CHECK(finished.outcome.usage.peak_memory_bytes.value_or(0) > 0);
+  CHECK(finished.outcome.usage.cpu_seconds.value_or(0) > 0);
   REQUIRE(shim::read_started(run.directory));
   CHECK_FALSE(os::open_process(shim::read_started(run.directory)->init));
   CHECK_FALSE(cgroups_exist(run));
@@ -443,7 +443,7 @@ TEST_CASE("on a v2 machine the run is born in its cgroup", "[container]") {
   ::kill(child.pid, SIGTERM);
   const Finished finished = fixture.wait(run, child);
   CHECK(finished.outcome.kind == OutcomeKind::kCanceled);
-  CHECK(finished.outcome.cpu_seconds.value_or(0) > 0);
+  CHECK(finished.outcome.usage.cpu_seconds.value_or(0) > 0);
   CHECK_FALSE(std::filesystem::exists(unified / cgroup_name(run.id)));
 }
 

@@ -53,16 +53,16 @@ TEST_CASE("a script that exits has its code and the usage that init saw") {
   CHECK(outcome.kind == OutcomeKind::kExited);
   CHECK(outcome.exit_code == 3);
   CHECK(outcome.message.empty());
-  CHECK(outcome.cpu_seconds == 2.0);
-  CHECK(outcome.peak_memory_bytes == 2048 * 1024);
+  CHECK(outcome.usage.cpu_seconds == 2.0);
+  CHECK(outcome.usage.peak_memory_bytes == 2048 * 1024);
 }
 
 TEST_CASE("the cgroup's usage counts before init's") {
   EndFacts facts = running();
   facts.end = ended(exited(0));
   facts.usage = {.peak_memory_bytes = 7, .cpu_seconds = 0.5, .oom_kills = 0};
-  CHECK(judge(facts).peak_memory_bytes == 7);
-  CHECK(judge(facts).cpu_seconds == 0.5);
+  CHECK(judge(facts).usage.peak_memory_bytes == 7);
+  CHECK(judge(facts).usage.cpu_seconds == 0.5);
 }
 
 TEST_CASE("a signal is a signal, and memory only with the kernel's word for it") {
