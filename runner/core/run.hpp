@@ -53,6 +53,7 @@ struct ResourceUsage {
   std::optional<double> cpu_seconds{};
   std::optional<double> peak_cpus{}, mean_cpus{};                // CPUs kept busy; the peak is of about one second
   std::optional<std::int64_t> read_bytes{}, written_bytes{};  // of block devices
+  bool operator==(const ResourceUsage&) const = default;
 };
 
 struct Outcome {

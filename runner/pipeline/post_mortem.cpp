@@ -122,7 +122,7 @@ void add_processes(std::string& page, const PostMortem& facts) {
   page += "      PID    PPID  S      MEMORY       CPU  COMMAND\n";
   for (const shim::SeenProcess& process : look.processes)
     page += fmt::format("  {:7} {:7}  {} {:>11} {:>8.2f}s  {}\n", process.pid, process.parent,
-                        shown_line({&process.state, 1}, 4), format_size(process.memory_bytes), process.cpu_seconds,
+                        shown_line({&process.state, 1}, 8), format_size(process.memory_bytes), process.cpu_seconds,
                         shown_line(process.command, kCommandBytes));
   const auto more = look.process_count - static_cast<std::int64_t>(look.processes.size());
   if (more > 0 || !look.complete)

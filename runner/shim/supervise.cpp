@@ -42,6 +42,7 @@ void Supervisor::open_descriptors() {
   // What the runtime leaves behind when it detaches, the container's pid 1 above all, becomes our child.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (!signals_ || !timer_) throw errno_error(errno, "signalfd, timerfd");
+  sampler_.open();
 }
 
 void Supervisor::take_secrets() {

@@ -55,8 +55,8 @@ os::CgroupNow read_cgroups(const os::RunCgroups& cgroups) {
 
 }  // namespace
 
-UsageSampler::UsageSampler(const os::RunDirectory& run)
-    : timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)), file_(run.usage()) {
+void UsageSampler::open() {
+  timer_ = os::Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_) throw errno_error(errno, "timerfd");
 }
 

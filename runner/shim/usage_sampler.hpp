@@ -1,5 +1,5 @@
 // Looks at a live run once a second: what it uses, and which processes it has. One thread, the supervisor's; never
-// throws once it is made. A look opens at most some hundred files, however many processes there are.
+// throws once it is open. A look opens at most some hundred files, however many processes there are.
 #pragma once
 
 #include <sys/types.h>
@@ -22,9 +22,10 @@ namespace runner::shim {
 
 class UsageSampler {
  public:
-  explicit UsageSampler(const os::RunDirectory& run);  // Error without a timer
+  explicit UsageSampler(const os::RunDirectory& run) : file_(run.usage()) {}
+  void open();  // first of all; Error without a timer
 
-  int fd() const { return timer_.get(); }  // readable: call on_timer()
+  int fd() const { return timer_.get(); }  // readable: call on_timer(); -1 before open()
   void on_timer();
 
   // The script runs. `init` is the container's pid 1, 0 if it cannot be seen from here: then there is nothing to look at

@@ -19,7 +19,7 @@ class Endings(RunnerTest):
     def assert_stored(self, run):
         self.assertEqual([(o["name"], o["sha256"]) for o in run["outputs"]],
                          [("outputs/deep/model.bin", hashlib.sha256(bytes(range(256))).hexdigest())])
-        self.assertEqual(sorted(run["logFiles"]), ["logs/table.csv", "user_logs/std_log.txt"])
+        self.assertEqual(self.log_files(run), ["logs/table.csv", "user_logs/std_log.txt"])
         directory = self.home.new_project()
         self.ok("run", "download", run["runId"], "-d", directory)
         with open(directory + "/outputs/deep/model.bin", "rb") as file:

@@ -262,7 +262,7 @@ class Document(RunnerTest):
             {"name": "outputs/sub/empty", "bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}])
 
     def test_log_files_are_the_standard_log_and_what_lies_in_logs(self):
-        self.assertEqual(sorted(self.document["logFiles"]), ["logs/table.csv", "user_logs/std_log.txt"])
+        self.assertEqual(self.log_files(self.document), ["logs/table.csv", "user_logs/std_log.txt"])
 
     def test_the_definition_says_what_was_asked_for(self):
         definition = self.document["runDefinition"]

@@ -153,6 +153,11 @@ class RunnerTest(unittest.TestCase):
     def log(self, run="@last", **options):
         return self.ok("logs", run, **options).out
 
+    @staticmethod
+    def log_files(document):
+        """The names in `logFiles`, sorted, without what depends on how long the run took."""
+        return sorted(name for name in document["logFiles"] if name != "system_logs/usage.jsonl")
+
     def runs(self, *filters):
         return self.ok("run", "list", "--all", *filters, "--json").json["items"]
 

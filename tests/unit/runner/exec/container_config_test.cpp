@@ -276,7 +276,7 @@ TEST_CASE("secrets have a place in memory, and nothing of them is said to the en
 TEST_CASE("the engine's own options are passed on, and only those that were given") {
   Planned planned;
   const json plain = planned.host_config();
-  for (const char* key : {"MemoryReservation", "CpuShares", "CpusetCpus", "Ulimits", "ExtraHosts", "Dns", "DnsSearch",
+  for (const char* key : {"MemoryReservation", "CpuShares", "CpusetCpus", "ExtraHosts", "Dns", "DnsSearch",
                           "DnsOptions", "Tmpfs"})
     CHECK_FALSE(plain.contains(key));
   CHECK_FALSE(planned.config().contains("Hostname"));
@@ -298,7 +298,11 @@ TEST_CASE("the engine's own options are passed on, and only those that were give
   CHECK(config["Dns"] == json{"9.9.9.9"});
   CHECK(config["DnsSearch"] == json{"corp"});
   CHECK(config["DnsOptions"] == json{"ndots:1"});
-  CHECK(config["Ulimits"] == json::array({{{"Name", "nofile"}, {"Soft", 10}, {"Hard", 20}}}));
+  const json no_core{{"Name", "core"}, {"Soft", 0}, {"Hard", 0}};
+  CHECK(plain["Ulimits"] == json::array({no_core}));
+  CHECK(config["Ulimits"] == json::array({{{"Name", "nofile"}, {"Soft", 10}, {"Hard", 20}}, no_core}));
+  planned.run.definition.engine.ulimits = {{.name = "core", .soft = -1, .hard = -1}};  // asked for: left alone
+  CHECK(planned.host_config()["Ulimits"] == json::array({{{"Name", "core"}, {"Soft", -1}, {"Hard", -1}}}));
   CHECK(config["CpusetCpus"] == "0-2");
   CHECK(config["CpuShares"] == 512);
   CHECK(config["MemoryReservation"] == 4096);

@@ -407,7 +407,7 @@ TEST_CASE("memory over the limit ends a run as out_of_memory, and only its own m
   const Finished child = fixture.finish(run);
   CHECK(child.outcome.kind == OutcomeKind::kExited);
   CHECK(child.outcome.exit_code == 0);
-  CHECK(child.outcome.message == "a child process was killed for memory (limit 64.0 MiB)");
+  CHECK(child.outcome.message == "a child process was killed for memory (limit 64.0 MiB, peak 64.0 MiB)");
   CHECK_THAT(child.log, Contains("survived"));
 
   SandboxRun main = fixture.shell("");
@@ -415,7 +415,7 @@ TEST_CASE("memory over the limit ends a run as out_of_memory, and only its own m
   main.limits = run.limits;
   const Finished killed = fixture.finish(main);
   CHECK(killed.outcome.kind == OutcomeKind::kOutOfMemory);
-  CHECK(killed.outcome.message == "killed for memory (limit 64.0 MiB)");
+  CHECK(killed.outcome.message == "killed for memory (limit 64.0 MiB, peak 64.0 MiB)");
   CHECK_FALSE(cgroups_exist(main));
 }
 
