@@ -246,7 +246,8 @@ EnvironmentRef environment_from_json(std::string_view text) {
   });
 }
 
-// {"kind", "exitCode", "signal", "peakMemoryBytes", "meanMemoryBytes", "cpuSeconds", "peakCpus", "meanCpus", "readBytes",
+// {"kind", "exitCode", "signal", "peakMemoryBytes", "meanMemoryBytes", "cpuSeconds", "peakCpus", "meanCpus",
+// "readBytes",
 //  "writtenBytes", "message"}
 std::string to_json(const Outcome& outcome) {
   Json json = Json::object();

@@ -39,6 +39,6 @@ std::string shell_quoted(const std::string& word);
 std::string shell_quoted(const Json& words);  // a list of them
 // How to read the page about an ending that asks for an explanation; empty for any other.
 std::string post_mortem_command(const Json& run);
-std::string tags_text(const Json& run);       // "quality=good fast"
+std::string tags_text(const Json& run);  // "quality=good fast"
 
 }  // namespace runner::cli

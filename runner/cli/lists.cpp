@@ -65,8 +65,9 @@ int run(Session& session, const MetricsOptions& options) {
             {scalar_text(member(metric, "min"))},
             {scalar_text(member(metric, "max"))}};
   };
-  return print_list(session, run_target(options.run, options.system ? "/metrics?system=1" : "/metrics"), std::move(table),
-                    row, options.system ? "nothing sampled: a run is looked at once a second" : "no metrics");
+  return print_list(session, run_target(options.run, options.system ? "/metrics?system=1" : "/metrics"),
+                    std::move(table), row,
+                    options.system ? "nothing sampled: a run is looked at once a second" : "no metrics");
 }
 
 int run(Session& session, const ExperimentListOptions&) {

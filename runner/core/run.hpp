@@ -51,7 +51,7 @@ std::optional<OutcomeKind> outcome_kind_from(std::string_view text);
 struct ResourceUsage {
   std::optional<std::int64_t> peak_memory_bytes{}, mean_memory_bytes{};
   std::optional<double> cpu_seconds{};
-  std::optional<double> peak_cpus{}, mean_cpus{};                // CPUs kept busy; the peak is of about one second
+  std::optional<double> peak_cpus{}, mean_cpus{};             // CPUs kept busy; the peak is of about one second
   std::optional<std::int64_t> read_bytes{}, written_bytes{};  // of block devices
   bool operator==(const ResourceUsage&) const = default;
 };

@@ -29,8 +29,9 @@ void add(std::optional<std::int64_t>& sum, std::optional<std::int64_t> value) {
 // v1: "8:0 Read 4096" and "8:0 Write 0"; v2: "8:0 rbytes=4096 wbytes=0 rios=1 …".
 void read_io(const RunCgroups& cgroups, CgroupNow& now) {
   const bool v1 = cgroups.version == 1;
-  const path* directory = v1 ? directory_of(cgroups, "blkio")
-                             : cgroups.directories.empty() ? nullptr : &cgroups.directories.begin()->second;
+  const path* directory = v1                            ? directory_of(cgroups, "blkio")
+                          : cgroups.directories.empty() ? nullptr
+                                                        : &cgroups.directories.begin()->second;
   if (directory == nullptr) return;
   const path file = *directory / (v1 ? "blkio.throttle.io_service_bytes" : "io.stat");
   if (!v1 && std::filesystem::exists(file)) now.read_bytes = now.written_bytes = 0;  // empty before the first byte
@@ -70,8 +71,7 @@ CgroupNow read_now(const RunCgroups& cgroups) {
   now.cpu_seconds = cpu_seconds(cgroups);
   if (const path* memory = directory_of(cgroups, "memory"))
     now.memory_bytes = as_number(trimmed_file(*memory / (v1 ? "memory.usage_in_bytes" : "memory.current")));
-  if (const path* pids = directory_of(cgroups, "pids"))
-    now.tasks = as_number(trimmed_file(*pids / "pids.current"));
+  if (const path* pids = directory_of(cgroups, "pids")) now.tasks = as_number(trimmed_file(*pids / "pids.current"));
   read_io(cgroups, now);
   return now;
 }

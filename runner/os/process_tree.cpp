@@ -58,7 +58,8 @@ class Walk {
  public:
   Walk(pid_t root, std::size_t most_files) : files_left_(most_files) {
     if (auto facts = read_process(root)) tree_.processes.push_back(std::move(*facts));
-    for (std::size_t i = 0; i < tree_.processes.size(); ++i) add_children(tree_.processes[i].pid, tree_.processes[i].threads);
+    for (std::size_t i = 0; i < tree_.processes.size(); ++i)
+      add_children(tree_.processes[i].pid, tree_.processes[i].threads);
   }
   ProcessTree tree() && { return std::move(tree_); }
 
@@ -103,7 +104,8 @@ std::optional<ProcessFacts> read_process(pid_t pid) {
   // The name in parentheses may itself hold blanks and parentheses: fields count from the last one.
   const auto open = text.find('(');
   const auto close = text.rfind(')');
-  if (open == std::string_view::npos || close == std::string_view::npos || close + 2 >= text.size()) return std::nullopt;
+  if (open == std::string_view::npos || close == std::string_view::npos || close + 2 >= text.size())
+    return std::nullopt;
   ProcessFacts facts;
   facts.pid = pid;
   facts.name = text.substr(open + 1, close - open - 1);

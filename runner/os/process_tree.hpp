@@ -41,8 +41,8 @@ struct ProcessIo {
 std::optional<ProcessIo> read_process_io(pid_t pid);
 
 struct ProcessStatus {
-  pid_t inner_pid = 0;         // in its own pid namespace
-  std::uint64_t caught = 0;    // signals with a handler: bit N-1 is signal N
+  pid_t inner_pid = 0;       // in its own pid namespace
+  std::uint64_t caught = 0;  // signals with a handler: bit N-1 is signal N
   std::uint64_t ignored = 0;
 };
 std::optional<ProcessStatus> read_process_status(pid_t pid);

@@ -75,7 +75,8 @@ std::string curve(const std::vector<shim::UsageSample>& samples, Value&& value) 
   std::string bars;
   for (const auto& sample : samples) {
     const double part = most > 0 ? value(sample) / most : 0;
-    bars += kBars[std::min<std::size_t>(static_cast<std::size_t>(std::max(0.0, part) * kBars.size()), kBars.size() - 1)];
+    bars +=
+        kBars[std::min<std::size_t>(static_cast<std::size_t>(std::max(0.0, part) * kBars.size()), kBars.size() - 1)];
   }
   return bars;
 }
@@ -132,8 +133,7 @@ void add_processes(std::string& page, const PostMortem& facts) {
 void add_log(std::string& page, std::vector<std::string_view> lines, bool whole) {
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
   const bool cut = !whole || lines.size() > kLogLines;
-  if (lines.size() > kLogLines)
-    lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(kLogLines));
+  if (lines.size() > kLogLines) lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(kLogLines));
   heading(page, cut ? fmt::format("The last {} lines of the log", lines.size()) : "The log");
   if (lines.empty()) page += "  empty\n";
   for (const std::string_view line : lines) page += "  " + shown_line(line, kLineBytes) + "\n";
@@ -200,7 +200,8 @@ std::string to_text(const PostMortem& facts) {
   if (facts.started) page += "  started    " + to_iso8601(*facts.started) + "\n";
   page += "  ended      " + to_iso8601(facts.ended);
   if (facts.started)
-    page += ", after " + format_duration(std::chrono::duration_cast<std::chrono::milliseconds>(facts.ended - *facts.started));
+    page += ", after " +
+            format_duration(std::chrono::duration_cast<std::chrono::milliseconds>(facts.ended - *facts.started));
   page += "\n";
   const ResourceUsage& usage = facts.outcome.usage;
   if (usage.peak_memory_bytes) page += "  memory     at most " + format_size(*usage.peak_memory_bytes) + "\n";

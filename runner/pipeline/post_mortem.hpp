@@ -26,10 +26,10 @@ struct PostMortem {
   std::optional<UtcTime> started;
   UtcTime ended{};
   Outcome outcome;
-  std::optional<shim::LastLook> look;     // none: a lost supervisor cannot tell
+  std::optional<shim::LastLook> look;    // none: a lost supervisor cannot tell
   std::vector<shim::UsageSample> usage;  // the whole file, for where there is no look
-  std::string log_end;                    // at most kLogEndBytes
-  bool whole_log = false;                 // log_end is all of it
+  std::string log_end;                   // at most kLogEndBytes
+  bool whole_log = false;                // log_end is all of it
 };
 std::string to_text(const PostMortem& facts);
 

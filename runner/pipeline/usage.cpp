@@ -15,7 +15,8 @@ std::vector<shim::UsageSample> Pipeline::usage_of(const std::string& id) const {
     if (!samples.empty() || !is_final(history_.get(id).status)) return samples;
   }
   const auto artifacts = history_.artifacts(id);
-  const auto at = std::find_if(artifacts.begin(), artifacts.end(), [](const Artifact& a) { return a.name == kUsageName; });
+  const auto at =
+      std::find_if(artifacts.begin(), artifacts.end(), [](const Artifact& a) { return a.name == kUsageName; });
   if (at == artifacts.end()) return {};
   return shim::parse_usage(content_.read_all(at->sha256));
 }

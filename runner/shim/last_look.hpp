@@ -1,5 +1,5 @@
-// What the shim saw of a run just before it ended, for its post-mortem: last_look.json in the run directory, written for
-// endings that ask for an explanation. JSON, "version": 1, published atomically.
+// What the shim saw of a run just before it ended, for its post-mortem: last_look.json in the run directory, written
+// for endings that ask for an explanation. JSON, "version": 1, published atomically.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct LastLook {
   bool before_signal = false;  // taken for the purpose, just before the signal; else with the last sample
   std::int64_t process_count = 0;
   bool complete = true;                // false: there were more than were counted
-  std::vector<SeenProcess> processes;  // the largest, at most kMostSeen, by pid
-  std::vector<UsageSample> samples;    // of the last minute
+  std::vector<SeenProcess> processes{};  // the largest, at most kMostSeen, by pid
+  std::vector<UsageSample> samples{};    // of the last minute
 };
 
 inline constexpr std::size_t kMostSeen = 40;

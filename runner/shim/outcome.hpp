@@ -28,8 +28,8 @@ struct EndFacts {
   std::optional<InitRecord> end;           // kEnded
   std::optional<OrderedEnd> ordered;
   os::CgroupUsage usage;
-  ResourceUsage sampled{};     // second by second, where there was a second
-  double running_seconds = 0;  // of the script, pauses left out
+  ResourceUsage sampled{};                   // second by second, where there was a second
+  double running_seconds = 0;                // of the script, pauses left out
   bool machine_oom = false;                  // somebody on this machine was killed for memory while the run lived
   std::optional<std::int64_t> memory_limit;  // bytes, for the message
   std::optional<std::chrono::milliseconds> max_run_duration;  // for the message

@@ -1,5 +1,5 @@
-// Asking Pythons for their stacks at the end of their time. PYTHONFAULTHANDLER=1, which every run has, lets SIGABRT print
-// them and then end the process.
+// Asking Pythons for their stacks at the end of their time. PYTHONFAULTHANDLER=1, which every run has, lets SIGABRT
+// print them and then end the process.
 #pragma once
 
 #include <sys/types.h>

@@ -28,7 +28,7 @@ namespace {
 
 // After the container's pid 1 has died without a word: how long the Engine may take to say why.
 constexpr std::chrono::seconds kEngineWords{5};
-constexpr std::chrono::seconds kBetweenKills{2};  // of a container that does not die
+constexpr std::chrono::seconds kBetweenKills{2};     // of a container that does not die
 constexpr std::chrono::milliseconds kForStacks{20};  // after the grace, for Pythons to print them
 
 }  // namespace

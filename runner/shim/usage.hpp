@@ -30,7 +30,7 @@ struct UsageSample {
 };
 
 std::string to_line(const UsageSample& sample);
-std::vector<UsageSample> parse_usage(std::string_view text);  // what is damaged is left out
+std::vector<UsageSample> parse_usage(std::string_view text);                  // what is damaged is left out
 std::vector<UsageSample> read_usage_file(const std::filesystem::path& file);  // empty if there is none
 
 // Peaks, means and sums of samples.
@@ -52,7 +52,8 @@ ResourceUsage usage_of(std::span<const UsageSample> samples);
 // the next ones cover twice as much. Never throws: a full disk costs samples, not the run. One thread.
 class UsageFile {
  public:
-  explicit UsageFile(std::filesystem::path file, std::size_t most = kMostSamples) : path_(std::move(file)), most_(most) {}
+  explicit UsageFile(std::filesystem::path file, std::size_t most = kMostSamples)
+      : path_(std::move(file)), most_(most) {}
   void add(const UsageSample& sample);
   void finish();  // writes what is still being gathered
 

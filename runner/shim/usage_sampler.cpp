@@ -99,7 +99,8 @@ void UsageSampler::stop() {
   file_.finish();
   // What has ended since the last sample has left its bytes with init.
   if (const auto reading = read(init_ > 0 ? os::read_process_tree(init_, kMostFiles) : os::ProcessTree())) {
-    totals_.set_bytes(larger(last_.read_bytes, reading->read_bytes), larger(last_.written_bytes, reading->written_bytes));
+    totals_.set_bytes(larger(last_.read_bytes, reading->read_bytes),
+                      larger(last_.written_bytes, reading->written_bytes));
     last_ = *reading;
   }
 }

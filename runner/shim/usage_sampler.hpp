@@ -28,8 +28,8 @@ class UsageSampler {
   int fd() const { return timer_.get(); }  // readable: call on_timer(); -1 before open()
   void on_timer();
 
-  // The script runs. `init` is the container's pid 1, 0 if it cannot be seen from here: then there is nothing to look at
-  // but the cgroups.
+  // The script runs. `init` is the container's pid 1, 0 if it cannot be seen from here: then there is nothing to look
+  // at but the cgroups.
   void start(pid_t init, const os::RunCgroups& cgroups);
   void pause();
   void go_on();

@@ -118,13 +118,28 @@ TEST_CASE(
     "the page of a run has status, times, snapshot, git, environment, metrics, outputs, logs and the error with its "
     "hint") {
   const std::string page = run_page(example_run(), kNow);
-  for (const char* part :
-       {"diabetes_1795228734_6f7108a8", "best one", "Failed (exit code 3)", "2026-11-21T01:00:00Z (2h ago)", "3.0s",
-        "train.py --x 'a b' 'it'\\''s'", "0123456789ab", "main fedcba987654 (with uncommitted changes)",
-        "user-managed · /usr/bin/python3 · Python 3.11.2", "at most 90 s, no network", "1.25 s in all, 0.42 CPUs in the mean, 1.50 at most",
-        "512.0 KiB in the mean, 1.0 MiB at most", "4.0 KiB read, 0 B written", "runner logs --name system_logs/postmortem.txt 6f7108a8",
-        "3000.12  (3 values, 2.5 to 3000.12)", "2.0 KiB", "outputs/model.pkl", "user_logs/std_log.txt",
-        "boom \\x1b[31m", "look at the log", "no swap limit here", "mine=x"})
+  for (const char* part : {"diabetes_1795228734_6f7108a8",
+                           "best one",
+                           "Failed (exit code 3)",
+                           "2026-11-21T01:00:00Z (2h ago)",
+                           "3.0s",
+                           "train.py --x 'a b' 'it'\\''s'",
+                           "0123456789ab",
+                           "main fedcba987654 (with uncommitted changes)",
+                           "user-managed · /usr/bin/python3 · Python 3.11.2",
+                           "at most 90 s, no network",
+                           "1.25 s in all, 0.42 CPUs in the mean, 1.50 at most",
+                           "512.0 KiB in the mean, 1.0 MiB at most",
+                           "4.0 KiB read, 0 B written",
+                           "runner logs --name system_logs/postmortem.txt 6f7108a8",
+                           "3000.12  (3 values, 2.5 to 3000.12)",
+                           "2.0 KiB",
+                           "outputs/model.pkl",
+                           "user_logs/std_log.txt",
+                           "boom \\x1b[31m",
+                           "look at the log",
+                           "no swap limit here",
+                           "mine=x"})
     CHECK_THAT(page, Catch::Contains(part));
   CHECK(page.find("azureml.git.commit") == std::string::npos);
   CHECK(page.find('\x1b') == std::string::npos);

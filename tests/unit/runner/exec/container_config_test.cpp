@@ -276,8 +276,8 @@ TEST_CASE("secrets have a place in memory, and nothing of them is said to the en
 TEST_CASE("the engine's own options are passed on, and only those that were given") {
   Planned planned;
   const json plain = planned.host_config();
-  for (const char* key : {"MemoryReservation", "CpuShares", "CpusetCpus", "ExtraHosts", "Dns", "DnsSearch",
-                          "DnsOptions", "Tmpfs"})
+  for (const char* key :
+       {"MemoryReservation", "CpuShares", "CpusetCpus", "ExtraHosts", "Dns", "DnsSearch", "DnsOptions", "Tmpfs"})
     CHECK_FALSE(plain.contains(key));
   CHECK_FALSE(planned.config().contains("Hostname"));
   planned.run.definition.engine = {.network = {},

@@ -242,7 +242,8 @@ TEST_CASE("what a run uses at this moment is read from its cgroups, on either ve
     machine.file("run/memory.usage_in_bytes", "4096\n");
     machine.file("run/cpuacct.usage", "1500000000\n");
     machine.file("run/pids.current", "7\n");
-    machine.file("run/blkio.throttle.io_service_bytes", "8:0 Read 10\n8:0 Write 20\n8:16 Read 1\n8:16 Write 2\nTotal 33\n");
+    machine.file("run/blkio.throttle.io_service_bytes",
+                 "8:0 Read 10\n8:0 Write 20\n8:16 Read 1\n8:16 Write 2\nTotal 33\n");
     const RunCgroups cgroups{
         .version = 1,
         .directories = {{"memory", directory}, {"cpuacct", directory}, {"pids", directory}, {"blkio", directory}},

@@ -17,7 +17,8 @@ PostMortem crashed() {
                    .usage = {},
                    .log_end = "hello\n",
                    .whole_log = true};
-  facts.look->processes.push_back({.pid = 2, .parent = 1, .state = 'R', .memory_bytes = 1 << 20, .cpu_seconds = 1.5, .command = "python train.py"});
+  facts.look->processes.push_back(
+      {.pid = 2, .parent = 1, .state = 'R', .memory_bytes = 1 << 20, .cpu_seconds = 1.5, .command = "python train.py"});
   return facts;
 }
 
@@ -50,7 +51,7 @@ TEST_CASE("stacks of Python are told from the other lines of a log") {
       "Extension modules: numpy (total: 1)\n"
       "after\n  File \"b.py\", line 9, in g\n",
       rest);
-  REQUIRE(stacks.size() == 9);
+  REQUIRE(stacks.size() == 10);
   CHECK(stacks[3] == "  File \"a.py\", line 3 in f");
   CHECK(stacks.back() == "Extension modules: numpy (total: 1)");
   CHECK(rest == std::vector<std::string_view>{"before", "after", "  File \"b.py\", line 9, in g"});  // of a traceback
@@ -59,10 +60,17 @@ TEST_CASE("stacks of Python are told from the other lines of a log") {
 TEST_CASE("the page says how it ended, what lived, what it used and what it wrote") {
   PostMortem facts = crashed();
   for (int i = 0; i < 200; ++i)
-    facts.look->samples.push_back({.time = UtcTime{std::chrono::seconds{900 + i}}, .seconds = 1, .cpu_seconds = 0, .cpus = i == 199 ? 2.0 : 1.0, .memory_bytes = i << 20, .processes = 1});
+    facts.look->samples.push_back({.time = UtcTime{std::chrono::seconds{900 + i}},
+                                   .seconds = 1,
+                                   .cpu_seconds = 0,
+                                   .cpus = i == 199 ? 2.0 : 1.0,
+                                   .memory_bytes = i << 20,
+                                   .processes = 1});
   const std::string page = to_text(facts);
-  CHECK_THAT(page, Contains("exp_1_abcdef01, which ended as signaled") && Contains("died of SIGSEGV") && Contains("after 1m 40s"));
-  CHECK_THAT(page, Contains("Processes, 0.5 s before the end") && Contains("        2       1  R     1.0 MiB     1.50s  python train.py"));
+  CHECK_THAT(page, Contains("exp_1_abcdef01, which ended as signaled") && Contains("died of SIGSEGV") &&
+                       Contains("after 1m 40s"));
+  CHECK_THAT(page, Contains("Processes, 0.5 s before the end") &&
+                       Contains("        2       1  R     1.0 MiB     1.50s  python train.py"));
   CHECK_THAT(page, Contains("at most 2.00 CPUs, 2.00 at last") && Contains("at most 199.0 MiB"));
   std::size_t columns = 0;
   for (auto at = page.find("▄"); at != std::string::npos; at = page.find("▄", at + 1)) ++columns;
@@ -92,14 +100,17 @@ TEST_CASE("without a look the page says what is not known and why") {
   facts.look.reset();
   CHECK_THAT(to_text(facts), Contains("none seen: it ran for less than a second"));
   facts.outcome.kind = OutcomeKind::kLost;
-  facts.usage.push_back({.time = facts.ended, .seconds = 1, .cpu_seconds = 1, .cpus = 1, .memory_bytes = 5 << 20, .processes = 1});
+  facts.usage.push_back(
+      {.time = facts.ended, .seconds = 1, .cpu_seconds = 1, .cpus = 1, .memory_bytes = 5 << 20, .processes = 1});
   CHECK_THAT(to_text(facts), Contains("the supervisor, which would know, was killed") && Contains("at most 5.0 MiB"));
 }
 
 TEST_CASE("only an ending that asks for an explanation has a page") {
-  for (const auto kind : {OutcomeKind::kSignaled, OutcomeKind::kTimedOut, OutcomeKind::kOutOfMemory, OutcomeKind::kKilled, OutcomeKind::kLost})
+  for (const auto kind : {OutcomeKind::kSignaled, OutcomeKind::kTimedOut, OutcomeKind::kOutOfMemory,
+                          OutcomeKind::kKilled, OutcomeKind::kLost})
     CHECK(wants_post_mortem(kind));
-  for (const auto kind : {OutcomeKind::kExited, OutcomeKind::kCanceled, OutcomeKind::kHostRebooted, OutcomeKind::kEnvironmentFailed, OutcomeKind::kStartFailed})
+  for (const auto kind : {OutcomeKind::kExited, OutcomeKind::kCanceled, OutcomeKind::kHostRebooted,
+                          OutcomeKind::kEnvironmentFailed, OutcomeKind::kStartFailed})
     CHECK_FALSE(wants_post_mortem(kind));
 }
 

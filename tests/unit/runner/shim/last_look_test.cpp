@@ -14,9 +14,24 @@ namespace runner::shim {
 TEST_CASE("the last look comes back from its file, whatever bytes a process calls itself by") {
   const ScratchRun scratch;
   CHECK_FALSE(read_last_look(scratch.run));
-  LastLook look{.time = UtcTime{std::chrono::microseconds{5}}, .before_signal = true, .process_count = 7, .complete = false, .processes = {}, .samples = {}};
-  look.processes.push_back({.pid = 2, .parent = 1, .state = 'R', .memory_bytes = 4096, .cpu_seconds = 1.5, .command = "sh -c \x1b[31m \xff"});
-  look.samples.push_back({.time = UtcTime{std::chrono::microseconds{4}}, .seconds = 1, .cpu_seconds = 1, .cpus = 1, .memory_bytes = 3, .processes = 1});
+  LastLook look{.time = UtcTime{std::chrono::microseconds{5}},
+                .before_signal = true,
+                .process_count = 7,
+                .complete = false,
+                .processes = {},
+                .samples = {}};
+  look.processes.push_back({.pid = 2,
+                            .parent = 1,
+                            .state = 'R',
+                            .memory_bytes = 4096,
+                            .cpu_seconds = 1.5,
+                            .command = "sh -c \x1b[31m \xff"});
+  look.samples.push_back({.time = UtcTime{std::chrono::microseconds{4}},
+                          .seconds = 1,
+                          .cpu_seconds = 1,
+                          .cpus = 1,
+                          .memory_bytes = 3,
+                          .processes = 1});
   write_last_look(scratch.run, look);
   const auto read = read_last_look(scratch.run);
   REQUIRE(read);
@@ -33,7 +48,8 @@ TEST_CASE("the last look comes back from its file, whatever bytes a process call
 
 TEST_CASE("a damaged last look is none") {
   const ScratchRun scratch;
-  for (const char* text : {"", "{", "[]", "{\"version\": 2}", "{\"version\": 1}", "{\"version\": 1, \"timeMicros\": []}"}) {
+  for (const char* text :
+       {"", "{", "[]", "{\"version\": 2}", "{\"version\": 1}", "{\"version\": 1, \"timeMicros\": []}"}) {
     os::publish_file(scratch.run.last_look(), text, os::Durability::kAtomic);
     CHECK_FALSE(read_last_look(scratch.run));
   }
