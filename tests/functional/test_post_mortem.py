@@ -49,7 +49,7 @@ class TimeLimit(PostMortemTest):
         self.assertIn("exceeded its maximum duration of 2.5s", self.page())
         self.assertIn("in load_everything", self.section("Python stacks"))
         alive = self.section("Processes, just before the signal")
-        self.assertRegex(alive, r"(?m)^ +2 +1 +\S +[0-9.]+ MiB +[0-9.]+s  \S*python\S* main.py$")
+        self.assertRegex(alive, r"(?m)^ +\d+ +1 +\S +[0-9.]+ MiB +[0-9.]+s  \S*python\S* main.py$")
         self.assertRegex(alive, r"sh -c sleep 61; : \\x1b\[31mred")
         curve = self.section("CPU and memory of the last minute")
         self.assertRegex(curve, r"(?m)^  memory +[▁▂▃▄▅▆▇█]{1,2}  at most [0-9.]+ MiB")
