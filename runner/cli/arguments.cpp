@@ -79,13 +79,16 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--memory", o.memory, "SIZE", "memory: 512m, 2g");
   add_text(app, "--pids", o.pids, "N", "processes and threads");
   add_text(app, "--shm-size", o.shm_size, "SIZE", "/dev/shm (half of the memory)");
+  add_text(app, "--gpus", o.gpus, "all|N|IDS|none", "GPUs: all (the default), any N, or these: 0,1, device=0");
+  app.add_flag("--best-effort-limits", o.best_effort_limits,
+               "leave out a limit that cannot be enforced here, and record that, instead of refusing the run");
   add_text(app, "--network", o.network, "on|off", "network (on)");
   add_list(app, "--mount", o.mounts, "SRC:DST[:ro|:rw]", "extra host directory, read-only unless :rw");
   add_key_values(app, "-E,--env-var", "--env-var", o.environment_variables,
                  "variable of the run; K alone: the caller's value");
   add_list(app, "--secret", o.secrets, "NAME",
            "a value of the secrets file or a variable of yours; passed to the run, never recorded");
-  app.add_option("--priority", o.priority, "queue order, higher first (0)")->type_name("N");
+  app.add_option("--priority", o.priority, "queue order, higher first (0); below 0 the run gives way to others and starts again")->type_name("N");
   add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
@@ -166,7 +169,9 @@ void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }
 void define(CLI::App& app, CancelOptions& o) {
   add_runs(app, o.runs);
   add_text(app, "--reason", o.reason, "TEXT", "recorded with the run");
+  app.add_flag("--recursive,!--no-recursive", o.recursive, "its child runs, too (yes)");
 }
+void define(CLI::App& app, FailOptions& o) { define(app, static_cast<CancelOptions&>(o)); }
 
 void define(CLI::App& app, PauseOptions& o) { add_runs(app, o.runs); }
 void define(CLI::App& app, ResumeOptions& o) { add_runs(app, o.runs); }
@@ -441,6 +446,7 @@ constexpr std::array kParsers{
     std::pair<CommandId, Parse>{CommandId::kLogs, &parse_as<LogsOptions>},
     std::pair<CommandId, Parse>{CommandId::kWait, &parse_as<WaitOptions>},
     std::pair<CommandId, Parse>{CommandId::kCancel, &parse_as<CancelOptions>},
+    std::pair<CommandId, Parse>{CommandId::kFail, &parse_as<FailOptions>},
     std::pair<CommandId, Parse>{CommandId::kPause, &parse_as<PauseOptions>},
     std::pair<CommandId, Parse>{CommandId::kResume, &parse_as<ResumeOptions>},
     std::pair<CommandId, Parse>{CommandId::kExec, &parse_as<ExecOptions>},

@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <nlohmann/json.hpp>
 #include <string>
 
+#include "runner/cli/document.hpp"
 #include "runner/cli/terminal.hpp"
 #include "runner/core/error.hpp"
 
@@ -55,17 +57,44 @@ void write_counted(int fd, std::span<const std::byte> bytes, std::int64_t& offse
 
 }  // namespace
 
-void follow_log(Session& session, FollowedLog log) {
+namespace {
+
+void follow_stream(Session& session, FollowedLog& log, const std::string& parameters) {
   const WriteSome write = [&](std::span<const std::byte> piece) { write_counted(log.output, piece, log.offset); };
-  const std::string name = log.file.empty() ? "" : "&name=" + http::percent_encode(log.file);
   for (;;) {
     try {
-      session.client().stream("GET", run_target(log.run, "/log?follow=1&offset=" + std::to_string(log.offset) + name),
-                              write);
+      session.client().stream(
+          "GET", run_target(log.run, "/log?follow=1&offset=" + std::to_string(log.offset) + parameters), write);
       return;
     } catch (const http::ConnectionLost&) {
       session.reconnect();
     }
+  }
+}
+
+int attempt_of(const Json& run) { return static_cast<int>(number_at(run, "attempt").value_or(1)); }
+
+// Why the attempt ended that was followed so far.
+std::string reason_of(const Json& run, int attempt) {
+  for (const Json& earlier : member(run, "earlierAttempts"))
+    if (attempt_of(earlier) == attempt) return text_at(earlier, "reason");
+  return {};
+}
+
+}  // namespace
+
+void follow_log(Session& session, FollowedLog log) {
+  if (!log.file.empty()) return follow_stream(session, log, "&name=" + http::percent_encode(log.file));
+  if (log.attempt == 0) log.attempt = attempt_of(parse_document(session.get_patiently(run_target(log.run))));
+  for (;;) {
+    follow_stream(session, log, "&attempt=" + std::to_string(log.attempt));
+    const Json run = parse_document(session.get_patiently(run_target(log.run)));
+    if (attempt_of(run) <= log.attempt) return;
+    print_error("runner: attempt " + std::to_string(log.attempt) + " " + printable(reason_of(run, log.attempt)) +
+                "; the run starts again\n");
+    ++log.attempt;
+    log.offset = 0;
+    if (log.attempt == attempt_of(run)) follow_progress(session, log.run);
   }
 }
 

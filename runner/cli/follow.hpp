@@ -13,11 +13,12 @@ struct FollowedLog {
   std::string run;
   std::string file;         // empty: the standard log
   std::int64_t offset = 0;  // bytes to skip
+  int attempt = 0;          // of the run, for its standard log; 0: the present one
   int output = 1;           // descriptor
 };
 
-// Writes the log's bytes as they arrive, at once, and returns when the run is final and its log complete. A daemon that
-// dies is found again and asked from the byte that was printed last: nothing is lost or repeated. Throws
+// Writes the log's bytes as they arrive, at once, and returns when the run is final and its log complete. A run that
+// gives way is followed into its next attempt, which is said on standard error. A daemon that dies is found again and asked from the byte that was printed last: nothing is lost or repeated. Throws
 // http::Interrupted while an InterruptGuard is active and Ctrl-C was pressed, OutputClosed when nobody reads any more.
 void follow_log(Session& session, FollowedLog log);
 

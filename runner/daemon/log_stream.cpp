@@ -80,22 +80,37 @@ void follow_build_log(pipeline::Pipeline& pipeline, const LogRequest& request, E
   }
 }
 
+// Where an artifact of an earlier attempt stands.
+std::string name_in_attempt(const std::string& name, const RunRecord& run, int attempt) {
+  return attempt < run.attempt ? "attempts/" + std::to_string(attempt) + "/" + name : name;
+}
+
 void follow_standard_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
   const auto subscription = pipeline.events().subscribe(request.run);
   std::int64_t offset = request.offset;
   os::Fd live;
+  int attempt = request.attempt.value_or(pipeline.history().get(request.run).attempt);
   exchange.start_stream(200, kContentType, std::nullopt);
   for (;;) {
     subscription.clear();
-    // Asked before the log is read: once the run is final its log is complete, so what is read then is all.
-    const bool final = is_final(pipeline.history().get(request.run).status);
-    if (!live) live = open_live_log(pipeline, request.run, request.name);
+    // Asked before the log is read: once the attempt is over its log is complete, so what is read then is all.
+    RunRecord run = pipeline.history().get(request.run);
+    if (!live && attempt == run.attempt) {
+      live = open_live_log(pipeline, request.run, request.name);
+      // The directory of the next attempt has the same name; the row changes before it does.
+      if (live && pipeline.history().get(request.run).attempt != attempt) live.reset();
+    }
     if (live) send_available(live, offset, exchange);
-    if (final) {
+    if (const bool final = is_final(run.status); final || attempt < run.attempt) {
       if (!live)
-        if (const auto stored = find_artifact(pipeline.history(), request.run, request.name))
+        if (const auto stored =
+                find_artifact(pipeline.history(), request.run, name_in_attempt(request.name, run, attempt)))
           send_stored(pipeline, *stored, offset, exchange);
-      return exchange.finish_stream();
+      if (request.attempt || attempt >= run.attempt) return exchange.finish_stream();
+      ++attempt;
+      offset = 0;
+      live.reset();
+      continue;
     }
     // Shutting down: the stream is cut short on purpose, so that the client knows to ask again from where it stands.
     if (!exchange.wait(subscription.fd(), std::nullopt)) throw ClientGone{};

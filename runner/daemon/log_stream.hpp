@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "runner/daemon/http_server.hpp"
@@ -14,6 +15,8 @@ struct LogRequest {
   std::string name = "user_logs/std_log.txt";
   std::int64_t offset = 0;  // bytes to skip
   bool follow = false;      // until the run is final
+  // The one to follow, whose end is the end; nothing: the present one and those that come after it.
+  std::optional<int> attempt{};
 };
 
 // Error(kNotFound) before the stream has begun if the run has no such log.

@@ -34,26 +34,6 @@ std::string end_of_file(const std::filesystem::path& file, std::int64_t bytes) {
   return text;
 }
 
-// Azure's error object for an ending that is not a success.
-std::optional<RunError> error_of(const Outcome& outcome) {
-  switch (outcome.kind) {
-    case OutcomeKind::kExited:
-      if (outcome.exit_code == 0) return std::nullopt;
-      return RunError{.message = "the script exited with code " + std::to_string(outcome.exit_code.value_or(-1))};
-    case OutcomeKind::kSignaled:
-      return RunError{.message = "the script was ended by signal " + std::to_string(outcome.signal.value_or(0)) + " (" +
-                                 ::strsignal(outcome.signal.value_or(0)) + ")",
-                      .hint = {}};
-    case OutcomeKind::kOutOfMemory:
-      return RunError{.message = outcome.message, .hint = "give the run more with --memory"};
-    case OutcomeKind::kTimedOut:
-    case OutcomeKind::kCanceled:
-      return std::nullopt;
-    default:
-      return RunError{.code = "SystemError", .message = outcome.message};
-  }
-}
-
 PostMortem post_mortem_of(const RunRecord& run, const os::RunDirectory& directory, const shim::Ended& ended) {
   std::string command = run.definition.script;
   for (const auto* words : {&run.definition.command, &run.definition.arguments})
@@ -80,12 +60,35 @@ shim::Ended lost(const shim::Claim& claim) {
 
 }  // namespace
 
+// Azure's error object for an ending that is not a success.
+std::optional<RunError> Pipeline::error_of(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case OutcomeKind::kExited:
+      if (outcome.exit_code == 0) return std::nullopt;
+      return RunError{.message = "the script exited with code " + std::to_string(outcome.exit_code.value_or(-1))};
+    case OutcomeKind::kSignaled:
+      return RunError{.message = "the script was ended by signal " + std::to_string(outcome.signal.value_or(0)) + " (" +
+                                 ::strsignal(outcome.signal.value_or(0)) + ")",
+                      .hint = {}};
+    case OutcomeKind::kOutOfMemory:
+      return RunError{.message = outcome.message, .hint = "give the run more with --memory"};
+    case OutcomeKind::kTimedOut:
+    case OutcomeKind::kCanceled:
+      return std::nullopt;
+    default:
+      return RunError{.code = "SystemError", .message = outcome.message};
+  }
+}
+
 void Pipeline::mark_started(const std::string& id) {
   try {
     if (const auto started = shim::read_started(data_.run(id))) {
       history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, "", started->time);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
-      secrets_.with([&](auto& secrets) { secrets.erase(id); });
+      const RunRecord run = history_.get(id);
+      scheduler_->started(id, run.queue, run.definition.grace);
+      // One that may have to start again needs them again.
+      if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
   } catch (const Error& error) {
     spdlog::warn("run {}: start not recorded: {}", id, error.message());
@@ -157,9 +160,10 @@ void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
   if (is_final(run.status)) return;
   const os::RunDirectory directory = data_.run(id);
+  const auto claim = shim::read_claim(directory);
+  if (claim && claim->attempt < run.attempt) return;  // a late word of the last attempt
   auto ended = shim::read_ended(directory);
   if (!ended) {
-    const auto claim = shim::read_claim(directory);
     if (claim) {
       if (auto alive = os::open_process(claim->shim)) {
         // A shim of an earlier daemon won the claim while ours came too late: the run is its.
@@ -170,7 +174,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
       ended = shim::read_ended(directory);  // it may have ended in between
       if (!ended) ended = lost(*claim);
     } else if (run.status == RunStatus::kCancelRequested) {
-      ended = shim::Ended{.time = utc_now(), .outcome = {.kind = OutcomeKind::kCanceled, .message = run.status_reason}};
+      ended = shim::Ended{.time = utc_now(), .outcome = outcome_of_cancelled(run)};
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
       // The shim died before it claimed the run: nothing was started, so another may.
       watch_->remove(id);
@@ -183,10 +187,15 @@ void Pipeline::finish_or_throw(const std::string& id) {
     }
   }
   sandbox_.remove_remains(id);
-  if (!run.started)
-    if (const auto started = shim::read_started(directory))
-      history_.set_status(id, RunStatus::kFinalizing, "", started->time);
-  history_.set_status(id, RunStatus::kFinalizing, "");
+  const auto started = run.started ? std::nullopt : shim::read_started(directory);
+  if (ended->gave_way) {
+    if (started) history_.set_status(id, RunStatus::kRunning, "", started->time);
+    if (begin_next_attempt(run, *ended)) return;
+    run = history_.get(id);  // cancelled meanwhile
+    ended->outcome.message = run.status_reason;
+    ended->outcome.kind = outcome_of_cancelled(run).kind;
+  }
+  history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
   ingest_metrics(id, true);
   auto hold = content_.hold();  // until the row names the artifacts
   if (ended->outcome.kind == OutcomeKind::kLost)

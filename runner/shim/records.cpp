@@ -95,11 +95,11 @@ Outcome outcome_from(const json& object) {
 }  // namespace
 
 std::optional<Claim> read_claim(const os::RunDirectory& run) {
-  return read_record(run.claim(), [](const json& object) { return Claim{process_from(object.at("shim"))}; });
+  return read_record(run.claim(), [](const json& object) { return Claim{.shim = process_from(object.at("shim")), .attempt = object.value("attempt", 1)}; });
 }
 
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
-  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}}));
+  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}, {"attempt", claim.attempt}}));
 }
 
 std::optional<Started> read_started(const os::RunDirectory& run) {
@@ -130,12 +130,13 @@ void write_started(const os::RunDirectory& run, const Started& started) {
 std::optional<Ended> read_ended(const os::RunDirectory& run) {
   return read_record(run.ended(), [](const json& object) {
     return Ended{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
-                 .outcome = outcome_from(object.at("outcome"))};
+                 .outcome = outcome_from(object.at("outcome")),
+                 .gave_way = object.value("gaveWay", false)};
   });
 }
 
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
-  const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
+  const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
 }
 
@@ -170,12 +171,14 @@ void write_pause(const os::RunDirectory& run, const PauseRequest& request) {
 
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {
   return read_record(run.cancel(), [](const json& object) {
-    return CancelRequest{.reason = object.value("reason", ""), .as_failure = object.value("asFailure", false)};
+    return CancelRequest{.reason = object.value("reason", ""),
+                         .as_failure = object.value("asFailure", false),
+                         .give_way = object.value("giveWay", false)};
   });
 }
 
 void write_cancel(const os::RunDirectory& run, const CancelRequest& request) {
-  const json object{{"reason", request.reason}, {"asFailure", request.as_failure}};
+  const json object{{"reason", request.reason}, {"asFailure", request.as_failure}, {"giveWay", request.give_way}};
   os::publish_file(run.cancel(), text_of(object), os::Durability::kAtomic);
 }
 

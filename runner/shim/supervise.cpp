@@ -274,7 +274,7 @@ void Supervisor::on_signals() {
         break;
       case SIGTERM:
       case SIGINT:
-        order_end({.kind = OutcomeKind::kCanceled, .reason = "signal to the supervisor", .killed = false});
+        order_end({.kind = OutcomeKind::kCanceled, .reason = "signal to the supervisor"});
         break;
       default:
         break;
@@ -321,7 +321,7 @@ void Supervisor::on_timer() {
   if (init_dead_)
     gave_engine_up_ = true;
   else if (!facts_.ordered)
-    order_end({.kind = OutcomeKind::kTimedOut, .reason = "", .killed = false});
+    order_end({.kind = OutcomeKind::kTimedOut, .reason = ""});
   else if (!facts_.end && !ask_for_last_words())
     kill_everything();
 }
@@ -423,7 +423,7 @@ int supervise(const os::RunDirectory& run) {
   if (!supervisor.claim()) return 0;
   const Outcome outcome = supervisor.run_to_end();
   supervisor.leave_last_look(outcome);
-  const bool recorded = record_end(run, Ended{.time = utc_now(), .outcome = outcome});
+  const bool recorded = record_end(run, Ended{.time = utc_now(), .outcome = outcome, .gave_way = supervisor.gave_way()});
   os::remove_run_cgroups(supervisor.spec().cgroups);
   return recorded ? 0 : 1;
 }
