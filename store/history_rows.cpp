@@ -47,14 +47,13 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
   if (!row.is_null(20)) run.gpus = names_from_json(row.text(20));
 
   if (run.attempt > 1)
-    for (Query attempt = connection.query(
-             "SELECT number, started, ended, reason FROM attempt WHERE run = ? ORDER BY number", seq);
+    for (Query attempt =
+             connection.query("SELECT number, started, ended, reason FROM attempt WHERE run = ? ORDER BY number", seq);
          attempt.next();)
-      run.earlier_attempts.push_back(
-          {.number = static_cast<int>(attempt.integer(0)),
-           .started = attempt.is_null(1) ? std::nullopt : std::optional(attempt.time(1)),
-           .ended = attempt.time(2),
-           .reason = attempt.string(3)});
+      run.earlier_attempts.push_back({.number = static_cast<int>(attempt.integer(0)),
+                                      .started = attempt.is_null(1) ? std::nullopt : std::optional(attempt.time(1)),
+                                      .ended = attempt.time(2),
+                                      .reason = attempt.string(3)});
   for (Query tag = connection.query("SELECT key, value FROM tag WHERE run = ?", seq); tag.next();)
     run.tags.emplace(tag.string(0), tag.is_null(1) ? std::nullopt : std::optional(tag.string(1)));
   for (Query property = connection.query("SELECT key, value FROM property WHERE run = ?", seq); property.next();)

@@ -182,11 +182,10 @@ bool History::begin_next_attempt(const std::string& id, int attempt, UtcTime end
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
     const std::int64_t seq = seq_of(connection, id);
     const auto unchanged = " WHERE seq = ?1 AND attempt = ?2 AND ended IS NULL AND asked_to_end IS NULL";
-    begun = connection.run(
-                std::string("INSERT INTO attempt(run, number, started, ended, reason)"
-                            " SELECT seq, attempt, started, ?3, ?4 FROM run") +
-                    unchanged,
-                seq, attempt, ended, reason) == 1;
+    begun = connection.run(std::string("INSERT INTO attempt(run, number, started, ended, reason)"
+                                       " SELECT seq, attempt, started, ?3, ?4 FROM run") +
+                               unchanged,
+                           seq, attempt, ended, reason) == 1;
     if (!begun) return;
     connection.run(
         "UPDATE run SET attempt = attempt + 1, status = 'Queued', status_reason = '', started = NULL, gpus = NULL"

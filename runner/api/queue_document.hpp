@@ -1,6 +1,7 @@
 // JSON of the queue: {"paused", "cpus": {"total", "free"}, "memoryBytes": {"total", "free"}, "gpus": {"total",
-// "free"}, "running": [ids], "items": [{"runId", "priority", "cpus", "memoryBytes", "gpus", "reason"}], "nextToken": null}. Items are in the order of
-// their turns. What is free is negative while runs of an earlier daemon take more than there is.
+// "free"}, "running": [ids], "items": [{"runId", "priority", "cpus", "memoryBytes", "gpus", "reason"}], "nextToken":
+// null}. Items are in the order of their turns. What is free is negative while runs of an earlier daemon take more than
+// there is.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ struct QueuedRun {
   int priority = 0;
   std::int64_t millicpus = 0;
   std::int64_t memory_bytes = 0;  // 0: it has not said
-  int gpus = 0;  // how many
+  int gpus = 0;                   // how many
   std::string reason;
 };
 std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> runs);

@@ -88,7 +88,9 @@ void define_run(CLI::App& app, SubmitOptions& o) {
                  "variable of the run; K alone: the caller's value");
   add_list(app, "--secret", o.secrets, "NAME",
            "a value of the secrets file or a variable of yours; passed to the run, never recorded");
-  app.add_option("--priority", o.priority, "queue order, higher first (0); below 0 the run gives way to others and starts again")->type_name("N");
+  app.add_option("--priority", o.priority,
+                 "queue order, higher first (0); below 0 the run gives way to others and starts again")
+      ->type_name("N");
   add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");

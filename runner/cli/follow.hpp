@@ -18,8 +18,9 @@ struct FollowedLog {
 };
 
 // Writes the log's bytes as they arrive, at once, and returns when the run is final and its log complete. A run that
-// gives way is followed into its next attempt, which is said on standard error. A daemon that dies is found again and asked from the byte that was printed last: nothing is lost or repeated. Throws
-// http::Interrupted while an InterruptGuard is active and Ctrl-C was pressed, OutputClosed when nobody reads any more.
+// gives way is followed into its next attempt, which is said on standard error. A daemon that dies is found again and
+// asked from the byte that was printed last: nothing is lost or repeated. Throws http::Interrupted while an
+// InterruptGuard is active and Ctrl-C was pressed, OutputClosed when nobody reads any more.
 void follow_log(Session& session, FollowedLog log);
 
 // Shows on standard error what a run that has not started waits for (an image that is being pulled), until it starts or

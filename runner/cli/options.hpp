@@ -185,9 +185,9 @@ struct HelpOptions {
 };
 
 using Command =
-    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FailOptions, PauseOptions,
-                 ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions, ExecOptions,
-                 FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions,
+    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FailOptions,
+                 PauseOptions, ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions,
+                 ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions,
                  SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions, SnapshotShowOptions,
                  SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions,
                  DoctorOptions, GcOptions, FsckOptions, RerunOptions, RestoreOptions, DiffOptions, EnvRegisterOptions,

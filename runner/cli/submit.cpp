@@ -56,7 +56,8 @@ int follow_submitted(Session& session, const std::string& answer, bool detach) {
   std::string ended;
   try {
     if (may_be_prepared(submitted) || !text_at(submitted, "statusReason").empty()) follow_progress(session, id);
-    follow_log(session, {.run = id, .file = {}, .attempt = 1, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
+    follow_log(session,
+               {.run = id, .file = {}, .attempt = 1, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
     // The log ends when the run is final; should a daemon disagree, the run is awaited.
     ended = session.get_patiently(run_target(id));
     if (!is_final_run(parse_document(ended))) ended = session.get_patiently(run_target(id, "/wait"));

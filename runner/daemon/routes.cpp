@@ -275,8 +275,8 @@ void Routes::file(const http::Request& request, Exchange& exchange) {
 void Routes::cancel(const http::Request& request, Exchange& exchange) {
   const std::string id = run_of(request);
   const auto body = body_of(request);
-  pipeline_.cancel(id, {.reason = text_in(body, "reason", "cancelled by the user"),
-                        .recursive = truth_in(body, "recursive", true)});
+  pipeline_.cancel(
+      id, {.reason = text_in(body, "reason", "cancelled by the user"), .recursive = truth_in(body, "recursive", true)});
   exchange.respond({.status = 200, .body = document_of(id)});
 }
 

@@ -103,7 +103,8 @@ CdiSpec parse_cdi(const std::string& text) {
     CdiSpec spec;
     if (text_in(root, "cdiVersion", "").empty()) throw wrong("cdiVersion is missing");
     spec.kind = text_in(root, "kind", "");
-    if (const auto slash = spec.kind.find('/'); slash == 0 || slash == std::string::npos || slash + 1 == spec.kind.size())
+    if (const auto slash = spec.kind.find('/');
+        slash == 0 || slash == std::string::npos || slash + 1 == spec.kind.size())
       throw wrong("kind must be vendor/class");
     spec.edits = edits_of(root["containerEdits"]);
     for (const YAML::Node& item : list_in(root, "devices")) {

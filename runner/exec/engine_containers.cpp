@@ -165,9 +165,9 @@ std::vector<UnenforcedLimit> EngineContainers::unenforceable(engine::Engine& eng
   std::vector<UnenforcedLimit> limits;
   const auto need = [&](bool asked, bool can, const char* option) {
     if (asked && !can)
-      limits.push_back(
-          {option, "the container engine at " + engine.socket().string() + " cannot enforce it on this machine",
-           "see the warnings of `docker info`; a rootless engine needs cgroup v2 with delegation"});
+      limits.push_back({option,
+                        "the container engine at " + engine.socket().string() + " cannot enforce it on this machine",
+                        "see the warnings of `docker info`; a rootless engine needs cgroup v2 with delegation"});
   };
   need(definition.memory_bytes.has_value(), facts.limits_memory, "--memory");
   need(definition.pids.has_value(), facts.limits_pids, "--pids");

@@ -88,9 +88,8 @@ void take_nvidia_driver(GpuInventory& inventory, const GpuPlaces& places) {
     }
     Gpu gpu{.id = std::to_string(index++), .other_names = {}, .kind = kNvidiaGpu, .edits = {}};
     if (std::string uuid = value_of(*text, "GPU UUID"); !uuid.empty()) gpu.other_names.push_back(std::move(uuid));
-    for (const std::string& name :
-         {node, std::string("nvidiactl"), std::string("nvidia-uvm"), std::string("nvidia-uvm-tools"),
-          std::string("nvidia-modeset")})
+    for (const std::string& name : {node, std::string("nvidiactl"), std::string("nvidia-uvm"),
+                                    std::string("nvidia-uvm-tools"), std::string("nvidia-modeset")})
       if (fs::exists(places.dev / name, failed))
         gpu.edits.nodes.push_back({.path = "/dev/" + name, .host_path = (places.dev / name).string()});
     inventory.gpus.push_back(std::move(gpu));

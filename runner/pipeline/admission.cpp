@@ -90,7 +90,8 @@ GpuRequest gpus_from(std::string text) {
     const auto comma = std::min(text.find(',', begin), text.size());
     std::string id = text.substr(begin, comma - begin);
     if (id.empty()) throw Error(wrong);
-    if (std::find(request.ids.begin(), request.ids.end(), id) == request.ids.end()) request.ids.push_back(std::move(id));
+    if (std::find(request.ids.begin(), request.ids.end(), id) == request.ids.end())
+      request.ids.push_back(std::move(id));
     begin = comma + 1;
   }
   return request;

@@ -109,8 +109,7 @@ Configuration load_configuration(const std::filesystem::path& file) {
     } else if (key == "cdi_dirs") {
       configuration.cdi_directories.clear();
       for (const std::string& directory : texts_of(file, value, "cdi_dirs must be a list of absolute paths")) {
-        if (!directory.starts_with('/'))
-          throw wrong(file, value.source(), "cdi_dirs must be a list of absolute paths");
+        if (!directory.starts_with('/')) throw wrong(file, value.source(), "cdi_dirs must be a list of absolute paths");
         configuration.cdi_directories.emplace_back(directory);
       }
     } else if (key == "snapshot_warn_files") {

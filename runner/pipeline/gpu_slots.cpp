@@ -42,7 +42,8 @@ std::optional<GpuSet> GpuSlots::choose(const GpuWish& wish, GpuSet free, GpuSet 
   for (const GpuSet among : {free & ~dear, free & dear})
     for (std::size_t slot = 0; slot < slots_.size() && !full(); ++slot) {
       if ((among & bit(slot)) == 0) continue;
-      const bool meant = wish.ids.empty() || std::find(wish.ids.begin(), wish.ids.end(), slots_[slot]) != wish.ids.end();
+      const bool meant =
+          wish.ids.empty() || std::find(wish.ids.begin(), wish.ids.end(), slots_[slot]) != wish.ids.end();
       if (meant && chosen.insert(slots_[slot]).second) slots |= bit(slot);
     }
   const std::size_t wanted = wish.ids.empty() ? static_cast<std::size_t>(wish.count) : wish.ids.size();
@@ -70,9 +71,8 @@ GpuSet GpuSlots::slots_of(const std::vector<std::string>& ids, GpuSet free) cons
 
 GpuWish GpuSlots::possible(GpuWish wish) const {
   wish.count = std::min(wish.count, count(all()));
-  std::erase_if(wish.ids, [&](const std::string& id) {
-    return std::find(slots_.begin(), slots_.end(), id) == slots_.end();
-  });
+  std::erase_if(wish.ids,
+                [&](const std::string& id) { return std::find(slots_.begin(), slots_.end(), id) == slots_.end(); });
   return wish;
 }
 

@@ -200,8 +200,7 @@ os::Fd Pipeline::connect_for_exec(const std::string& id) {
 void Pipeline::withdraw_cancelled(const std::string& id) {
   const RunRecord run = history_.get(id);
   if (run.status != RunStatus::kCancelRequested) return;
-  if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id))
-    end_cancelled(run);
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id)) end_cancelled(run);
 }
 
 void Pipeline::cancel_all(const std::string& reason, std::chrono::milliseconds limit) {

@@ -76,8 +76,7 @@ void Pipeline::recover_run(const RunRecord& run) {
     watch_->set_shim(run.id, std::move(*shim));
     // A cancel that was acknowledged but not yet handed over.
     if (run.status == RunStatus::kCancelRequested) {
-      shim::write_cancel(directory,
-                         {.reason = run.status_reason, .as_failure = history_.cancel_fails(run.id)});
+      shim::write_cancel(directory, {.reason = run.status_reason, .as_failure = history_.cancel_fails(run.id)});
       watch_->signal_shim(run.id, SIGUSR1);
     }
   } else {

@@ -1,8 +1,8 @@
 // Which of the waiting runs starts next, and why the others wait. The order is by priority, then by place. The first
 // run that does not fit keeps what it needs: a later one overtakes it only where that delays it by nothing (EASY
 // backfill, D. Lifka, "The ANL/IBM SP scheduling system", 1995), judged by the time limits of what runs; what has none
-// is taken to run for ever. Where a run of normal priority waits for what runs of low priority have, those give way: they
-// are ended, and wait again. No clock, no thread: the scheduler lends both.
+// is taken to run for ever. Where a run of normal priority waits for what runs of low priority have, those give way:
+// they are ended, and wait again. No clock, no thread: the scheduler lends both.
 #pragma once
 
 #include <chrono>

@@ -101,7 +101,7 @@ void Scheduler::hold(bool held) {
 Scheduler::State Scheduler::state() const {
   const std::lock_guard lock(mutex_);
   const auto count = [this](const Resources& some) { return queue_.gpus().count(some.gpus); };
-  return {queue_.held(),          queue_.machine(), queue_.free(),   count(queue_.machine()),
+  return {queue_.held(),        queue_.machine(), queue_.free(),   count(queue_.machine()),
           count(queue_.free()), queue_.running(), queue_.waiting()};
 }
 

@@ -33,8 +33,8 @@ class Scheduler {
   // The run's script has started: from now on it can be told to give way (RunQueue::may_give_way).
   void started(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace);
   std::vector<std::string> gpus_of(const std::string& id) const;  // of a run that has its resources
-  bool withdraw(const std::string& id);  // true: it was still waiting and will not start
-  void release(const std::string& id);   // its container is gone: what it had is free
+  bool withdraw(const std::string& id);                           // true: it was still waiting and will not start
+  void release(const std::string& id);                            // its container is gone: what it had is free
   // `id` has ended, its row says so. Gives those that waited for another end than this: they wait no more.
   std::vector<std::string> ended(const std::string& id, bool success);
   bool move(const std::string& id, const QueuePlace& place);  // false: it does not wait

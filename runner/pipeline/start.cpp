@@ -24,8 +24,7 @@ bool is_within(const std::string& path, const std::string& directory) {
 void Pipeline::end_unstarted(const std::string& id, OutcomeKind kind, const Error& error) {
   try {
     const RunRecord run = history_.get(id);
-    if (run.status == RunStatus::kCancelRequested)
-      return end_cancelled(run);
+    if (run.status == RunStatus::kCancelRequested) return end_cancelled(run);
     // A build's last words are several lines.
     end(run, Outcome{.kind = kind, .message = error.message().substr(0, error.message().find('\n'))},
         RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",

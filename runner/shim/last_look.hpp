@@ -27,7 +27,7 @@ struct LastLook {
   UtcTime time{};              // when `processes` were alive
   bool before_signal = false;  // taken for the purpose, just before the signal; else with the last sample
   std::int64_t process_count = 0;
-  bool complete = true;                // false: there were more than were counted
+  bool complete = true;                  // false: there were more than were counted
   std::vector<SeenProcess> processes{};  // the largest, at most kMostSeen, by pid
   std::vector<UsageSample> samples{};    // of the last minute
 };

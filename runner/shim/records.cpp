@@ -95,7 +95,9 @@ Outcome outcome_from(const json& object) {
 }  // namespace
 
 std::optional<Claim> read_claim(const os::RunDirectory& run) {
-  return read_record(run.claim(), [](const json& object) { return Claim{.shim = process_from(object.at("shim")), .attempt = object.value("attempt", 1)}; });
+  return read_record(run.claim(), [](const json& object) {
+    return Claim{.shim = process_from(object.at("shim")), .attempt = object.value("attempt", 1)};
+  });
 }
 
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
@@ -136,7 +138,8 @@ std::optional<Ended> read_ended(const os::RunDirectory& run) {
 }
 
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
-  const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
+  const json object{
+      {"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
 }
 

@@ -423,7 +423,8 @@ int supervise(const os::RunDirectory& run) {
   if (!supervisor.claim()) return 0;
   const Outcome outcome = supervisor.run_to_end();
   supervisor.leave_last_look(outcome);
-  const bool recorded = record_end(run, Ended{.time = utc_now(), .outcome = outcome, .gave_way = supervisor.gave_way()});
+  const bool recorded =
+      record_end(run, Ended{.time = utc_now(), .outcome = outcome, .gave_way = supervisor.gave_way()});
   os::remove_run_cgroups(supervisor.spec().cgroups);
   return recorded ? 0 : 1;
 }

@@ -1,7 +1,4 @@
 """However a run is stopped, nothing of it survives: sessions of their own, double forks, ignored signals, forks under way."""
-import json
-import os
-import signal
 import time
 
 from support import processes
@@ -75,10 +72,7 @@ class Stopping(RunnerTest):
 
     def test_a_failure_that_was_asked_for_ends_all_of_it(self):
         run_id = self.start()
-        # As the daemon asks its supervisor: the record first, then the signal.
-        self.home.write(self.home.run_directory(run_id) + "/cancel.json",
-                        json.dumps({"version": 1, "reason": "failed by its parent", "asFailure": True}))
-        os.kill(processes.shim_of(run_id).pid, signal.SIGUSR1)
+        self.ok("run", "fail", run_id)
         self.assert_all_gone(run_id, 125, "Failed", "killed")
 
     def test_a_paused_one_too(self):

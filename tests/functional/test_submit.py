@@ -218,7 +218,8 @@ class Document(RunnerTest):
 
     def test_the_outcome_tells_kind_code_memory_and_cpu_time(self):
         outcome = self.document["outcome"]
-        self.assertEqual(sorted(outcome), sorted(["kind", "exitCode", "signal", "peakMemoryBytes", "cpuSeconds", "message"]))
+        self.assertEqual(sorted(outcome), sorted(["kind", "exitCode", "signal", "peakMemoryBytes", "meanMemoryBytes", "cpuSeconds",
+                                                  "peakCpus", "meanCpus", "readBytes", "writtenBytes", "message"]))
         self.assertEqual((outcome["kind"], outcome["exitCode"], outcome["signal"]), ("exited", 0, None))
         self.assertGreater(outcome["peakMemoryBytes"], 1 << 20)
         self.assertGreater(outcome["cpuSeconds"], 0)
