@@ -80,6 +80,11 @@ json mounts_of(const EngineRun& run, const BundleHost& host, const engine::Engin
 json words_of(const EngineRun& run) {
   json words{"--connect", std::string(kIoTarget) + "/init"};
   if (!run.layers.empty()) words.push_back("--overlay");
+  // By init, which may lower what the Engine gives it without knowing how much that is.
+  const auto& ulimits = run.definition.engine.ulimits;
+  const bool core_given = std::any_of(ulimits.begin(), ulimits.end(),
+                                      [](const EngineOptions::Ulimit& ulimit) { return ulimit.name == "core"; });
+  if (!core_given) words.push_back("--no-core");
   for (const std::string& candidate : run.candidates) {
     words.push_back("--try");
     words.push_back(candidate);
@@ -184,9 +189,6 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   if (!extra.cpuset_cpus.empty()) config["CpusetCpus"] = extra.cpuset_cpus;
   for (const EngineOptions::Ulimit& ulimit : extra.ulimits)
     config["Ulimits"].push_back({{"Name", ulimit.name}, {"Soft", ulimit.soft}, {"Hard", ulimit.hard}});
-  const bool core_given = std::any_of(extra.ulimits.begin(), extra.ulimits.end(),
-                                      [](const EngineOptions::Ulimit& ulimit) { return ulimit.name == "core"; });
-  if (!core_given) config["Ulimits"].push_back({{"Name", "core"}, {"Soft", 0}, {"Hard", 0}});
   put(config, "ExtraHosts", extra.extra_hosts);
   put(config, "Dns", extra.dns);
   put(config, "DnsSearch", extra.dns_search);
