@@ -61,7 +61,7 @@ json id_mapping(unsigned inside, unsigned outside) {
   return json::array({{{"containerID", inside}, {"hostID", outside}, {"size", 1}}});
 }
 
-// The runtime makes them as it makes /dev/null; in a user namespace, where nobody may, it binds the host's.
+// The runtime makes them as it makes /dev/null; in a user namespace they are mounts (mount_plan.cpp).
 json devices_of(const std::vector<DeviceNode>& nodes) {
   json devices = json::array();
   for (const DeviceNode& node : nodes) {
@@ -95,7 +95,7 @@ json linux_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& h
     section["gidMappings"] = id_mapping(inner_id(runtime, host.gid), crun ? 0 : host.gid);
   }
   section["namespaces"] = std::move(namespaces);
-  if (!run.devices.nodes.empty()) section["devices"] = devices_of(run.devices.nodes);
+  if (host.uid == 0 && !run.devices.nodes.empty()) section["devices"] = devices_of(run.devices.nodes);
   if (json filter = seccomp_filter(host.machine); !filter.empty()) section["seccomp"] = std::move(filter);
   if (runtime.kind == Runtime::Kind::kRunc && !cgroups.directories.empty()) {
     // v1: relative to runc's own cgroup in every hierarchy, which is ours; v2: from the root of the one mount.

@@ -328,6 +328,15 @@ MountPlan Planner::plan() {
     add_bind(run_.directory.home().string(), normal(run_.home), true, run_.directory.home().string());
     entries_.back().mount.file = false;
   }
+  // In a user namespace nobody may make a device, and the runtimes bind only what has the same path on the host.
+  if (context_.user_namespace)
+    for (const DeviceNode& node : run_.devices.nodes)
+      add({.mount = {.target = node.path,
+                     .type = "bind",
+                     .source = node.host_path,
+                     .options = {"bind", "rw", "nosuid", "noexec"},
+                     .file = true},
+           .runtime_makes = true});
   for (const Mount& mount : run_.devices.mounts)
     if (mount.source != mount.target) add_user_mount(mount);
   for (const Mount& mount : run_.mounts) add_user_mount(mount);

@@ -83,9 +83,10 @@ std::optional<RunError> Pipeline::error_of(const Outcome& outcome) {
 void Pipeline::mark_started(const std::string& id) {
   try {
     if (const auto started = shim::read_started(data_.run(id))) {
-      history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, "", started->time);
-      if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
       const RunRecord run = history_.get(id);
+      const RunStatus status = started->paused ? RunStatus::kPaused : RunStatus::kRunning;
+      history_.set_status(id, status, run.status == status ? run.status_reason : "", started->time);
+      if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
       scheduler_->started(id, run.queue, run.definition.grace);
       // One that may have to start again needs them again.
       if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });

@@ -233,6 +233,7 @@ std::string RunQueue::take(const std::string& id, const Resources& taken, Time n
   const std::string started = id;  // occupying removes what `id` may be a part of
   const auto limit = waiting_.at(started).limit;
   occupy(started, taken, limit ? std::optional(now + *limit) : std::nullopt);
+  if (taken.gpus != 0) all_seen_ = false;  // the first one may now be promised other GPUs
   return started;
 }
 

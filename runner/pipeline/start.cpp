@@ -170,7 +170,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .cache_paths = {},
       .mounts = run.definition.mounts,
       .home = account_.home,
-      .limits = run.definition,
+      .limits = enforced(run.definition),
   };
   for (const exec::Gpu& gpu : gpus_of(run)) exec::add(sandboxed.devices, gpu.edits);
   for (const std::string& cache : configuration_.cache_directories)
