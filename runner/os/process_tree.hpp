@@ -30,6 +30,7 @@ struct ProcessTree {
   std::vector<ProcessFacts> processes;  // the root first, parents before their children
   bool complete = true;                 // false: `most_files` were read before all of it was seen
 };
+inline constexpr std::size_t kMostFilesOfLook = 1024;  // 10 ms at the very most
 // Opens at most `most_files` files, two for each process and one more for each further thread; 10 µs each, about.
 ProcessTree read_process_tree(pid_t root, std::size_t most_files);
 

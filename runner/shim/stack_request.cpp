@@ -15,7 +15,6 @@
 namespace runner::shim {
 namespace {
 
-constexpr std::size_t kMostFiles = 1024;  // of one look: 10 ms at the very most
 constexpr std::size_t kMostMembers = 256;
 constexpr int kLooks = 3;  // for members that were forked meanwhile
 
@@ -31,12 +30,6 @@ bool is_python(const os::ProcessFacts& process) {
   return program.starts_with("python") || program.starts_with("pypy");
 }
 
-bool prints_a_stack(const os::ProcessFacts& process, const os::ProcessStatus& status, StackRequest request) {
-  if (process.state == 'Z' || !holds(status.caught, SIGABRT) || !is_python(process)) return false;
-  const bool default_end = !holds(status.caught, SIGTERM) && !holds(status.ignored, SIGTERM);
-  return request == StackRequest::kAtLast || default_end;
-}
-
 void send(const os::ProcessFacts& process, int signal) {
   const os::ProcessIdentity identity{.pid = process.pid, .start_ticks = process.start_ticks, .boot_id = os::boot_id()};
   if (const auto pidfd = os::open_process(identity)) os::signal_process(*pidfd, signal);
@@ -44,49 +37,61 @@ void send(const os::ProcessFacts& process, int signal) {
 
 struct Member {
   os::ProcessFacts process;
-  bool python = false;
+  bool prints = false;       // a stack, at SIGABRT
+  bool dies_silent = false;  // of SIGTERM
 };
 
+Member member_of(const os::ProcessFacts& process) {
+  Member member{.process = process};
+  if (process.state == 'Z' || !is_python(process)) return member;
+  const auto status = os::read_process_status(process.pid);
+  if (!status) return member;
+  member.prints = holds(status->caught, SIGABRT);
+  member.dies_silent = !holds(status->caught, SIGTERM) && !holds(status->ignored, SIGTERM);
+  return member;
+}
+
 // Nothing if there is no such group, or more of it than can be looked through.
-std::vector<Member> members_of(pid_t init, pid_t script, StackRequest request) {
-  const os::ProcessTree tree = os::read_process_tree(init, kMostFiles);
-  if (!tree.complete) return {};
+std::vector<Member> members_of(const os::ProcessTree& tree, pid_t script) {
+  if (!tree.complete || tree.processes.empty()) return {};
+  const pid_t init = tree.processes.front().pid;
   pid_t group = 0;
   for (const os::ProcessFacts& process : tree.processes)
-    if (process.parent == init && process.group == process.pid)
+    if (group == 0 && process.parent == init && process.group == process.pid)
       if (const auto status = os::read_process_status(process.pid); status && status->inner_pid == script)
         group = process.pid;
   std::vector<Member> members;
   for (const os::ProcessFacts& process : tree.processes) {
     if (group == 0 || process.group != group) continue;
     if (members.size() == kMostMembers) return {};
-    const auto status = os::read_process_status(process.pid);
-    members.push_back({process, status && prints_a_stack(process, *status, request)});
+    members.push_back(member_of(process));
   }
   return members;
 }
 
 }  // namespace
 
-bool ask_for_stacks(pid_t init, pid_t script, StackRequest request) {
-  if (init <= 0 || script <= 0) return false;
+StackAnswer ask_for_stacks(const os::ProcessTree& tree, pid_t script, StackRequest request) {
+  const bool last = request == StackRequest::kAtLast;
+  const auto wanted = [&](const Member& member) { return member.prints && (last || member.dies_silent); };
+  auto members = members_of(tree, script);
+  StackAnswer answer{.asked = std::any_of(members.begin(), members.end(), wanted),
+                     .possible = std::any_of(members.begin(), members.end(), [](const Member& m) { return m.prints; })};
+  if (!answer.asked) return answer;
   std::set<std::pair<pid_t, std::uint64_t>> told;
-  for (int look = 0; look < kLooks; ++look) {
-    const auto members = members_of(init, script, request);
-    const bool any = std::any_of(members.begin(), members.end(), [](const Member& member) { return member.python; });
-    if (look == 0 && !any) return false;
+  for (int look = 1;; ++look) {
     bool news = false;
     for (const Member& member : members) {
       if (!told.insert({member.process.pid, member.process.start_ticks}).second) continue;
       news = true;
-      if (member.python)
+      if (wanted(member))
         send(member.process, SIGABRT);
-      else if (request == StackRequest::kPolitely)
+      else if (!last)
         send(member.process, SIGTERM);
     }
-    if (!news || request == StackRequest::kAtLast) break;
+    if (last || !news || look == kLooks) return answer;
+    members = members_of(os::read_process_tree(tree.processes.front().pid, os::kMostFilesOfLook), script);
   }
-  return true;
 }
 
 }  // namespace runner::shim

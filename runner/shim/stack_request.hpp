@@ -12,8 +12,12 @@ enum class StackRequest {
   kPolitely,  // instead of SIGTERM where that would have killed without a word; the others get SIGTERM
   kAtLast,    // SIGKILL is next: everybody who can print one
 };
-// To the process group of the script, which is `script` in its own pid namespace and a child of `init`, as a polite end
-// goes to it. False: nobody in it would print a stack, or it is too large to look through, and nothing was sent.
-bool ask_for_stacks(pid_t init, pid_t script, StackRequest request);
+struct StackAnswer {
+  bool asked = false;     // false: nobody would print a stack, or there is too much to look through; nothing was sent
+  bool possible = false;  // somebody could when SIGKILL is next
+};
+// To the process group of the script, which is `script` in its own pid namespace and a child of the root of `tree`, as
+// a polite end goes to it.
+StackAnswer ask_for_stacks(const os::ProcessTree& tree, pid_t script, StackRequest request);
 
 }  // namespace runner::shim

@@ -295,11 +295,15 @@ void Supervisor::order_end(OrderedEnd end) {
 // The polite signal. At its time limit a Python that would die of it without a word shows instead where it was.
 void Supervisor::ask_to_end() {
   if (!init_) return;
-  if (facts_.ordered->kind != OutcomeKind::kCanceled) sampler_.look_before_signal();
-  if (facts_.ordered->kind == OutcomeKind::kTimedOut &&
-      ask_for_stacks(init_identity_.pid, script_, StackRequest::kPolitely)) {
-    facts_.ordered->asked_for_stacks = true;
-    return;
+  if (facts_.ordered->kind != OutcomeKind::kCanceled) {
+    const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
+    sampler_.look_before_signal(tree);
+    if (facts_.ordered->kind == OutcomeKind::kTimedOut) {
+      const StackAnswer answer = ask_for_stacks(tree, script_, StackRequest::kPolitely);
+      stacks_possible_ = answer.possible;
+      facts_.ordered->asked_for_stacks = answer.asked;
+      if (answer.asked) return;
+    }
   }
   os::signal_process(init_, SIGTERM);  // runner-init hands it to the script's process group
 }
@@ -307,9 +311,10 @@ void Supervisor::ask_to_end() {
 // The grace is over: Pythons that had something else to do with it show where they are. True: they get a moment for it.
 bool Supervisor::ask_for_last_words() {
   OrderedEnd& ordered = *facts_.ordered;
-  if (ordered.kind != OutcomeKind::kTimedOut || ordered.killed || !init_) return false;
+  if (!stacks_possible_ || ordered.killed) return false;
   ordered.killed = true;
-  if (!ask_for_stacks(init_identity_.pid, script_, StackRequest::kAtLast)) return false;
+  const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
+  if (!ask_for_stacks(tree, script_, StackRequest::kAtLast).asked) return false;
   ordered.asked_for_stacks = true;
   set_timer(os::monotonic_now() + kForStacks);
   return true;

@@ -81,9 +81,10 @@ class Supervisor {
   os::Fd secrets_;
   os::Fd init_;  // pidfd of the container's pid 1
   os::ProcessIdentity init_identity_;
-  bool init_dead_ = false;       // known in an Engine's container only, where init is no child of ours
-  bool gave_engine_up_ = false;  // its word of the end did not come in time
-  pid_t script_ = 0;             // in its own pid namespace
+  bool init_dead_ = false;        // known in an Engine's container only, where init is no child of ours
+  bool gave_engine_up_ = false;   // its word of the end did not come in time
+  pid_t script_ = 0;              // in its own pid namespace
+  bool stacks_possible_ = false;  // at the end of the grace
   UsageSampler sampler_;
   os::RunCgroups engine_cgroups_;       // the Engine made them; only read
   pid_t runtime_ = 0;                   // 0 once it is reaped

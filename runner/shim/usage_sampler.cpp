@@ -12,9 +12,8 @@
 namespace runner::shim {
 namespace {
 
-constexpr std::size_t kMostFiles = 1024;  // of one look; 10 ms at the very most
-constexpr std::size_t kMostIo = 256;      // processes whose /proc/PID/io is read
-constexpr std::size_t kMinute = 60;       // samples
+constexpr std::size_t kMostIo = 256;  // processes whose /proc/PID/io is read
+constexpr std::size_t kMinute = 60;   // samples
 constexpr std::chrono::milliseconds kForNames{30};
 
 std::optional<std::int64_t> larger(std::optional<std::int64_t> a, std::optional<std::int64_t> b) {
@@ -98,7 +97,7 @@ void UsageSampler::stop() {
   started_ = false;
   file_.finish();
   // What has ended since the last sample has left its bytes with init.
-  if (const auto reading = read(init_ > 0 ? os::read_process_tree(init_, kMostFiles) : os::ProcessTree())) {
+  if (const auto reading = read(init_ > 0 ? os::read_process_tree(init_, os::kMostFilesOfLook) : os::ProcessTree())) {
     totals_.set_bytes(larger(last_.read_bytes, reading->read_bytes),
                       larger(last_.written_bytes, reading->written_bytes));
     last_ = *reading;
@@ -127,7 +126,7 @@ std::optional<UsageSampler::Reading> UsageSampler::read(const os::ProcessTree& t
 void UsageSampler::on_timer() {
   std::uint64_t expirations = 0;
   if (::read(timer_.get(), &expirations, sizeof expirations) < 0 || !running_since_) return;
-  const os::ProcessTree tree = init_ > 0 ? os::read_process_tree(init_, kMostFiles) : os::ProcessTree();
+  const os::ProcessTree tree = init_ > 0 ? os::read_process_tree(init_, os::kMostFilesOfLook) : os::ProcessTree();
   const auto reading = read(tree);
   if (!reading) return;
   const double seconds = std::chrono::duration<double>(reading->at - last_.at).count();
@@ -147,10 +146,10 @@ void UsageSampler::on_timer() {
   if (!looked_before_signal_) look_at(tree);
 }
 
-void UsageSampler::look_before_signal() {
-  if (init_ <= 0 || !started_) return;
+void UsageSampler::look_before_signal(const os::ProcessTree& tree) {
+  if (!started_) return;
   names_.clear();
-  look_at(os::read_process_tree(init_, kMostFiles));
+  look_at(tree);
   looked_before_signal_ = look_.before_signal = true;
 }
 

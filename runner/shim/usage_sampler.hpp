@@ -36,7 +36,7 @@ class UsageSampler {
   void stop();  // the script has ended, init and the cgroups are still there; once
 
   // The processes now, for the last look; what is sampled later does not replace it.
-  void look_before_signal();
+  void look_before_signal(const os::ProcessTree& tree);
   LastLook last_look() const;
 
   ResourceUsage usage() const { return totals_.usage(); }

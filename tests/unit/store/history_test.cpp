@@ -288,7 +288,8 @@ TEST_CASE("A run is cancelled with all that descends from it and has not ended, 
   };
   const std::string top = add("t_1_00000001", ""), child = add("t_1_00000002", top), ended = add("t_1_00000003", top),
                     grandchild = add("t_1_00000004", ended), other = add("t_1_00000005", "");
-  REQUIRE(history.finish(ended, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(3), {}));
+  REQUIRE(
+      history.finish(ended, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(3), {}));
   SECTION("with them") {
     CHECK(history.request_cancel(top, {.reason = "enough", .fails = true, .recursive = true}) ==
           std::vector{top, child, grandchild});

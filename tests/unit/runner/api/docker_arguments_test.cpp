@@ -126,10 +126,9 @@ TEST_CASE("what is true of every run is accepted, its opposite is not") {
 }
 
 TEST_CASE("what would undo the isolation or belongs to the runner is refused by name") {
-  for (const char* name :
-       {"--privileged", "--cap-add",      "--security-opt", "--user", "--entrypoint", "--workdir", "--name",
-        "--restart",    "--log-driver",   "--pid",          "--ipc",  "--userns",     "--device",
-        "--runtime",    "--volumes-from", "--interactive",  "--tty",  "--detach",     "--pull"}) {
+  for (const char* name : {"--privileged", "--cap-add", "--security-opt", "--user", "--entrypoint", "--workdir",
+                           "--name", "--restart", "--log-driver", "--pid", "--ipc", "--userns", "--device", "--runtime",
+                           "--volumes-from", "--interactive", "--tty", "--detach", "--pull"}) {
     CHECK_THAT(failure({name, "x"}).message(), Contains(std::string(name) + " is refused: "));
     CHECK_THAT(failure({std::string(name) + "=x"}).message(), Contains(std::string(name) + " is refused: "));
   }
