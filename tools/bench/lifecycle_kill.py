@@ -8,18 +8,16 @@ is gone. Bar: 50 ms until exit.json.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import select
 import shutil
-import socket
 import subprocess
 import threading
 import time
 from pathlib import Path
 
-from bench_support import Daemon, alternate, arguments, report, verdict
+from bench_support import Connection, Daemon, alternate, arguments, report, verdict
 from noop import peer_bundle
 
 PROCESSES = 200
@@ -27,18 +25,6 @@ LIMIT_SECONDS = 1.5  # long enough to make the tree
 GRACE_SECONDS = 0.2
 TREE = ("trap \"\" TERM HUP; i=1; while [ $i -lt %d ]; do sleep 600 & i=$((i+1)); setsid sleep 600 & i=$((i+1)); done; "
         "echo ready; while :; do sleep 600; done" % PROCESSES)
-
-
-class Connection(http.client.HTTPConnection):
-    """To the daemon, over its unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("runner")
-        self.path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self.path)
 
 
 def wait_for_text(path: Path, text: str, seconds: float = 10) -> None:
