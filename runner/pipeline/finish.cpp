@@ -14,6 +14,7 @@
 #include "runner/os/file.hpp"
 #include "runner/pipeline/hidden_path.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/pipeline/post_mortem.hpp"
 #include "runner/shim/records.hpp"
 #include "snapshot/snapshot.hpp"
 
@@ -31,6 +32,22 @@ std::string end_of_file(const std::filesystem::path& file, std::int64_t bytes) {
   stream.seekg(std::max<std::int64_t>(0, size - bytes));
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   return text;
+}
+
+PostMortem post_mortem_of(const RunRecord& run, const os::RunDirectory& directory, const shim::Ended& ended) {
+  std::string command = run.definition.script;
+  for (const auto* words : {&run.definition.command, &run.definition.arguments})
+    for (const std::string& word : *words) command += (command.empty() ? "" : " ") + word;
+  PostMortem facts{.run = run.id,
+                   .command = std::move(command),
+                   .started = run.started,
+                   .ended = ended.time,
+                   .outcome = ended.outcome,
+                   .look = shim::read_last_look(directory),
+                   .usage = shim::read_usage_file(directory.usage()),
+                   .log_end = end_of_file(directory.log(), kLogEndBytes)};
+  facts.whole_log = static_cast<std::int64_t>(facts.log_end.size()) < kLogEndBytes;
+  return facts;
 }
 
 shim::Ended lost(const shim::Claim& claim) {
@@ -186,7 +203,9 @@ void Pipeline::finish_or_throw(const std::string& id) {
   history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
   ingest_metrics(id, true);
   auto hold = content_.hold();  // until the row names the artifacts
-  auto artifacts = collect_artifacts(run);
+  if (ended->outcome.kind == OutcomeKind::kLost)
+    ended->outcome.usage = shim::usage_of(shim::read_usage_file(directory.usage()));
+  auto artifacts = collect_artifacts(history_.get(id), *ended);
 
   auto error = error_of(ended->outcome);
   if (error && ended->outcome.kind == OutcomeKind::kExited) {
@@ -199,7 +218,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
   end(history_.get(id), ended->outcome, error, std::move(artifacts), std::move(hold));
 }
 
-std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
+std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const shim::Ended& ended) {
   const os::RunDirectory directory = data_.run(run.id);
   const auto batch = content_.begin();
   const bool copied = ::access(directory.copy().c_str(), F_OK) == 0;
@@ -212,6 +231,14 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
     });
   if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch))
     collected.artifacts.push_back(std::move(*log));
+  if (auto usage = collect::gather_file(directory.usage(), std::string(kUsageName), *batch))
+    collected.artifacts.push_back(std::move(*usage));
+  if (wants_post_mortem(ended.outcome.kind)) {
+    const std::string page = to_text(post_mortem_of(run, directory, ended));
+    collected.artifacts.push_back({.name = std::string(kPostMortemName),
+                                   .bytes = static_cast<std::int64_t>(page.size()),
+                                   .sha256 = batch->put(std::as_bytes(std::span(page)))});
+  }
   batch->commit();
   for (const std::string& notice : collected.notices) history_.add_notice(run.id, notice);
   return std::move(collected.artifacts);

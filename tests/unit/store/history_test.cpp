@@ -392,8 +392,13 @@ TEST_CASE("A run finishes once, with outcome, error and artifacts") {
   Outcome outcome;
   outcome.kind = OutcomeKind::kOutOfMemory;
   outcome.signal = 9;
-  outcome.peak_memory_bytes = 1LL << 33;
-  outcome.cpu_seconds = 0.25;
+  outcome.usage = {.peak_memory_bytes = 1LL << 41,
+                   .mean_memory_bytes = 1LL << 40,
+                   .cpu_seconds = 0.25,
+                   .peak_cpus = 1.75,
+                   .mean_cpus = 0.5,
+                   .read_bytes = 4096,
+                   .written_bytes = 1LL << 42};
   outcome.message = "killed";
   const std::vector<Artifact> artifacts{
       {"outputs/\xff", 2, hash_of_byte(2)}, {"outputs/a", 1, hash_of_byte(1)}, {"logs/z", 3, hash_of_byte(3)}};
@@ -408,8 +413,7 @@ TEST_CASE("A run finishes once, with outcome, error and artifacts") {
   CHECK(run.outcome->kind == OutcomeKind::kOutOfMemory);
   CHECK(run.outcome->signal == 9);
   CHECK_FALSE(run.outcome->exit_code);
-  CHECK(run.outcome->peak_memory_bytes == 1LL << 33);
-  CHECK(run.outcome->cpu_seconds == 0.25);
+  CHECK(run.outcome->usage == outcome.usage);
   CHECK(run.outcome->message == "killed");
   REQUIRE(run.error);
   CHECK(run.error->message == "m");
