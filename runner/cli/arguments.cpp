@@ -297,14 +297,6 @@ void define_global(CLI::App& app, GlobalOptions& global) {
 // The kind of an error; its name is not always one.
 bool is(const CLI::ParseError& error, CLI::ExitCodes code) { return error.get_exit_code() == static_cast<int>(code); }
 
-// Options that cli.md promises of submit and this version does not have: said so, rather than guessed at.
-void refuse_later_options(const std::vector<std::string>& unknown, const std::string& command) {
-  for (const std::string& word : unknown)
-    if (word == "--gpus" || word.starts_with("--gpus="))
-      throw Error(ErrorCode::kInvalid, command + ": '--gpus': not supported yet",
-                  "'runner " + command + " --help' lists what there is");
-}
-
 // The first required argument that was not given.
 std::string missing_argument(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options())
@@ -418,7 +410,6 @@ Command parse_as(const std::string& name, const std::string& description, std::s
     return HelpOptions{app.help()};
   } catch (const CLI::ParseError& error) {
     note_json(is(error, CLI::ExitCodes::ExtrasError) ? arguments : std::span<const std::string>(split.options));
-    if constexpr (std::is_same_v<Options, SubmitOptions>) refuse_later_options(app.remaining(), name);
     throw usage_error(app, name, error);
   } catch (const Error&) {
     note_json(split.options);

@@ -167,7 +167,7 @@ TEST_CASE("global options count before and after the command") {
 TEST_CASE("a wrong command line still says that its error must be JSON") {
   for (const Words& words :
        {Words{"--json", "nonsense"}, Words{"ls", "--json", "--nonsense"}, Words{"ls", "--nonsense", "--json"},
-        Words{"submit", "--gpus", "all", "--json", "x.py"}, Words{"submit", "--json", "--tag", "=x", "s.py"}}) {
+        Words{"submit", "--gpu", "all", "--json", "x.py"}, Words{"submit", "--json", "--tag", "=x", "s.py"}}) {
     GlobalOptions global;
     CHECK_THROWS_AS(parse_invocation(words, global), Error);
     CHECK(global.json);
@@ -278,7 +278,6 @@ TEST_CASE("unknown words are wrong usage and name the nearest right one") {
   CHECK(error_of({"--jsno", "ls"}).hint() == "did you mean '--json'?");
   CHECK(error_of({"ls", "--lasst", "3"}).hint() == "did you mean '--last'?");
   CHECK(error_of({"submit", "--query", "x", "s.py"}).message() == "submit: '--query': unknown option");
-  CHECK(error_of({"submit", "--gpus", "x", "s.py"}).message() == "submit: '--gpus': not supported yet");
   CHECK(error_of({"ls", "--conda", "x"}).message() == "ls: '--conda': unknown option");
 }
 
