@@ -108,7 +108,7 @@ EngineOptions engine_from(const Json& json) {
 }  // namespace
 
 // {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
-//  "cpus", "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}],
+//  "cpus", "memoryBytes", "pids", "shmBytes", "maxLogBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
 //  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
 //  "pullImage"}
@@ -126,6 +126,7 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "memoryBytes", definition.memory_bytes);
   put(json, "pids", definition.pids);
   put(json, "shmBytes", definition.shm_bytes);
+  put(json, "maxLogBytes", definition.max_log_bytes);
   json["network"] = definition.network;
   for (const Mount& mount : definition.mounts)
     json["mounts"].push_back({{"source", mount.source}, {"target", mount.target}, {"writable", mount.writable}});
@@ -160,6 +161,7 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "memoryBytes", definition.memory_bytes);
     get(json, "pids", definition.pids);
     get(json, "shmBytes", definition.shm_bytes);
+    get(json, "maxLogBytes", definition.max_log_bytes);
     get(json, "network", definition.network);
     for (const Json& mount : json.value("mounts", Json::array())) {
       Mount& added = definition.mounts.emplace_back();

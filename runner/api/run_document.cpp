@@ -108,6 +108,7 @@ ordered_json definition_of(const RunDefinition& definition) {
   object["memoryBytes"] = or_null(definition.memory_bytes);
   object["pids"] = or_null(definition.pids);
   object["shmBytes"] = or_null(definition.shm_bytes);
+  object["maxLogBytes"] = or_null(definition.max_log_bytes);
   object["network"] = definition.network ? "on" : "off";
   ordered_json mounts = ordered_json::array();
   for (const Mount& mount : definition.mounts)

@@ -39,6 +39,7 @@ struct Submission {
   std::optional<std::string> memory;
   std::optional<std::string> pids;
   std::optional<std::string> shm_size;
+  std::optional<std::string> max_log_size;
   std::optional<std::string> network;
   std::vector<std::string> mounts;
   std::map<std::string, std::string> environment_variables;

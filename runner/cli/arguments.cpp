@@ -79,6 +79,7 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--memory", o.memory, "SIZE", "memory: 512m, 2g");
   add_text(app, "--pids", o.pids, "N", "processes and threads");
   add_text(app, "--shm-size", o.shm_size, "SIZE", "/dev/shm (half of the memory)");
+  add_text(app, "--max-log-size", o.max_log_size, "SIZE", "of its output that is kept, or 'unlimited' (10g)");
   add_text(app, "--network", o.network, "on|off", "network (on)");
   add_list(app, "--mount", o.mounts, "SRC:DST[:ro|:rw]", "extra host directory, read-only unless :rw");
   add_key_values(app, "-E,--env-var", "--env-var", o.environment_variables,
@@ -88,6 +89,7 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   app.add_option("--priority", o.priority, "queue order, higher first (0)")->type_name("N");
   add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
+  app.add_flag("--raw", o.raw, "on a terminal, too, its output as it is");
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
 }
 
@@ -156,9 +158,15 @@ void define(CLI::App& app, LogsOptions& o) {
   add_run(app, o.run);
   app.add_flag("-f,--follow", o.follow, "go on until the run has ended");
   add_text(app, "--name", o.file, "FILE", "another file of the run: logs/…, outputs/… (user_logs/std_log.txt)");
-  app.add_option("--offset", o.offset, "skip so many bytes (0)")
-      ->type_name("N")
-      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
+  const CLI::Range natural(std::int64_t{0}, std::numeric_limits<std::int64_t>::max());
+  auto* tail = app.add_option("-n,--tail", o.tail, "the last so many lines")->type_name("N")->check(natural);
+  auto* head = app.add_option("--head", o.head, "the first so many lines")->type_name("N")->check(natural);
+  auto* offset = app.add_option("--offset", o.offset, "skip so many bytes (0)")->type_name("N")->check(natural);
+  auto* limit = app.add_option("--limit-bytes", o.limit, "so many bytes at most")->type_name("N")->check(natural);
+  for (auto* lines : {tail, head}) lines->excludes(offset)->excludes(limit);
+  head->excludes(tail)->excludes("--follow");
+  limit->excludes("--follow");
+  app.add_flag("--raw", o.raw, "on a terminal, too, the bytes as they are");
 }
 
 void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }

@@ -22,7 +22,7 @@ using KeyValue = std::pair<std::string, std::optional<std::string>>;
 
 struct SubmitOptions {
   std::optional<std::string> config, experiment, name, source_directory, parent, python, image, requirements, conda,
-      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, network,
+      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, max_log_size, network,
       idempotency_key;
   std::vector<KeyValue> tags;
   std::vector<KeyValue> properties;             // value always set
@@ -35,6 +35,7 @@ struct SubmitOptions {
   bool rebuild = false;
   std::optional<int> priority;
   bool detach = false;
+  bool raw = false;
   bool dry_run = false;
   bool command = false;            // `words` is a command instead of SCRIPT ARGS…
   std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
@@ -53,6 +54,9 @@ struct LogsOptions {
   std::string run;
   std::optional<std::string> file;
   std::int64_t offset = 0;  // bytes
+  std::optional<std::int64_t> limit;       // bytes
+  std::optional<std::int64_t> head, tail;  // lines
+  bool raw = false;
   bool follow = false;
 };
 struct WaitOptions {

@@ -247,6 +247,10 @@ void Routes::log(const http::Request& request, Exchange& exchange) {
   LogRequest wanted{.run = run_of(request)};
   if (const auto name = request.parameter("name")) wanted.name = *name;
   if (const auto offset = request.parameter("offset")) wanted.offset = whole_number(*offset, "offset");
+  for (const auto& [parameter, value] :
+       {std::pair{"limit", &LogRequest::limit}, {"head", &LogRequest::head}, {"tail", &LogRequest::tail}})
+    if (const auto text = request.parameter(parameter)) wanted.*value = whole_number(*text, parameter);
+  wanted.range = request.range;
   const auto follow = request.parameter("follow");
   wanted.follow = follow == "1" || follow == "true";
   stream_log(pipeline_, wanted, exchange);
@@ -263,7 +267,7 @@ void Routes::file(const http::Request& request, Exchange& exchange) {
   const std::string id = run_of(request);
   const auto name = request.parameter("name");
   if (!name) throw Error(ErrorCode::kInvalid, "query: 'name' is missing", "GET …/files lists the names");
-  stream_artifact(pipeline_, id, *name, exchange);
+  stream_artifact(pipeline_, id, *name, request.range, exchange);
 }
 
 void Routes::cancel(const http::Request& request, Exchange& exchange) {

@@ -100,6 +100,11 @@ Configuration load_configuration(const std::filesystem::path& file) {
       configuration.snapshot_warn_files = *files;
     } else if (key == "snapshot_warn_bytes") {
       configuration.snapshot_warn_bytes = size_of(file, value, "snapshot_warn_bytes");
+    } else if (key == "max_log_size") {
+      if (value.value<std::string>() == "unlimited")
+        configuration.max_log_bytes.reset();
+      else
+        configuration.max_log_bytes = size_of(file, value, "max_log_size");
     } else {
       throw wrong(file, value.source(), "unknown key '" + std::string(key.str()) + "'");
     }

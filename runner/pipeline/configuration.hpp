@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct Configuration {
   // A snapshot of so much new content is announced before it is copied, with what could be left out.
   std::int64_t snapshot_warn_files = 20'000;
   std::int64_t snapshot_warn_bytes = 300'000'000;
+  // Of a run's output that are kept, where the run does not say; none: all.
+  std::optional<std::int64_t> max_log_bytes = std::int64_t{10} << 30;
 };
 
 // The file's values over the defaults; a missing file is the defaults. Error(kInvalid) with file, line and column for a

@@ -174,6 +174,11 @@ void Pipeline::finish_or_throw(const std::string& id) {
   auto hold = content_.hold();  // until the row names the artifacts
   auto artifacts = collect_artifacts(run);
 
+  if (const std::int64_t over = ended->log_bytes_over_limit; over > 0)
+    history_.add_notice(id, std::string(kLogName) + ": the last " + format_size(over) + " (" + std::to_string(over) +
+                                " bytes) were not kept: the log reached its limit (--max-log-size, or max_log_size in "
+                                "config.toml)");
+
   auto error = error_of(ended->outcome);
   if (error && ended->outcome.kind == OutcomeKind::kExited) {
     const std::string log_end = end_of_file(directory.log(), 8192);

@@ -247,6 +247,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
       .definition = run.definition,
       .image = std::move(facts),
   };
+  wanted.definition.max_log_bytes = log_limit_of(run.definition);
   if (run.environment.kind == "conda-image") enter_prefix(run, wanted);
   if (containers_.occupies(engine, image, wanted.working_directory)) {
     if (containers_.occupies(engine, image, kElsewhere))

@@ -217,6 +217,7 @@ class Pipeline {
   exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
                                std::vector<std::filesystem::path> layers);
   void launch(const RunRecord& run, const os::Fd& secrets);
+  std::optional<std::int64_t> log_limit_of(const RunDefinition& definition) const;
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
   // finish.cpp

@@ -154,6 +154,10 @@ void Pipeline::launch(const RunRecord& run, const os::Fd& secrets) {
   watch_->set_shim(run.id, std::move(child.pidfd));
 }
 
+std::optional<std::int64_t> Pipeline::log_limit_of(const RunDefinition& definition) const {
+  return definition.max_log_bytes ? definition.max_log_bytes : configuration_.max_log_bytes;
+}
+
 exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
                                        std::vector<std::filesystem::path> layers) {
   const auto head = [&] { return frozen_head(content_, *run.snapshot, run.definition); };
@@ -171,6 +175,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .home = account_.home,
       .limits = run.definition,
   };
+  sandboxed.limits.max_log_bytes = log_limit_of(run.definition);
   for (const std::string& cache : configuration_.cache_directories)
     sandboxed.cache_paths.push_back(cache.starts_with('/') ? cache : account_.home + "/" + cache);
   if (run.environment.kind == "conda" && !interpreter) {  // programs without a Python

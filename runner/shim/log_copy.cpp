@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -13,7 +14,7 @@
 
 namespace runner::shim {
 
-LogCopy::LogCopy(const os::RunDirectory& run) {
+LogCopy::LogCopy(const os::RunDirectory& run, std::optional<std::int64_t> limit) : room_(limit) {
   if (::mkfifo(run.log_fifo().c_str(), 0600) != 0 && errno != EEXIST)
     throw errno_error(errno, "mkfifo " + run.log_fifo().string());
   // The directory is the script's to write in only once it runs, and a run starts once: nothing but our FIFO can be
@@ -34,6 +35,12 @@ bool LogCopy::copy_some() {
 }
 
 void LogCopy::store(const char* bytes, std::size_t size) {
+  if (room_) {
+    const std::size_t kept = std::min(size, static_cast<std::size_t>(*room_));
+    over_limit_ += static_cast<std::int64_t>(size - kept);
+    *room_ -= static_cast<std::int64_t>(kept);
+    size = kept;
+  }
   while (size > 0) {
     const ssize_t wrote = ::write(log_.get(), bytes, size);
     if (wrote < 0 && errno == EINTR) continue;

@@ -120,12 +120,14 @@ void write_started(const os::RunDirectory& run, const Started& started) {
 std::optional<Ended> read_ended(const os::RunDirectory& run) {
   return read_record(run.ended(), [](const json& object) {
     return Ended{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
-                 .outcome = outcome_from(object.at("outcome"))};
+                 .outcome = outcome_from(object.at("outcome")),
+                 .log_bytes_over_limit = object.value("logBytesOverLimit", std::int64_t{0})};
   });
 }
 
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
-  const json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
+  json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
+  if (ended.log_bytes_over_limit > 0) object["logBytesOverLimit"] = ended.log_bytes_over_limit;
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
 }
 

@@ -37,6 +37,7 @@ void write_started(const os::RunDirectory& run, const Started& started);
 struct Ended {
   UtcTime time{};
   Outcome outcome;
+  std::int64_t log_bytes_over_limit = 0;  // that the script printed and the log's limit kept out
 };
 std::optional<Ended> read_ended(const os::RunDirectory& run);
 void write_ended(const os::RunDirectory& run, const Ended& ended);

@@ -197,7 +197,7 @@ TEST_CASE("the runtime's last line is what people see of it") {
 
 TEST_CASE("the log takes what the FIFO holds, in order, whoever opened it") {
   const ScratchRun scratch;
-  LogCopy log(scratch.run);
+  LogCopy log(scratch.run, std::nullopt);
   CHECK_FALSE(log.copy_some());
   {
     const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY | O_TRUNC);
@@ -218,7 +218,7 @@ TEST_CASE("a log that cannot grow is counted, and the script goes on") {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit small{.rlim_cur = 6, .rlim_max = 6};
     ::setrlimit(RLIMIT_FSIZE, &small);
-    LogCopy log(scratch.run);
+    LogCopy log(scratch.run, std::nullopt);
     const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
     os::write_all(script.get(), "kept\nlost\n", "fifo");
     log.finish();
