@@ -12,8 +12,8 @@ namespace runner::cli {
 
 struct FollowedLog {
   std::string run;
-  std::string file;         // empty: the standard log
-  std::int64_t offset = 0;  // bytes to skip
+  std::string file;                    // empty: the standard log
+  std::int64_t offset = 0;             // bytes to skip
   std::optional<std::int64_t> tail{};  // only the last so many lines of what is there, then on
   int output = 1;                      // descriptor
   bool raw = false;                    // the bytes as they are on a terminal, too; elsewhere they always are

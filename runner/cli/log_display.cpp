@@ -8,10 +8,10 @@
 namespace runner::cli {
 namespace {
 
-constexpr std::size_t kLongestLine = 64 << 10;    // bytes that wait for their line's end
-constexpr std::size_t kLongestEscape = 64;        // bytes; a longer one is no style
-constexpr std::size_t kMostStyles = 256;          // bytes
-constexpr std::string_view kErase = "\r\x1b[K";   // the row
+constexpr std::size_t kLongestLine = 64 << 10;   // bytes that wait for their line's end
+constexpr std::size_t kLongestEscape = 64;       // bytes; a longer one is no style
+constexpr std::size_t kMostStyles = 256;         // bytes
+constexpr std::string_view kErase = "\r\x1b[K";  // the row
 constexpr std::string_view kPlain = "\x1b[0m";
 
 bool is_plain(char c) { return c >= 0x20 && c < 0x7F; }

@@ -53,7 +53,7 @@ struct ShowOptions {
 struct LogsOptions {
   std::string run;
   std::optional<std::string> file;
-  std::int64_t offset = 0;  // bytes
+  std::int64_t offset = 0;                 // bytes
   std::optional<std::int64_t> limit;       // bytes
   std::optional<std::int64_t> head, tail;  // lines
   bool raw = false;

@@ -95,7 +95,7 @@ class Connection final : public Exchange {
   bool keep_alive_ = false;
 
   Answer answered_ = Answer::kNone;
-  std::string headers_;        // of the answer, whole lines
+  std::string headers_;         // of the answer, whole lines
   std::int64_t announced_ = 0;  // bytes of a stream with a known length that are still owed
   std::optional<nanoseconds> stop_deadline_;
 };

@@ -1,5 +1,5 @@
-// A file of a run, wherever it is: in the run directory while it grows, in the content store afterwards. Any thread; one
-// thread an object.
+// A file of a run, wherever it is: in the run directory while it grows, in the content store afterwards. Any thread;
+// one thread an object.
 #pragma once
 
 #include <cstdint>

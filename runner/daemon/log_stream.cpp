@@ -38,7 +38,8 @@ void refuse_contradictions(const LogRequest& request) {
   const bool part = request.offset > 0 || request.limit;
   const int ways = (part ? 1 : 0) + (request.head ? 1 : 0) + (request.tail ? 1 : 0);
   if (ways > 1)
-    throw Error(ErrorCode::kInvalid, "log: 'head', 'tail' and 'offset' with 'limit' are three ways, not to be combined");
+    throw Error(ErrorCode::kInvalid,
+                "log: 'head', 'tail' and 'offset' with 'limit' are three ways, not to be combined");
   if (request.follow && (request.head || request.limit))
     throw Error(ErrorCode::kInvalid, "log: 'follow' goes on to the end, 'head' and 'limit' stop before it");
 }
@@ -59,8 +60,8 @@ void send_range(const LogSource& source, const std::string& range, std::string_v
     exchange.set_header("Content-Range", "bytes */" + std::to_string(size));
     return exchange.respond(
         {.status = 416,
-         .body = http::error_json(Error(ErrorCode::kInvalid, "Range: " + range + ": the file has " +
-                                                                 std::to_string(size) + " bytes"))});
+         .body = http::error_json(
+             Error(ErrorCode::kInvalid, "Range: " + range + ": the file has " + std::to_string(size) + " bytes"))});
   }
   const auto [begin, end] = *answer.part;
   exchange.set_header("Content-Range",

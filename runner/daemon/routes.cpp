@@ -181,6 +181,7 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
   for (const auto& [parameter, variable] : {std::pair{"dockerHost", "DOCKER_HOST"}, {"runtimeDir", "XDG_RUNTIME_DIR"}})
     if (const auto value = request.parameter(parameter)) caller[variable] = *value;
   checks.push_back(pipeline_.containers().check(caller));
+  for (exec::Check& check : pipeline_.laptop_checks()) checks.push_back(std::move(check));
   for (const exec::Check& check : checks)
     rows.push_back({.name = check.name, .works = check.works, .detail = check.detail, .remedy = check.remedy});
   exchange.respond({.status = 200, .body = api::check_list_document(rows)});

@@ -66,7 +66,11 @@ shim::Ended lost(const shim::Claim& claim) {
 void Pipeline::mark_started(const std::string& id) {
   try {
     if (const auto started = shim::read_started(data_.run(id))) {
-      history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, "", started->time);
+      stay_awake(id);  // before the row says that it is live: whoever ends it comes after that
+      const std::string reason = started->paused ? frozen_for(id).value_or("") : "";
+      const bool live =
+          history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, reason, started->time);
+      if (started->paused || !live) keep_awake_->leave(id);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
       secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
@@ -157,6 +161,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
       // The shim died before it claimed the run: nothing was started, so another may.
       watch_->remove(id);
+      keep_awake_->leave(id);
       enqueue(run);
       return;
     } else {
@@ -211,10 +216,13 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
 void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error,
                    std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
+  on_end_->expect(run.id);
   history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+  on_end_->ended(run.id);
   hold.reset();  // what follows may take its time
   events_.notify(run.id);
   watch_->remove(run.id);
+  keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   build_settings_.with([&](auto& all) { all.erase(run.id); });

@@ -163,6 +163,7 @@ void Pipeline::fetch_base_images(RunRecord& run, const std::stop_token& stop) {
 
 // The preparer's thread.
 void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
+  const Awake awake(configuration_.keep_awake ? keep_awake_.get() : nullptr, "a pull");
   try {
     RunRecord run = history_.get(id);
     if (is_final(run.status)) return;

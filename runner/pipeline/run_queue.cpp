@@ -140,6 +140,11 @@ void RunQueue::hold(bool held) {
   all_seen_ = false;
 }
 
+void RunQueue::hold_for(const std::string& reason) {
+  held_for_ = reason;
+  all_seen_ = false;
+}
+
 RunQueue::Reservation RunQueue::reserve(const Resources& wanted) const {
   std::vector<const Taken*> by_end;
   by_end.reserve(taken_.size());
@@ -167,7 +172,7 @@ std::optional<std::string> RunQueue::next(Time now) {
     occupy(id, run.wanted, run.limit ? std::optional(now + *run.limit) : std::nullopt);
     return id;
   };
-  if (held_ || ready_.empty()) {
+  if (held_ || !held_for_.empty() || ready_.empty()) {
     newcomers_.clear();
     return std::nullopt;
   }
@@ -203,6 +208,7 @@ std::string RunQueue::why(const std::string& id) const {
     return text;
   }
   if (held_) return "the queue is paused";
+  if (!held_for_.empty()) return "the queue is held: " + held_for_;
   if (!fits(run.wanted, free_)) {
     std::string text = "waits for " + shortage(run.wanted, free_, machine_);
     if (!taken_.empty()) text += "; " + taken_.begin()->first + " has some";
@@ -231,7 +237,8 @@ std::vector<std::string> RunQueue::running() const {
 
 std::vector<std::string> RunQueue::first(std::size_t most) const {
   std::vector<std::string> ids;
-  if (ready_.empty() || (!held_ && fits(waiting_.at(ready_.begin()->second).wanted, free_))) return ids;
+  if (ready_.empty() || (!held_ && held_for_.empty() && fits(waiting_.at(ready_.begin()->second).wanted, free_)))
+    return ids;
   for (auto at = ready_.begin(); at != ready_.end() && ids.size() < most; ++at) ids.push_back(at->second);
   return ids;
 }

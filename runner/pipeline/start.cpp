@@ -149,6 +149,7 @@ void Pipeline::launch(const RunRecord& run, const os::Fd& secrets) {
   const os::RunDirectory directory = data_.run(run.id);
   launches_.with([&](auto& launches) { ++launches[run.id]; });
   watch_->add(run.id, directory);
+  stay_awake(run.id);
   os::Child child = run.definition.isolation == Isolation::kDocker ? containers_.launch(directory, secrets.get())
                                                                    : sandbox_.launch(directory, secrets.get());
   watch_->set_shim(run.id, std::move(child.pidfd));

@@ -1,7 +1,7 @@
 // Copies the FIFO that is the script's stdout and stderr into std_log.txt, at once and in order. The FIFO is held open
 // for reading and writing, so the script never sees a missing reader. A full disk costs log, never the script: what
-// cannot be written is counted and dropped. So is what comes after the log's limit: what is kept is a prefix of what was
-// printed. One thread.
+// cannot be written is counted and dropped. So is what comes after the log's limit: what is kept is a prefix of what
+// was printed. One thread.
 #pragma once
 
 #include <cstdint>

@@ -151,13 +151,16 @@ bool record_end(const os::RunDirectory& run, const Ended& ended) {
 
 std::optional<PauseRequest> read_pause(const os::RunDirectory& run) {
   return read_record(run.pause(), [](const json& object) {
-    return PauseRequest{.paused = object.at("paused").get<bool>(), .number = object.at("number").get<std::uint64_t>()};
+    return PauseRequest{.paused = object.at("paused").get<bool>(),
+                        .number = object.at("number").get<std::uint64_t>(),
+                        .reason = object.value("reason", "")};
   });
 }
 
 void write_pause(const os::RunDirectory& run, const PauseRequest& request) {
-  os::publish_file(run.pause(), text_of({{"paused", request.paused}, {"number", request.number}}),
-                   os::Durability::kAtomic);
+  json object{{"paused", request.paused}, {"number", request.number}};
+  if (!request.reason.empty()) object["reason"] = request.reason;
+  os::publish_file(run.pause(), text_of(std::move(object)), os::Durability::kAtomic);
 }
 
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {

@@ -49,6 +49,7 @@ bool record_end(const os::RunDirectory& run, const Ended& ended);
 struct PauseRequest {
   bool paused = false;
   std::uint64_t number = 0;  // counts the requests of this run, from 1
+  std::string reason{};      // why the machine has it paused ("on battery"); empty: somebody asked for it
 };
 std::optional<PauseRequest> read_pause(const os::RunDirectory& run);
 void write_pause(const os::RunDirectory& run, const PauseRequest& request);

@@ -230,4 +230,27 @@ TEST_CASE("a log that cannot grow is counted, and the script goes on") {
   CHECK(os::read_file(scratch.run.log()) == "kept\nl");
 }
 
+TEST_CASE("beyond its limit a log keeps nothing more, counts it, and the FIFO is emptied") {
+  const ScratchRun scratch;
+  LogCopy log(scratch.run, 6);
+  const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
+  os::write_all(script.get(), "kept\nlost\n", "fifo");
+  CHECK(log.copy_some());
+  os::write_all(script.get(), "more\n", "fifo");
+  log.finish();
+  CHECK(log.bytes_over_limit() == 9);
+  CHECK(log.lost_bytes() == 0);
+  CHECK(os::read_file(scratch.run.log()) == "kept\nl");
+}
+
+TEST_CASE("a limit of nothing keeps nothing") {
+  const ScratchRun scratch;
+  LogCopy log(scratch.run, 0);
+  const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
+  os::write_all(script.get(), "lost\n", "fifo");
+  log.finish();
+  CHECK(log.bytes_over_limit() == 5);
+  CHECK(os::read_file(scratch.run.log()).empty());
+}
+
 }  // namespace runner::shim
