@@ -4,6 +4,8 @@
 // was printed. One thread.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,7 +21,7 @@ class LogCopy {
   LogCopy(const os::RunDirectory& run, std::optional<std::int64_t> limit);
 
   int fifo() const { return fifo_.get(); }  // readable: call copy_some()
-  bool copy_some();                         // one piece of at most 64 KiB; false if nothing was there
+  bool copy_some();                         // what is there, at most 8 MiB; false if nothing was
   void finish();  // everything that is left; then fdatasync. Only when no writer lives any more
 
   std::int64_t lost_bytes() const { return lost_; }
@@ -27,10 +29,16 @@ class LogCopy {
   std::int64_t bytes_over_limit() const { return over_limit_; }
 
  private:
+  bool move_some();
+  bool open_aside();
+  void empty_aside(ssize_t bytes);
+  ssize_t read_from(int pipe);
   void store(const char* bytes, std::size_t size);
 
   os::Fd fifo_;
   os::Fd log_;
+  os::Fd aside_in_, aside_out_;  // a pipe of our own, opened when there is much to move
+  bool much_ = false;            // was moved the last time
   bool wrote_ = false;
   std::optional<std::int64_t> room_;  // bytes until the limit
   std::int64_t over_limit_ = 0;
