@@ -3,7 +3,7 @@
 
 Submits -n times 250 runs (10 000 by default) to a paused queue over one connection, against as many durable inserts of a row in an SQLite
 database of its own. Then: the daemon's memory a waiting run, a listing of the newest ten and of the whole queue, and wake-ups while
-it waits.
+it waits. Then lifecycle_log.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import lifecycle_log
 from bench_support import Daemon, alternate, arguments, context_switches, milliseconds, report, status_value, verdict
 
 BATCH = 250
@@ -75,6 +76,7 @@ def main() -> None:
         before = context_switches(daemon.pid())
         time.sleep(IDLE_SECONDS)
         verdict(f"wake-ups in {IDLE_SECONDS} s", context_switches(daemon.pid()) - before, 0, "")
+    lifecycle_log.measure(options.bin)
 
 
 if __name__ == "__main__":
