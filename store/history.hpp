@@ -64,12 +64,27 @@ class History {
   // Whether runs are kept from starting, durably.
   void hold_queue(bool held);
   bool queue_held() const;
-  // CancelRequested with the reason, durably; a second request changes nothing. False if the run has ended.
-  bool request_cancel(const std::string& id, const std::string& reason);
+  // CancelRequested, durably; a second request changes nothing. Returns the ids that were asked, now or before, and
+  // have not ended: the run's own first, then its descendants'. In one transaction.
+  struct Cancellation {
+    std::string reason;
+    bool fails = false;      // it shall end as Failed
+    bool recursive = false;  // its descendants, too
+  };
+  std::vector<std::string> request_cancel(const std::string& id, const Cancellation& cancellation);
+  bool cancel_fails(const std::string& id) const;
   // The end, durably and once: final status, outcome, error and artifacts in one transaction. False if it has ended
   // already.
   bool finish(const std::string& id, RunStatus final_status, const std::string& reason, const Outcome& outcome,
               const std::optional<RunError>& error, UtcTime ended, std::span<const Artifact> artifacts);
+
+  // The attempt ended at `ended` and left `artifacts` (whose names say of which attempt they are): the run waits in the
+  // queue for its next one, without metrics. Durably. False, and nothing changed, if the run has ended, is to be
+  // cancelled, or is not at `attempt` any more.
+  bool begin_next_attempt(const std::string& id, int attempt, UtcTime ended, const std::string& reason,
+                          std::span<const Artifact> artifacts);
+  // What it was given, before it starts. Not synced.
+  void set_gpus(const std::string& id, const std::vector<std::string>& gpus);
 
   // Points and the journal offset they reach to, in one transaction. Not synced (at most 100 ms may be lost to a power
   // cut; the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one.

@@ -113,6 +113,13 @@ bool History::queue_held() const {
   return query.next() && query.integer(0) != 0;
 }
 
+bool History::cancel_fails(const std::string& id) const {
+  const auto reader = impl_->database.read();
+  Query query = reader->query("SELECT asked_to_end IS 'fail' FROM run WHERE id = ?", id);
+  if (!query.next()) throw no_such_run(id);
+  return query.integer(0) != 0;
+}
+
 std::vector<std::string> History::experiments() const {
   const auto reader = impl_->database.read();
   std::vector<std::string> found;

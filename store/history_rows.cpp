@@ -20,7 +20,7 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
       "SELECT r.id, e.name, r.name, r.status, r.status_reason, r.created, r.started, r.ended, r.attempt, p.id, "
       "r.snapshot,"
       " s.git, r.environment, s.definition, r.outcome, r.error, r.priority, r.idempotency_key, s.digest, "
-      "coalesce(r.queue_position, r.seq)"
+      "coalesce(r.queue_position, r.seq), r.gpus"
       " FROM run r JOIN experiment e ON e.id = r.experiment JOIN submission s ON s.run = r.seq"
       " LEFT JOIN run p ON p.seq = r.parent WHERE r.seq = ?",
       seq);
@@ -44,7 +44,16 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
   run.queue = {.priority = static_cast<int>(row.integer(16)), .position = row.real(19)};
   if (!row.is_null(17)) run.idempotency_key = row.string(17);
   run.submission_digest = row.hash(18);
+  if (!row.is_null(20)) run.gpus = names_from_json(row.text(20));
 
+  if (run.attempt > 1)
+    for (Query attempt =
+             connection.query("SELECT number, started, ended, reason FROM attempt WHERE run = ? ORDER BY number", seq);
+         attempt.next();)
+      run.earlier_attempts.push_back({.number = static_cast<int>(attempt.integer(0)),
+                                      .started = attempt.is_null(1) ? std::nullopt : std::optional(attempt.time(1)),
+                                      .ended = attempt.time(2),
+                                      .reason = attempt.string(3)});
   for (Query tag = connection.query("SELECT key, value FROM tag WHERE run = ?", seq); tag.next();)
     run.tags.emplace(tag.string(0), tag.is_null(1) ? std::nullopt : std::optional(tag.string(1)));
   for (Query property = connection.query("SELECT key, value FROM property WHERE run = ?", seq); property.next();)

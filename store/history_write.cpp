@@ -2,6 +2,7 @@
 // waiting for it.
 #include <array>
 
+#include "embedded/attempt_schema.hpp"
 #include "embedded/environment_schema.hpp"
 #include "embedded/history_schema.hpp"
 #include "embedded/queue_schema.hpp"
@@ -12,14 +13,15 @@
 namespace runner::store {
 namespace {
 
-constexpr int kSchemaVersion = 3;
+constexpr int kSchemaVersion = 4;
 constexpr std::array kMigrations{Migration{2, "environments", embedded::environment_schema},
-                                 Migration{3, "the order of the queue", embedded::queue_schema}};
+                                 Migration{3, "the order of the queue", embedded::queue_schema},
+                                 Migration{4, "attempts", embedded::attempt_schema}};
 
 // A new file begins as if it had been made by the first version and gone through all that came since.
 Schema schema() {
   static const std::string current = std::string(embedded::history_schema) + std::string(embedded::environment_schema) +
-                                     std::string(embedded::queue_schema);
+                                     std::string(embedded::queue_schema) + std::string(embedded::attempt_schema);
   return {"runner.db", 0x52756e52 /* "RunR" */, kSchemaVersion, current, kMigrations};
 }
 
@@ -151,19 +153,56 @@ void History::hold_queue(bool held) {
                         [&](Connection& connection) { connection.run("UPDATE queue SET held = ?", held ? 1 : 0); });
 }
 
-bool History::request_cancel(const std::string& id, const std::string& reason) {
-  bool alive = false;
+std::vector<std::string> History::request_cancel(const std::string& id, const Cancellation& cancellation) {
+  std::vector<std::string> asked;
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
-    // A second request changes nothing: the first reason is the one that stopped the run.
-    connection.run(
-        "UPDATE run SET status = 'CancelRequested', status_reason = ?2 WHERE id = ?1"
-        " AND status NOT IN ('Completed', 'Failed', 'Canceled', 'CancelRequested')",
-        id, reason);
-    Query query = connection.query("SELECT ended IS NULL FROM run WHERE id = ?", id);
-    if (!query.next()) throw no_such_run(id);
-    alive = query.integer(0) != 0;
+    asked.clear();
+    std::vector<std::int64_t> runs{seq_of(connection, id)};
+    for (std::size_t i = 0; cancellation.recursive && i < runs.size(); ++i)
+      for (Query child = connection.query("SELECT seq FROM run WHERE parent = ? ORDER BY seq", runs[i]); child.next();)
+        runs.push_back(child.integer(0));
+    for (const std::int64_t run : runs) {
+      const bool own = run == runs.front();
+      // A second request changes nothing: the first reason is the one that stopped the run.
+      connection.run(
+          "UPDATE run SET status = 'CancelRequested', status_reason = ?2, asked_to_end = ?3 WHERE seq = ?1"
+          " AND status NOT IN ('Completed', 'Failed', 'Canceled', 'CancelRequested')",
+          run, own ? cancellation.reason : "with its parent " + id + ": " + cancellation.reason,
+          own && cancellation.fails ? "fail" : "cancel");
+      Query query = connection.query("SELECT id FROM run WHERE seq = ? AND ended IS NULL", run);
+      if (query.next()) asked.push_back(query.string(0));
+    }
   });
-  return alive;
+  return asked;
+}
+
+bool History::begin_next_attempt(const std::string& id, int attempt, UtcTime ended, const std::string& reason,
+                                 std::span<const Artifact> artifacts) {
+  bool begun = false;
+  impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    const std::int64_t seq = seq_of(connection, id);
+    const auto unchanged = " WHERE seq = ?1 AND attempt = ?2 AND ended IS NULL AND asked_to_end IS NULL";
+    begun = connection.run(std::string("INSERT INTO attempt(run, number, started, ended, reason)"
+                                       " SELECT seq, attempt, started, ?3, ?4 FROM run") +
+                               unchanged,
+                           seq, attempt, ended, reason) == 1;
+    if (!begun) return;
+    connection.run(
+        "UPDATE run SET attempt = attempt + 1, status = 'Queued', status_reason = '', started = NULL, gpus = NULL"
+        " WHERE seq = ?",
+        seq);
+    connection.run("DELETE FROM metric_series WHERE run = ?", seq);
+    connection.run("DELETE FROM journal WHERE run = ?", seq);
+    insert(connection, seq, artifacts);
+  });
+  return begun;
+}
+
+void History::set_gpus(const std::string& id, const std::vector<std::string>& gpus) {
+  const std::string json = to_json(gpus);
+  impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
+    connection.run("UPDATE run SET gpus = ?2 WHERE id = ?1 AND ended IS NULL", id, json);
+  });
 }
 
 bool History::finish(const std::string& id, RunStatus final_status, const std::string& reason, const Outcome& outcome,

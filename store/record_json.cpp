@@ -111,7 +111,7 @@ EngineOptions engine_from(const Json& json) {
 //  "cpus", "memoryBytes", "pids", "shmBytes", "maxLogBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
 //  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
-//  "pullImage"}
+//  "pullImage", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options]}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -127,6 +127,13 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "pids", definition.pids);
   put(json, "shmBytes", definition.shm_bytes);
   put(json, "maxLogBytes", definition.max_log_bytes);
+  if (const auto& gpus = definition.gpus) {
+    json["gpus"] = Json::object();
+    put(json["gpus"], "count", gpus->count);
+    put(json["gpus"], "ids", gpus->ids);
+  }
+  if (definition.best_effort_limits) json["bestEffortLimits"] = true;
+  put(json, "unenforced", definition.unenforced);
   json["network"] = definition.network;
   for (const Mount& mount : definition.mounts)
     json["mounts"].push_back({{"source", mount.source}, {"target", mount.target}, {"writable", mount.writable}});
@@ -162,6 +169,13 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "pids", definition.pids);
     get(json, "shmBytes", definition.shm_bytes);
     get(json, "maxLogBytes", definition.max_log_bytes);
+    if (const auto gpus = json.find("gpus"); gpus != json.end()) {
+      GpuRequest& request = definition.gpus.emplace();
+      get(*gpus, "count", request.count);
+      get(*gpus, "ids", request.ids);
+    }
+    get(json, "bestEffortLimits", definition.best_effort_limits);
+    get(json, "unenforced", definition.unenforced);
     get(json, "network", definition.network);
     for (const Json& mount : json.value("mounts", Json::array())) {
       Mount& added = definition.mounts.emplace_back();
@@ -301,6 +315,12 @@ std::string to_json(const std::map<std::string, std::string>& variables) {
 std::map<std::string, std::string> variables_from_json(std::string_view text) {
   return parse(text, "the environment's variables",
                [](const Json& json) { return json.get<std::map<std::string, std::string>>(); });
+}
+
+std::string to_json(const std::vector<std::string>& names) { return dump(Json(names), "a list of names"); }
+
+std::vector<std::string> names_from_json(std::string_view text) {
+  return parse(text, "a list of names", [](const Json& json) { return json.get<std::vector<std::string>>(); });
 }
 
 }  // namespace runner::store

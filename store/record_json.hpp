@@ -17,6 +17,7 @@ std::string to_json(const EnvironmentRef& environment);
 std::string to_json(const Outcome& outcome);
 std::string to_json(const RunError& error);
 std::string to_json(const std::map<std::string, std::string>& variables);
+std::string to_json(const std::vector<std::string>& names);
 
 RunDefinition definition_from_json(std::string_view text);
 GitState git_from_json(std::string_view text);
@@ -24,5 +25,6 @@ EnvironmentRef environment_from_json(std::string_view text);
 Outcome outcome_from_json(std::string_view text);
 RunError error_from_json(std::string_view text);
 std::map<std::string, std::string> variables_from_json(std::string_view text);
+std::vector<std::string> names_from_json(std::string_view text);
 
 }  // namespace runner::store

@@ -20,6 +20,7 @@ std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> r
   document["heldFor"] = facts.held_for.empty() ? ordered_json(nullptr) : ordered_json(facts.held_for);
   document["cpus"] = {{"total", cpus_of(facts.millicpus)}, {"free", cpus_of(facts.free_millicpus)}};
   document["memoryBytes"] = {{"total", facts.memory_bytes}, {"free", facts.free_memory_bytes}};
+  document["gpus"] = {{"total", facts.gpus}, {"free", facts.free_gpus}};
   document["running"] = facts.running;
   document["items"] = ordered_json::array();
   for (const QueuedRun& run : runs)
@@ -28,6 +29,7 @@ std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> r
          {"priority", run.priority},
          {"cpus", cpus_of(run.millicpus)},
          {"memoryBytes", run.memory_bytes == 0 ? ordered_json(nullptr) : ordered_json(run.memory_bytes)},
+         {"gpus", run.gpus},
          {"reason", run.reason}});
   document["nextToken"] = nullptr;
   return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);

@@ -89,6 +89,16 @@ ordered_json engine_of(const EngineOptions& engine) {
   return object;
 }
 
+// As --gpus takes it; null: not given.
+ordered_json gpus_text(const std::optional<GpuRequest>& gpus) {
+  if (!gpus) return nullptr;
+  if (gpus->count) return *gpus->count == 0 ? "none" : std::to_string(*gpus->count);
+  if (gpus->ids.empty()) return "all";
+  std::string text;
+  for (const std::string& id : gpus->ids) text += (text.empty() ? "device=" : ",") + id;
+  return text;
+}
+
 ordered_json definition_of(const RunDefinition& definition) {
   ordered_json object;
   object["script"] = definition.script.empty() ? ordered_json(nullptr) : ordered_json(definition.script);
@@ -109,6 +119,9 @@ ordered_json definition_of(const RunDefinition& definition) {
   object["pids"] = or_null(definition.pids);
   object["shmBytes"] = or_null(definition.shm_bytes);
   object["maxLogBytes"] = or_null(definition.max_log_bytes);
+  object["gpus"] = gpus_text(definition.gpus);
+  object["bestEffortLimits"] = definition.best_effort_limits;
+  object["limitsNotEnforced"] = definition.unenforced;
   object["network"] = definition.network ? "on" : "off";
   ordered_json mounts = ordered_json::array();
   for (const Mount& mount : definition.mounts)
@@ -198,6 +211,13 @@ ordered_json summary_of(const RunRecord& run) {
     document["durationSeconds"] = static_cast<double>((until - *run.started).count()) / 1e6;
   }
   document["attempt"] = run.attempt;
+  document["earlierAttempts"] = ordered_json::array();
+  for (const Attempt& attempt : run.earlier_attempts)
+    document["earlierAttempts"].push_back({{"attempt", attempt.number},
+                                           {"startTimeUtc", time_or_null(attempt.started)},
+                                           {"endTimeUtc", to_iso8601(attempt.ended)},
+                                           {"reason", attempt.reason}});
+  document["gpus"] = run.gpus;
   document["priority"] = run.queue.priority;
   document["parentRunId"] = or_null(run.parent);
   document["snapshotId"] = run.snapshot ? ordered_json(run.snapshot->hex()) : ordered_json(nullptr);
@@ -237,11 +257,17 @@ std::string run_document(const RunRecord& run, const RunDetails& details) {
   for (const Artifact& artifact : details.artifacts) {
     if (artifact.name.starts_with("outputs/"))
       outputs.push_back(artifact_of(artifact));
-    else if (!artifact.name.starts_with("git/"))  // said in `git`
+    else if (!artifact.name.starts_with("git/") && !artifact.name.starts_with("attempts/"))  // said in `git`, below
       logs.push_back(artifact.name);
   }
   document["outputs"] = std::move(outputs);
   document["logFiles"] = std::move(logs);
+  for (ordered_json& attempt : document["earlierAttempts"]) {
+    attempt["files"] = ordered_json::array();
+    const std::string place = "attempts/" + std::to_string(attempt["attempt"].get<int>()) + "/";
+    for (const Artifact& artifact : details.artifacts)
+      if (artifact.name.starts_with(place)) attempt["files"].push_back(artifact_of(artifact));
+  }
   append_facts(document, run);
   if (run.git) append_change(document["git"], details.artifacts);
   document["notices"] = details.notices;
@@ -252,7 +278,7 @@ std::string planned_run_document(const RunRecord& run) {
   ordered_json document = summary_of(run);
   append_facts(document, run);
   for (const char* later : {"runId", "status", "statusReason", "createdTimeUtc", "startTimeUtc", "endTimeUtc",
-                            "durationSeconds", "attempt", "snapshotId", "outcome", "error"})
+                            "durationSeconds", "attempt", "earlierAttempts", "gpus", "snapshotId", "outcome", "error"})
     document.erase(later);
   return dump(document);
 }

@@ -40,6 +40,8 @@ struct Submission {
   std::optional<std::string> pids;
   std::optional<std::string> shm_size;
   std::optional<std::string> max_log_size;
+  std::optional<std::string> gpus;
+  std::optional<bool> best_effort_limits;
   std::optional<std::string> network;
   std::vector<std::string> mounts;
   std::map<std::string, std::string> environment_variables;

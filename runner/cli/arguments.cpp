@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runner/cli/env_arguments.hpp"
+#include "runner/cli/log_arguments.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/nearest.hpp"
 
@@ -80,13 +81,18 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--pids", o.pids, "N", "processes and threads");
   add_text(app, "--shm-size", o.shm_size, "SIZE", "/dev/shm (half of the memory)");
   add_text(app, "--max-log-size", o.max_log_size, "SIZE", "of its output that is kept, or 'unlimited' (10g)");
+  add_text(app, "--gpus", o.gpus, "all|N|IDS|none", "GPUs: all (the default), any N, or these: 0,1, device=0");
+  app.add_flag("--best-effort-limits", o.best_effort_limits,
+               "leave out a limit that cannot be enforced here, and record that, instead of refusing the run");
   add_text(app, "--network", o.network, "on|off", "network (on)");
   add_list(app, "--mount", o.mounts, "SRC:DST[:ro|:rw]", "extra host directory, read-only unless :rw");
   add_key_values(app, "-E,--env-var", "--env-var", o.environment_variables,
                  "variable of the run; K alone: the caller's value");
   add_list(app, "--secret", o.secrets, "NAME",
            "a value of the secrets file or a variable of yours; passed to the run, never recorded");
-  app.add_option("--priority", o.priority, "queue order, higher first (0)")->type_name("N");
+  app.add_option("--priority", o.priority,
+                 "queue order, higher first (0); below 0 the run gives way to others and starts again")
+      ->type_name("N");
   add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
   app.add_flag("--raw", o.raw, "on a terminal, too, its output as it is");
@@ -156,17 +162,7 @@ void define(CLI::App& app, ShowOptions& o) { add_run(app, o.run); }
 
 void define(CLI::App& app, LogsOptions& o) {
   add_run(app, o.run);
-  app.add_flag("-f,--follow", o.follow, "go on until the run has ended");
-  add_text(app, "--name", o.file, "FILE", "another file of the run: logs/…, outputs/… (user_logs/std_log.txt)");
-  const CLI::Range natural(std::int64_t{0}, std::numeric_limits<std::int64_t>::max());
-  auto* tail = app.add_option("-n,--tail", o.tail, "the last so many lines")->type_name("N")->check(natural);
-  auto* head = app.add_option("--head", o.head, "the first so many lines")->type_name("N")->check(natural);
-  auto* offset = app.add_option("--offset", o.offset, "skip so many bytes (0)")->type_name("N")->check(natural);
-  auto* limit = app.add_option("--limit-bytes", o.limit, "so many bytes at most")->type_name("N")->check(natural);
-  for (auto* lines : {tail, head}) lines->excludes(offset)->excludes(limit);
-  head->excludes(tail)->excludes("--follow");
-  limit->excludes("--follow");
-  app.add_flag("--raw", o.raw, "on a terminal, too, the bytes as they are");
+  define_log(app, o);
 }
 
 void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }
@@ -174,7 +170,9 @@ void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }
 void define(CLI::App& app, CancelOptions& o) {
   add_runs(app, o.runs);
   add_text(app, "--reason", o.reason, "TEXT", "recorded with the run");
+  app.add_flag("--recursive,!--no-recursive", o.recursive, "its child runs, too (yes)");
 }
+void define(CLI::App& app, FailOptions& o) { define(app, static_cast<CancelOptions&>(o)); }
 
 void define(CLI::App& app, PauseOptions& o) { add_runs(app, o.runs); }
 void define(CLI::App& app, ResumeOptions& o) { add_runs(app, o.runs); }
@@ -447,6 +445,7 @@ constexpr std::array kParsers{
     std::pair<CommandId, Parse>{CommandId::kLogs, &parse_as<LogsOptions>},
     std::pair<CommandId, Parse>{CommandId::kWait, &parse_as<WaitOptions>},
     std::pair<CommandId, Parse>{CommandId::kCancel, &parse_as<CancelOptions>},
+    std::pair<CommandId, Parse>{CommandId::kFail, &parse_as<FailOptions>},
     std::pair<CommandId, Parse>{CommandId::kPause, &parse_as<PauseOptions>},
     std::pair<CommandId, Parse>{CommandId::kResume, &parse_as<ResumeOptions>},
     std::pair<CommandId, Parse>{CommandId::kExec, &parse_as<ExecOptions>},

@@ -16,6 +16,7 @@ enum class CommandId {
   kLogs,
   kWait,
   kCancel,
+  kFail,
   kPause,
   kResume,
   kQueueList,

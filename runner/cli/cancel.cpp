@@ -6,10 +6,18 @@
 
 namespace runner::cli {
 
-int run(Session& session, const CancelOptions& options) {
-  Json body = Json::object();
+namespace {
+
+int stop(Session& session, const CancelOptions& options, const char* action) {
+  Json body{{"recursive", options.recursive}};
   if (options.reason) body["reason"] = *options.reason;
-  return change_runs(session, options.runs, "cancel", dump_document(body));
+  return change_runs(session, options.runs, action, dump_document(body));
 }
+
+}  // namespace
+
+int run(Session& session, const CancelOptions& options) { return stop(session, options, "cancel"); }
+
+int run(Session& session, const FailOptions& options) { return stop(session, options, "fail"); }
 
 }  // namespace runner::cli

@@ -12,6 +12,7 @@ int run(Session& session, const ShowOptions& options);
 int run(Session& session, const LogsOptions& options);
 int run(Session& session, const WaitOptions& options);
 int run(Session& session, const CancelOptions& options);
+int run(Session& session, const FailOptions& options);
 int run(Session& session, const PauseOptions& options);
 int run(Session& session, const ResumeOptions& options);
 int run(Session& session, const QueueListOptions& options);

@@ -10,9 +10,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
+#include "runner/cli/document.hpp"
 #include "runner/cli/log_display.hpp"
 #include "runner/cli/terminal.hpp"
 #include "runner/core/error.hpp"
@@ -57,7 +59,9 @@ void write_counted(int fd, std::span<const std::byte> bytes, std::int64_t& offse
 
 }  // namespace
 
-void follow_log(Session& session, FollowedLog log) {
+namespace {
+
+void follow_stream(Session& session, FollowedLog& log, const std::string& parameters) {
   std::optional<LogDisplay> display;
   if (!log.raw && ::isatty(log.output) == 1) display.emplace(terminal_width(log.output), true);
   const auto show = [&](const std::string& text) {
@@ -69,7 +73,6 @@ void follow_log(Session& session, FollowedLog log) {
     log.offset += static_cast<std::int64_t>(piece.size());
     show(display->take({reinterpret_cast<const char*>(piece.data()), piece.size()}));
   };
-  const std::string name = log.file.empty() ? "" : "&name=" + http::percent_encode(log.file);
   for (;;) {
     try {
       http::Client& client = session.client();
@@ -80,7 +83,7 @@ void follow_log(Session& session, FollowedLog log) {
       });
       const std::string from =
           log.tail ? "&tail=" + std::to_string(*log.tail) : "&offset=" + std::to_string(log.offset);
-      client.stream("GET", run_target(log.run, "/log?follow=1" + from + name), write);
+      client.stream("GET", run_target(log.run, "/log?follow=1" + from + parameters), write);
       client.tell_offset({});
       if (display) show(display->finish());
       return;
@@ -90,6 +93,32 @@ void follow_log(Session& session, FollowedLog log) {
       if (display) print_error(display->finish());  // the styles that are on end
       throw;
     }
+  }
+}
+
+int attempt_of(const Json& run) { return static_cast<int>(number_at(run, "attempt").value_or(1)); }
+
+// Why the attempt ended that was followed so far.
+std::string reason_of(const Json& run, int attempt) {
+  for (const Json& earlier : member(run, "earlierAttempts"))
+    if (attempt_of(earlier) == attempt) return text_at(earlier, "reason");
+  return {};
+}
+
+}  // namespace
+
+void follow_log(Session& session, FollowedLog log) {
+  if (!log.file.empty()) return follow_stream(session, log, "&name=" + http::percent_encode(log.file));
+  if (log.attempt == 0) log.attempt = attempt_of(parse_document(session.get_patiently(run_target(log.run))));
+  for (;;) {
+    follow_stream(session, log, "&attempt=" + std::to_string(log.attempt));
+    const Json run = parse_document(session.get_patiently(run_target(log.run)));
+    if (attempt_of(run) <= log.attempt) return;
+    print_error("runner: attempt " + std::to_string(log.attempt) + " " + printable(reason_of(run, log.attempt)) +
+                "; the run starts again\n");
+    ++log.attempt;
+    log.offset = 0;
+    if (log.attempt == attempt_of(run)) follow_progress(session, log.run);
   }
 }
 

@@ -32,6 +32,7 @@ constexpr std::array kCommands{
     CommandRow{"run monitor-logs", CommandId::kLogs, "Print the log of a run, or follow it", true},
     CommandRow{"run wait", CommandId::kWait, "Wait for runs to end; exits with the first non-zero exit code", true},
     CommandRow{"run cancel", CommandId::kCancel, "Stop runs", true},
+    CommandRow{"run fail", CommandId::kFail, "Stop runs, as failed"},
     CommandRow{"run pause", CommandId::kPause, "Freeze runs; they keep their memory"},
     CommandRow{"run resume", CommandId::kResume, "Let paused runs go on"},
     CommandRow{"run exec", CommandId::kExec, "Run a command inside a live run"},

@@ -22,8 +22,8 @@ using KeyValue = std::pair<std::string, std::optional<std::string>>;
 
 struct SubmitOptions {
   std::optional<std::string> config, experiment, name, source_directory, parent, python, image, requirements, conda,
-      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, max_log_size, network,
-      idempotency_key;
+      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, max_log_size, gpus,
+      network, idempotency_key;
   std::vector<KeyValue> tags;
   std::vector<KeyValue> properties;             // value always set
   std::vector<KeyValue> environment_variables;  // no value: the caller's
@@ -33,6 +33,7 @@ struct SubmitOptions {
   std::vector<KeyValue> build_arguments;  // of a Dockerfile; no value: the caller's
   bool pull = false;
   bool rebuild = false;
+  bool best_effort_limits = false;
   std::optional<int> priority;
   bool detach = false;
   bool raw = false;
@@ -65,7 +66,9 @@ struct WaitOptions {
 struct CancelOptions {
   std::vector<std::string> runs;
   std::optional<std::string> reason;
+  bool recursive = true;
 };
+struct FailOptions : CancelOptions {};
 struct PauseOptions {
   std::vector<std::string> runs;
 };
@@ -185,9 +188,9 @@ struct HelpOptions {
 };
 
 using Command =
-    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, PauseOptions,
-                 ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions, ExecOptions,
-                 FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions,
+    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FailOptions,
+                 PauseOptions, ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions,
+                 ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions,
                  SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions, SnapshotShowOptions,
                  SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions,
                  DoctorOptions, GcOptions, FsckOptions, RerunOptions, RestoreOptions, DiffOptions, EnvRegisterOptions,

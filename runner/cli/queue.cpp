@@ -10,12 +10,18 @@
 namespace runner::cli {
 namespace {
 
+bool has_gpus(const Json& queue) { return number_at(member(queue, "gpus"), "total").value_or(0) > 0; }
+
 // "1 runs, 2 wait; 0.5 of 4 CPUs free"
 std::string summary_of(const Json& queue) {
   const Json& cpus = member(queue, "cpus");
   return std::to_string(member(queue, "running").size()) + " running, " +
          std::to_string(member(queue, "items").size()) + " waiting; " + scalar_text(member(cpus, "free")) + " of " +
-         scalar_text(member(cpus, "total")) + " CPUs free";
+         scalar_text(member(cpus, "total")) + " CPUs" +
+         (has_gpus(queue) ? " and " + scalar_text(member(member(queue, "gpus"), "free")) + " of " +
+                                scalar_text(member(member(queue, "gpus"), "total")) + " GPUs"
+                          : "") +
+         " free";
 }
 
 bool is_paused(const Json& queue) {

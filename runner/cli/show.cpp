@@ -49,6 +49,12 @@ std::string joined(const std::string& separator, std::initializer_list<std::stri
   return text;
 }
 
+std::string joined_texts(const Json& list) {
+  std::string text;
+  for (const Json& item : list) text.append(text.empty() ? "" : ", ").append(scalar_text(item));
+  return text;
+}
+
 std::string size_text(const Json& object, const char* key) {
   const auto bytes = number_at(object, key);
   return bytes ? format_size(static_cast<std::int64_t>(*bytes)) : std::string();
@@ -108,6 +114,7 @@ void add_definition(Page& page, const Json& run) {
                           number_at(definition, "memoryBytes") ? size_text(definition, "memoryBytes") + " memory" : "",
                           number_at(definition, "pids") ? scalar_text(member(definition, "pids")) + " processes" : "",
                           text_at(definition, "network") == "off" ? "no network" : ""}));
+  page.line("gpus", joined_texts(member(run, "gpus")));
 }
 
 void add_outcome(Page& page, const Json& run) {
@@ -153,6 +160,8 @@ std::string run_page(const Json& run, UtcTime now) {
   if (text_at(run, "name") != text_at(run, "runId")) page.line("name", text_at(run, "name"));
   page.line("experiment", text_at(run, "experiment"));
   page.line("status", status_with_reason(run), colour_of_status(status));
+  for (const Json& attempt : member(run, "earlierAttempts"))
+    page.line("attempt " + scalar_text(member(attempt, "attempt")), text_at(attempt, "reason"));
   page.line("parent", text_at(run, "parentRunId"));
   page.line("created", time_text(run, "createdTimeUtc") + " (" + age_text(run, now) + " ago)");
   page.line("started", time_text(run, "startTimeUtc"));

@@ -98,6 +98,13 @@ struct EngineOptions {
 enum class AfterEnd { kSuccess, kAny };
 std::string_view to_string(AfterEnd end);  // "ok", "any"
 
+// Which GPUs a run wants: so many, or these; neither: all there are.
+struct GpuRequest {
+  std::optional<int> count{};
+  std::vector<std::string> ids{};  // as the driver or the configuration names them
+  bool operator==(const GpuRequest&) const = default;
+};
+
 // Where a run waits: by priority, the higher first, then by position, the smaller first.
 struct QueuePlace {
   int priority = 0;
@@ -121,6 +128,9 @@ struct RunDefinition {
   std::optional<std::int64_t> pids;
   std::optional<std::int64_t> shm_bytes;
   std::optional<std::int64_t> max_log_bytes;  // of its output that are kept, or kUnlimited; absent: the configuration's
+  std::optional<GpuRequest> gpus;             // absent: all there are, and none where there is none
+  bool best_effort_limits = false;            // a limit that cannot be enforced here is left out
+  std::vector<std::string> unenforced;        // options that were: "--memory"
   bool network = true;
   std::vector<Mount> mounts;
   std::map<std::string, std::string> environment_variables;  // -E and the runconfig's
@@ -190,6 +200,14 @@ struct MetricPoint {
   std::optional<std::string> text;
 };
 
+// One that gave way, before the present one.
+struct Attempt {
+  int number = 1;
+  std::optional<UtcTime> started;
+  UtcTime ended{};
+  std::string reason;
+};
+
 struct RunRecord {
   std::string id;  // <experiment>_<unix seconds>_<8 hex>
   std::string experiment;
@@ -200,6 +218,8 @@ struct RunRecord {
   std::optional<UtcTime> started;
   std::optional<UtcTime> ended;
   int attempt = 1;
+  std::vector<Attempt> earlier_attempts;
+  std::vector<std::string> gpus;  // that the present attempt has, by id
   std::optional<std::string> parent;
   std::optional<Hash> snapshot;
   std::map<std::string, std::optional<std::string>> tags;

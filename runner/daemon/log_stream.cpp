@@ -90,9 +90,18 @@ void send_head(const LogSource& source, std::int64_t lines, Exchange& exchange) 
   exchange.finish_stream();
 }
 
-std::int64_t first_byte(pipeline::Pipeline& pipeline, const LogRequest& request) {
+// Where an artifact of an earlier attempt stands.
+std::string name_in_attempt(const std::string& name, const RunRecord& run, int attempt) {
+  return attempt < run.attempt ? "attempts/" + std::to_string(attempt) + "/" + name : name;
+}
+
+// Where to begin in the log of an attempt.
+std::int64_t first_byte(pipeline::Pipeline& pipeline, const LogRequest& request, int attempt) {
   if (!request.tail) return request.offset;
-  const auto source = LogSource::open(pipeline, request.run, request.name);
+  const RunRecord run = pipeline.history().get(request.run);
+  const auto source = attempt < run.attempt
+                          ? LogSource::open_stored(pipeline, request.run, name_in_attempt(request.name, run, attempt))
+                          : LogSource::open(pipeline, request.run, request.name);
   return source ? source->begin_of_last(*request.tail) : 0;
 }
 
@@ -100,7 +109,7 @@ std::int64_t first_byte(pipeline::Pipeline& pipeline, const LogRequest& request)
 void follow_build_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
   const auto subscription = pipeline.events().subscribe(request.run);
   constexpr std::chrono::milliseconds kLook{200};  // between two lines of progress the log grows silently
-  std::int64_t offset = first_byte(pipeline, request);
+  std::int64_t offset = first_byte(pipeline, request, pipeline.history().get(request.run).attempt);
   os::Fd live;
   tell_offset(exchange, offset);
   exchange.start_stream(200, kContentType, std::nullopt);
@@ -118,21 +127,31 @@ void follow_build_log(pipeline::Pipeline& pipeline, const LogRequest& request, E
 
 void follow_standard_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
   const auto subscription = pipeline.events().subscribe(request.run);
-  std::int64_t offset = first_byte(pipeline, request);
   os::Fd live;
+  int attempt = request.attempt.value_or(pipeline.history().get(request.run).attempt);
+  std::int64_t offset = first_byte(pipeline, request, attempt);
   tell_offset(exchange, offset);
   exchange.start_stream(200, kContentType, std::nullopt);
   for (;;) {
     subscription.clear();
-    // Asked before the log is read: once the run is final its log is complete, so what is read then is all.
-    const bool final = is_final(pipeline.history().get(request.run).status);
-    if (!live) live = open_live_log(pipeline, request.run, request.name);
+    // Asked before the log is read: once the attempt is over its log is complete, so what is read then is all.
+    RunRecord run = pipeline.history().get(request.run);
+    if (!live && attempt == run.attempt) {
+      live = open_live_log(pipeline, request.run, request.name);
+      // The directory of the next attempt has the same name; the row changes before it does.
+      if (live && pipeline.history().get(request.run).attempt != attempt) live.reset();
+    }
     if (live) offset = read_live_log(live, offset, kToTheEnd, into(exchange));
-    if (final) {
+    if (const bool final = is_final(run.status); final || attempt < run.attempt) {
       if (!live)
-        if (const auto stored = LogSource::open_stored(pipeline, request.run, request.name))
+        if (const auto stored =
+                LogSource::open_stored(pipeline, request.run, name_in_attempt(request.name, run, attempt)))
           stored->read(offset, stored->size(), into(exchange));
-      return exchange.finish_stream();
+      if (request.attempt || attempt >= run.attempt) return exchange.finish_stream();
+      ++attempt;
+      offset = 0;
+      live.reset();
+      continue;
     }
     // Shutting down: the stream is cut short on purpose, so that the client knows to ask again from where it stands.
     if (!exchange.wait(subscription.fd(), std::nullopt)) throw ClientGone{};

@@ -21,6 +21,8 @@ struct LogRequest {
   std::optional<std::int64_t> tail{};
   std::optional<std::string> range{};
   bool follow = false;  // until the run is final
+  // The one to follow, whose end is the end; nothing: the present one and those that come after it.
+  std::optional<int> attempt{};
 };
 
 // Error(kNotFound) before the stream has begun if the run has no such log, Error(kInvalid) for what does not go

@@ -35,9 +35,9 @@ std::string text_in(const nlohmann::json& body, const char* name, const std::str
   return found->get<std::string>();
 }
 
-bool truth_in(const nlohmann::json& body, const char* name) {
+bool truth_in(const nlohmann::json& body, const char* name, bool otherwise) {
   const auto found = body.find(name);
-  if (found == body.end()) return false;
+  if (found == body.end()) return otherwise;
   if (!found->is_boolean()) throw Error(ErrorCode::kInvalid, std::string("'") + name + "' must be true or false");
   return found->get<bool>();
 }

@@ -21,7 +21,7 @@ nlohmann::json body_of(const http::Request& request);  // an object; an empty bo
 
 // The body's member `name`; without it `otherwise`.
 std::string text_in(const nlohmann::json& body, const char* name, const std::string& otherwise = {});
-bool truth_in(const nlohmann::json& body, const char* name);
+bool truth_in(const nlohmann::json& body, const char* name, bool otherwise = false);
 
 // The body's member `name`, an absolute path.
 std::string absolute_path(const nlohmann::json& body, const char* name);

@@ -35,6 +35,7 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "runs", "{run}", "files"}, &Routes::files},
       {"GET", {"v1", "runs", "{run}", "file"}, &Routes::file},
       {"POST", {"v1", "runs", "{run}", "cancel"}, &Routes::cancel},
+      {"POST", {"v1", "runs", "{run}", "fail"}, &Routes::fail},
       {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
       {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
       {"POST", {"v1", "runs", "{run}", "move"}, &Routes::move},
@@ -182,6 +183,7 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
     if (const auto value = request.parameter(parameter)) caller[variable] = *value;
   checks.push_back(pipeline_.containers().check(caller));
   for (exec::Check& check : pipeline_.laptop_checks()) checks.push_back(std::move(check));
+  checks.push_back(exec::gpu_check(pipeline_.gpus()));
   for (const exec::Check& check : checks)
     rows.push_back({.name = check.name, .works = check.works, .detail = check.detail, .remedy = check.remedy});
   exchange.respond({.status = 200, .body = api::check_list_document(rows)});
@@ -252,6 +254,8 @@ void Routes::log(const http::Request& request, Exchange& exchange) {
        {std::pair{"limit", &LogRequest::limit}, {"head", &LogRequest::head}, {"tail", &LogRequest::tail}})
     if (const auto text = request.parameter(parameter)) wanted.*value = whole_number(*text, parameter);
   wanted.range = request.range;
+  if (const auto attempt = request.parameter("attempt"))
+    wanted.attempt = static_cast<int>(whole_number(*attempt, "attempt"));
   const auto follow = request.parameter("follow");
   wanted.follow = follow == "1" || follow == "true";
   stream_log(pipeline_, wanted, exchange);
@@ -273,8 +277,18 @@ void Routes::file(const http::Request& request, Exchange& exchange) {
 
 void Routes::cancel(const http::Request& request, Exchange& exchange) {
   const std::string id = run_of(request);
-  const auto reason = text_in(body_of(request), "reason", "cancelled by the user");
-  pipeline_.cancel(id, reason);
+  const auto body = body_of(request);
+  pipeline_.cancel(
+      id, {.reason = text_in(body, "reason", "cancelled by the user"), .recursive = truth_in(body, "recursive", true)});
+  exchange.respond({.status = 200, .body = document_of(id)});
+}
+
+void Routes::fail(const http::Request& request, Exchange& exchange) {
+  const std::string id = run_of(request);
+  const auto body = body_of(request);
+  pipeline_.cancel(id, {.reason = text_in(body, "reason", "marked as failed by the user"),
+                        .fails = true,
+                        .recursive = truth_in(body, "recursive", true)});
   exchange.respond({.status = 200, .body = document_of(id)});
 }
 

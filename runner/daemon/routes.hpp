@@ -40,6 +40,7 @@ class Routes {
   void files(const http::Request&, Exchange&);
   void file(const http::Request&, Exchange&);
   void cancel(const http::Request&, Exchange&);
+  void fail(const http::Request&, Exchange&);
   void pause(const http::Request&, Exchange&);
   void resume(const http::Request&, Exchange&);
   void exec(const http::Request&, Exchange&);

@@ -19,6 +19,7 @@ std::string queue_of(const pipeline::Pipeline& pipeline) {
                     .priority = run.place.priority,
                     .millicpus = run.wanted.millicpus,
                     .memory_bytes = run.wanted.memory,
+                    .gpus = run.gpus.ids.empty() ? run.gpus.count : static_cast<int>(run.gpus.ids.size()),
                     .reason = queue.reasons[i]});
   }
   return api::queue_document({.held = queue.state.held,
@@ -27,6 +28,8 @@ std::string queue_of(const pipeline::Pipeline& pipeline) {
                               .free_millicpus = queue.state.free.millicpus,
                               .memory_bytes = queue.state.machine.memory,
                               .free_memory_bytes = queue.state.free.memory,
+                              .gpus = queue.state.gpus,
+                              .free_gpus = queue.state.free_gpus,
                               .running = queue.state.running},
                              runs);
 }

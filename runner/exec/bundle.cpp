@@ -1,8 +1,11 @@
 #include "runner/exec/bundle.hpp"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -28,6 +31,8 @@ json process_of(const SandboxRun& run, const Runtime& runtime, const BundleHost&
   json arguments = json::array({kInitTarget, std::string(kIoTarget) + "/log"});
   for (const std::string& argument : run.arguments) arguments.push_back(argument);
   json environment = json::array();
+  for (const auto& [name, value] : run.devices.variables)
+    if (!run.variables.contains(name)) environment.push_back(name + "=" + value);
   for (const auto& [name, value] : run.variables) environment.push_back(name + "=" + value);
   json none = json::array();
   return {{"terminal", false},
@@ -44,6 +49,26 @@ json id_mapping(unsigned inside, unsigned outside) {
   return json::array({{{"containerID", inside}, {"hostID", outside}, {"size", 1}}});
 }
 
+// The runtime makes them as it makes /dev/null; in a user namespace they are mounts (mount_plan.cpp).
+json devices_of(const std::vector<DeviceNode>& nodes) {
+  json devices = json::array();
+  for (const DeviceNode& node : nodes) {
+    struct ::stat info {};
+    if (::stat(node.host_path.c_str(), &info) != 0)
+      throw errno_error(errno, "GPU: " + node.host_path, ErrorCode::kUnavailable);
+    if (!S_ISCHR(info.st_mode) && !S_ISBLK(info.st_mode))
+      throw Error(ErrorCode::kUnavailable, "GPU: " + node.host_path + " is no device");
+    devices.push_back({{"path", node.path},
+                       {"type", S_ISCHR(info.st_mode) ? "c" : "b"},
+                       {"major", major(info.st_rdev)},
+                       {"minor", minor(info.st_rdev)},
+                       {"fileMode", info.st_mode & 0777},
+                       {"uid", info.st_uid},
+                       {"gid", info.st_gid}});
+  }
+  return devices;
+}
+
 json linux_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const MountPlan& plan,
               const os::RunCgroups& cgroups) {
   json namespaces = json::array();
@@ -58,6 +83,7 @@ json linux_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& h
     section["gidMappings"] = id_mapping(inner_id(runtime, host.gid), crun ? 0 : host.gid);
   }
   section["namespaces"] = std::move(namespaces);
+  if (host.uid == 0 && !run.devices.nodes.empty()) section["devices"] = devices_of(run.devices.nodes);
   if (json filter = seccomp_filter(host.machine); !filter.empty()) section["seccomp"] = std::move(filter);
   if (runtime.kind == Runtime::Kind::kRunc && !cgroups.directories.empty()) {
     // v1: relative to runc's own cgroup in every hierarchy, which is ours; v2: from the root of the one mount.
@@ -188,6 +214,7 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
   shim::write_spec(
       run.directory,
       {.run_id = run.id,
+       .attempt = run.attempt,
        .runtime_command = runtime_command(run, runtime),
        .hide_cgroups = crun,
        .user_namespace = crun && host.uid != 0,

@@ -137,6 +137,22 @@ void put(json& object, const char* key, const List& list) {
   if (!list.empty()) object[key] = list;
 }
 
+// As `docker run --gpus device=0,1` asks for NVIDIA's, and --device for those that only CDI knows.
+json device_requests_of(const std::vector<Gpu>& gpus) {
+  json nvidia = json::array();
+  json others = json::array();
+  for (const Gpu& gpu : gpus) {
+    if (gpu.kind == kNvidiaGpu)
+      nvidia.push_back(gpu.id);
+    else
+      others.push_back(gpu.id.starts_with(gpu.kind + "=") ? gpu.id : gpu.kind + "=" + gpu.id);
+  }
+  json requests = json::array();
+  if (!nvidia.empty()) requests.push_back({{"DeviceIDs", nvidia}, {"Capabilities", {{"gpu"}}}});
+  if (!others.empty()) requests.push_back({{"Driver", "cdi"}, {"DeviceIDs", others}});
+  return requests;
+}
+
 json host_config_of(const EngineRun& run, const BundleHost& host, const engine::EngineFacts& facts) {
   const RunDefinition& definition = run.definition;
   const EngineOptions& extra = definition.engine;
@@ -160,6 +176,7 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
     config["MemorySwap"] = *definition.memory_bytes;  // memory and swap together, as in the sandbox
   }
   if (definition.cpus) config["NanoCpus"] = std::llround(*definition.cpus * 1e9);
+  if (!run.gpus.empty()) config["DeviceRequests"] = device_requests_of(run.gpus);
   if (definition.pids) config["PidsLimit"] = *definition.pids + 1;  // runner-init is one more than what the user counts
   if (extra.memory_reservation) config["MemoryReservation"] = *extra.memory_reservation;
   if (extra.cpu_shares) config["CpuShares"] = *extra.cpu_shares;

@@ -159,18 +159,24 @@ engine::Engine EngineContainers::engine(const std::filesystem::path& socket) con
   return engine;
 }
 
-void EngineContainers::refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const {
+std::vector<UnenforcedLimit> EngineContainers::unenforceable(engine::Engine& engine,
+                                                             const RunDefinition& definition) const {
   const engine::EngineFacts& facts = engine.facts();
+  std::vector<UnenforcedLimit> limits;
   const auto need = [&](bool asked, bool can, const char* option) {
     if (asked && !can)
-      throw Error(ErrorCode::kUnavailable,
-                  std::string(option) + ": the container engine at " + engine.socket().string() +
-                      " cannot enforce it on this machine",
-                  "see the warnings of `docker info`; a rootless engine needs cgroup v2 with delegation");
+      limits.push_back({option,
+                        "the container engine at " + engine.socket().string() + " cannot enforce it on this machine",
+                        "see the warnings of `docker info`; a rootless engine needs cgroup v2 with delegation"});
   };
   need(definition.memory_bytes.has_value(), facts.limits_memory, "--memory");
   need(definition.pids.has_value(), facts.limits_pids, "--pids");
   need(definition.cpus.has_value(), facts.limits_cpus, "--cpus");
+  return limits;
+}
+
+void EngineContainers::refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const {
+  const engine::EngineFacts& facts = engine.facts();
   if (definition.cpus && facts.cpus > 0 && *definition.cpus > facts.cpus)
     throw Error(ErrorCode::kInvalid,
                 "--cpus: the container engine has " + std::to_string(std::llround(facts.cpus)) + ", not more",
@@ -235,6 +241,7 @@ void EngineContainers::prepare(const EngineRun& run, const engine::EngineFacts& 
   os::publish_file(run.directory.container(), order.dump(), os::Durability::kAtomic);
   const RunDefinition& definition = run.definition;
   shim::write_spec(run.directory, {.run_id = run.id,
+                                   .attempt = run.attempt,
                                    .runtime_command = {helper_.string(), run.directory.container().string()},
                                    .engine = true,
                                    .join_cgroups = false,

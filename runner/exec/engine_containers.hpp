@@ -14,6 +14,7 @@
 #include "runner/core/run.hpp"
 #include "runner/engine/engine.hpp"
 #include "runner/exec/bundle.hpp"
+#include "runner/exec/gpus.hpp"
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/process.hpp"
@@ -30,6 +31,7 @@ struct ImageFacts {
 // Everything an Engine's container needs of one run; paths are absolute.
 struct EngineRun {
   std::string id;
+  int attempt = 1;
   os::RunDirectory directory;
   std::vector<std::filesystem::path> layers;  // checkouts, uppermost first; empty: directory.copy() is bound instead
   std::string working_directory;
@@ -40,6 +42,7 @@ struct EngineRun {
   RunDefinition definition;
   ImageFacts image;
   std::vector<std::string> read_only_paths{};  // of the host, bound at their own paths
+  std::vector<Gpu> gpus{};                     // that it has
 };
 
 class EngineContainers {
@@ -49,8 +52,9 @@ class EngineContainers {
   // The Engine at `socket`; what it says of itself is asked once while it lives. One object per thread.
   engine::Engine engine(const std::filesystem::path& socket) const;
 
-  // Before the run exists. Error(kUnavailable) for a limit that this engine cannot enforce, kInvalid for more CPUs than
-  // it has and for a --mount that cannot be.
+  // As Sandbox::unenforceable.
+  std::vector<UnenforcedLimit> unenforceable(engine::Engine& engine, const RunDefinition& definition) const;
+  // Before the run exists. Error(kInvalid) for more CPUs than the engine has and for a --mount that cannot be.
   void refuse_impossible(engine::Engine& engine, const RunDefinition& definition) const;
 
   // Of containers that somebody else makes for this daemon: the next one removes what it has left.

@@ -318,6 +318,8 @@ MountPlan Planner::plan() {
   std::stable_sort(optional_paths.begin(), optional_paths.end(),
                    [](const std::string& a, const std::string& b) { return depth(normal(a)) < depth(normal(b)); });
   for (const std::string& wanted : optional_paths) add_optional(wanted);
+  for (const Mount& mount : run_.devices.mounts)
+    if (mount.source == mount.target) add_optional(mount.source);  // most are the host's libraries: seen already
   for (const std::string& cache : run_.cache_paths)
     if (exists(cache)) add_bind(cache, through_links(normal(cache)), false);
   add_bind(run_.directory.tmp().string(), "/tmp", true, run_.directory.tmp().string());
@@ -326,6 +328,17 @@ MountPlan Planner::plan() {
     add_bind(run_.directory.home().string(), normal(run_.home), true, run_.directory.home().string());
     entries_.back().mount.file = false;
   }
+  // In a user namespace nobody may make a device, and the runtimes bind only what has the same path on the host.
+  if (context_.user_namespace)
+    for (const DeviceNode& node : run_.devices.nodes)
+      add({.mount = {.target = node.path,
+                     .type = "bind",
+                     .source = node.host_path,
+                     .options = {"bind", "rw", "nosuid", "noexec"},
+                     .file = true},
+           .runtime_makes = true});
+  for (const Mount& mount : run_.devices.mounts)
+    if (mount.source != mount.target) add_user_mount(mount);
   for (const Mount& mount : run_.mounts) add_user_mount(mount);
   add_private();
   hide_data_home();

@@ -125,17 +125,18 @@ std::vector<Check> Sandbox::checks() const {
   return checks;
 }
 
-void Sandbox::refuse_unenforceable(const RunDefinition& definition) const {
+std::vector<UnenforcedLimit> Sandbox::unenforceable(const RunDefinition& definition) const {
   const os::CgroupBase base = os::find_cgroup_base();
-  const auto need = [&base](bool asked, const char* option, const char* controller) {
+  std::vector<UnenforcedLimit> limits;
+  const auto need = [&](bool asked, const char* option, const char* controller) {
     if (!asked) return;
     if (const auto problem = limit_problem(base, controller))
-      throw Error(ErrorCode::kUnavailable, std::string(option) + ": cannot be enforced here: " + problem->reason,
-                  problem->hint);
+      limits.push_back({option, "cannot be enforced here: " + problem->reason, problem->hint});
   };
   need(definition.memory_bytes.has_value(), "--memory", "memory");
   need(definition.pids.has_value(), "--pids", "pids");
   need(definition.cpus.has_value(), "--cpus", "cpu");
+  return limits;
 }
 
 void Sandbox::refuse_impossible_mounts(const SandboxRun& run) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runner/core/run.hpp"
+#include "runner/exec/cdi.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/process.hpp"
 
@@ -18,6 +19,7 @@ namespace runner::exec {
 // Everything the sandbox must know of one run; paths are absolute.
 struct SandboxRun {
   std::string id;
+  int attempt = 1;
   os::RunDirectory directory;                    // exists, with io/, upper/, work/, home/ made by prepare()
   std::vector<std::filesystem::path> layers;     // checkouts, uppermost first (overlay lowerdir order)
   std::string working_directory;                 // in the container: where the overlay is mounted and the script starts
@@ -26,8 +28,16 @@ struct SandboxRun {
   std::vector<std::string> read_only_paths;      // interpreter prefixes and sys.path entries, bound at their own paths
   std::vector<std::string> cache_paths;          // model caches below the caller's home, bound read-only if they exist
   std::vector<Mount> mounts;                     // --mount
+  ContainerEdits devices{};                      // of the GPUs it has; its mounts as --mount, its variables as they are
   std::string home;                              // HOME in the container, backed by directory.home()
   RunDefinition limits;                          // duration, grace, cpus, memory, pids, shm, network
+};
+
+// A limit that somebody asked for and this machine, or its container engine, cannot enforce.
+struct UnenforcedLimit {
+  std::string option;  // "--memory"
+  std::string reason;
+  std::string hint;
 };
 
 struct Runtime {
@@ -57,9 +67,8 @@ class Sandbox {
   const std::optional<Runtime>& runtime() const;  // waits for the trial to end
   std::vector<Check> checks() const;              // for doctor; probes anew what may have changed
 
-  // Error(kUnavailable) naming the limit and the reason if one asked for cannot be enforced on this machine. Before the
-  // run exists.
-  void refuse_unenforceable(const RunDefinition& definition) const;
+  // Of the limits asked for, those that cannot be enforced on this machine. Before the run exists.
+  std::vector<UnenforcedLimit> unenforceable(const RunDefinition& definition) const;
 
   // A run is about to start: warms what the kernel is slow at when it has not been done for a while (os::warm_cgroups,
   // 10 ms), on a thread of the sandbox's own. Returns at once; any number of calls is fine. Best as soon as a

@@ -72,6 +72,31 @@ double positive_number(const std::string& text, const std::string& what) {
   return value;
 }
 
+// "all", "none", "2" of them, "0,1" or "device=0": these.
+GpuRequest gpus_from(std::string text) {
+  const Error wrong(ErrorCode::kInvalid, "--gpus: '" + text + "' is not all, none, a number of GPUs or their ids",
+                    "write 2 for any two, 0,1 for these two, device=0 for the one");
+  if (text == "all") return {};
+  if (text == "none") return {.count = 0};
+  const bool named = text.starts_with("device=");
+  if (named) text.erase(0, text.find('=') + 1);
+  if (!named && text.find(',') == std::string::npos) {
+    int count = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+    if (error == std::errc{} && end == text.data() + text.size() && count >= 0) return {.count = count};
+  }
+  GpuRequest request;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const auto comma = std::min(text.find(',', begin), text.size());
+    std::string id = text.substr(begin, comma - begin);
+    if (id.empty()) throw Error(wrong);
+    if (std::find(request.ids.begin(), request.ids.end(), id) == request.ids.end())
+      request.ids.push_back(std::move(id));
+    begin = comma + 1;
+  }
+  return request;
+}
+
 bool network_from(const std::string& text) {
   if (text == "on") return true;
   if (text == "off") return false;
@@ -144,6 +169,9 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
   if (submission.shm_size) definition.shm_bytes = parse_size(*submission.shm_size, "--shm-size");
   if (submission.max_log_size) definition.max_log_bytes = log_size_from(*submission.max_log_size);
   definition.after = after_from(submission.after);  // of a repetition, too: what came before the original is over
+  if (submission.gpus) definition.gpus = gpus_from(*submission.gpus);
+  if (submission.best_effort_limits) definition.best_effort_limits = *submission.best_effort_limits;
+  definition.unenforced.clear();
   if (submission.network) definition.network = network_from(*submission.network);
   if (!definition.network) definition.engine.network.clear();  // of a runconfig that names one
 }

@@ -9,10 +9,11 @@ namespace runner::pipeline {
 
 using Clock = std::chrono::steady_clock;
 
-Clearer::Clearer(std::function<bool(const std::string& id)> clear, std::chrono::milliseconds first_pause)
+Clearer::Clearer(std::function<bool(const std::string& id)> clear, const char* thread_name,
+                 std::chrono::milliseconds first_pause)
     : clear_(std::move(clear)), first_pause_(first_pause) {
   thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
-  ::pthread_setname_np(thread_.native_handle(), "run-clear");
+  ::pthread_setname_np(thread_.native_handle(), thread_name);
 }
 
 Clearer::~Clearer() = default;

@@ -19,7 +19,7 @@ class Clearer {
   static constexpr std::chrono::seconds kLongestPause{640};
 
   // `clear(id)` is called on the clearer's thread: true if nothing of the run is left. Must not throw.
-  explicit Clearer(std::function<bool(const std::string& id)> clear,
+  explicit Clearer(std::function<bool(const std::string& id)> clear, const char* thread_name = "run-clear",
                    std::chrono::milliseconds first_pause = kFirstPause);
   ~Clearer();
   // Tries what is due now, then ends the thread; the rest is left for the next daemon, and enqueue() stays harmless.

@@ -36,6 +36,18 @@ std::chrono::milliseconds duration_of(const std::filesystem::path& file, const t
   }
 }
 
+std::vector<std::string> texts_of(const std::filesystem::path& file, const toml::node& value, const std::string& what) {
+  const toml::array* list = value.as_array();
+  if (!list) throw wrong(file, value.source(), what);
+  std::vector<std::string> texts;
+  for (const toml::node& item : *list) {
+    const auto text = item.value<std::string>();
+    if (!text || text->empty()) throw wrong(file, item.source(), what);
+    texts.push_back(*text);
+  }
+  return texts;
+}
+
 // A string for the shell, an exact command, or the word for a notification.
 void read_on_end(const std::filesystem::path& file, const toml::node& value, OnEndRule& rule) {
   if (const auto text = value.value<std::string>()) {
@@ -133,13 +145,19 @@ Configuration load_configuration(const std::filesystem::path& file) {
       if (!path || !path->starts_with('/')) throw wrong(file, value.source(), "conda must be an absolute path");
       configuration.conda = *path;
     } else if (key == "cache_dirs") {
-      const toml::array* list = value.as_array();
-      if (!list) throw wrong(file, value.source(), "cache_dirs must be a list of paths");
-      configuration.cache_directories.clear();
-      for (const toml::node& item : *list) {
-        const auto path = item.value<std::string>();
-        if (!path) throw wrong(file, item.source(), "cache_dirs must be a list of paths");
-        configuration.cache_directories.push_back(*path);
+      configuration.cache_directories = texts_of(file, value, "cache_dirs must be a list of paths");
+    } else if (key == "gpus") {
+      configuration.gpus = texts_of(file, value, "gpus must be a list of ids such as [\"0\", \"1\"]");
+    } else if (key == "runs_per_gpu") {
+      const auto runs = value.value<std::int64_t>();
+      if (!runs || *runs < 1 || *runs > 64)
+        throw wrong(file, value.source(), "runs_per_gpu must be a whole number from 1 to 64");
+      configuration.runs_per_gpu = static_cast<int>(*runs);
+    } else if (key == "cdi_dirs") {
+      configuration.cdi_directories.clear();
+      for (const std::string& directory : texts_of(file, value, "cdi_dirs must be a list of absolute paths")) {
+        if (!directory.starts_with('/')) throw wrong(file, value.source(), "cdi_dirs must be a list of absolute paths");
+        configuration.cdi_directories.emplace_back(directory);
       }
     } else if (key == "snapshot_warn_files") {
       const auto files = value.value<std::int64_t>();

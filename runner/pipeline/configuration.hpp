@@ -14,9 +14,12 @@
 namespace runner::pipeline {
 
 struct Configuration {
-  int parallel = 1;               // runs at once without --cpus; 1: such a run takes the whole machine
-  std::int64_t millicpus = 0;     // that runs share; 0: the machine's
-  std::int64_t memory_bytes = 0;  // that runs with --memory share; 0: the machine's
+  int parallel = 1;                              // runs at once without --cpus; 1: such a run takes the whole machine
+  std::int64_t millicpus = 0;                    // that runs share; 0: the machine's
+  std::int64_t memory_bytes = 0;                 // that runs with --memory share; 0: the machine's
+  std::optional<std::vector<std::string>> gpus;  // that runs share, by id; absent: all that are found
+  int runs_per_gpu = 1;                          // at the same time
+  std::vector<std::filesystem::path> cdi_directories{"/etc/cdi", "/var/run/cdi"};
   std::int64_t checkout_bytes = std::int64_t{10} << 30;  // of real files of snapshots that nobody uses just now
   int checkout_count = 64;
   std::chrono::milliseconds build_limit{std::chrono::hours{2}};  // of one environment's build

@@ -33,8 +33,18 @@ std::string end_of_file(const std::filesystem::path& file, std::int64_t bytes) {
   return text;
 }
 
+shim::Ended lost(const shim::Claim& claim) {
+  const bool rebooted = claim.shim.boot_id != os::boot_id();
+  return shim::Ended{.time = utc_now(),
+                     .outcome = {.kind = rebooted ? OutcomeKind::kHostRebooted : OutcomeKind::kLost,
+                                 .message = rebooted ? "the machine was restarted while the run was live"
+                                                     : "the run's supervisor was killed"}};
+}
+
+}  // namespace
+
 // Azure's error object for an ending that is not a success.
-std::optional<RunError> error_of(const Outcome& outcome) {
+std::optional<RunError> Pipeline::error_of(const Outcome& outcome) {
   switch (outcome.kind) {
     case OutcomeKind::kExited:
       if (outcome.exit_code == 0) return std::nullopt;
@@ -53,26 +63,19 @@ std::optional<RunError> error_of(const Outcome& outcome) {
   }
 }
 
-shim::Ended lost(const shim::Claim& claim) {
-  const bool rebooted = claim.shim.boot_id != os::boot_id();
-  return shim::Ended{.time = utc_now(),
-                     .outcome = {.kind = rebooted ? OutcomeKind::kHostRebooted : OutcomeKind::kLost,
-                                 .message = rebooted ? "the machine was restarted while the run was live"
-                                                     : "the run's supervisor was killed"}};
-}
-
-}  // namespace
-
 void Pipeline::mark_started(const std::string& id) {
   try {
     if (const auto started = shim::read_started(data_.run(id))) {
       stay_awake(id);  // before the row says that it is live: whoever ends it comes after that
-      const std::string reason = started->paused ? frozen_for(id).value_or("") : "";
-      const bool live =
-          history_.set_status(id, started->paused ? RunStatus::kPaused : RunStatus::kRunning, reason, started->time);
-      if (started->paused || !live) keep_awake_->leave(id);
+      const RunRecord run = history_.get(id);
+      const RunStatus status = started->paused ? RunStatus::kPaused : RunStatus::kRunning;
+      std::string reason = run.status == status ? run.status_reason : "";
+      if (started->paused) reason = frozen_for(id).value_or("");
+      if (!history_.set_status(id, status, reason, started->time) || started->paused) keep_awake_->leave(id);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
-      secrets_.with([&](auto& secrets) { secrets.erase(id); });
+      scheduler_->started(id, run.queue, run.definition.grace);
+      // One that may have to start again needs them again.
+      if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
   } catch (const Error& error) {
     spdlog::warn("run {}: start not recorded: {}", id, error.message());
@@ -144,9 +147,10 @@ void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
   if (is_final(run.status)) return;
   const os::RunDirectory directory = data_.run(id);
+  const auto claim = shim::read_claim(directory);
+  if (claim && claim->attempt < run.attempt) return;  // a late word of the last attempt
   auto ended = shim::read_ended(directory);
   if (!ended) {
-    const auto claim = shim::read_claim(directory);
     if (claim) {
       if (auto alive = os::open_process(claim->shim)) {
         // A shim of an earlier daemon won the claim while ours came too late: the run is its.
@@ -157,7 +161,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
       ended = shim::read_ended(directory);  // it may have ended in between
       if (!ended) ended = lost(*claim);
     } else if (run.status == RunStatus::kCancelRequested) {
-      ended = shim::Ended{.time = utc_now(), .outcome = {.kind = OutcomeKind::kCanceled, .message = run.status_reason}};
+      ended = shim::Ended{.time = utc_now(), .outcome = outcome_of_cancelled(run)};
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
       // The shim died before it claimed the run: nothing was started, so another may.
       watch_->remove(id);
@@ -171,18 +175,20 @@ void Pipeline::finish_or_throw(const std::string& id) {
     }
   }
   sandbox_.remove_remains(id);
-  if (!run.started)
-    if (const auto started = shim::read_started(directory))
-      history_.set_status(id, RunStatus::kFinalizing, "", started->time);
-  history_.set_status(id, RunStatus::kFinalizing, "");
+  const auto started = run.started ? std::nullopt : shim::read_started(directory);
+  if (ended->gave_way) {
+    if (started) history_.set_status(id, RunStatus::kRunning, "", started->time);
+    if (begin_next_attempt(run, *ended)) return;
+    run = history_.get(id);  // cancelled meanwhile
+    ended->outcome.message = run.status_reason;
+    ended->outcome.kind = outcome_of_cancelled(run).kind;
+  }
+  history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
   ingest_metrics(id, true);
   auto hold = content_.hold();  // until the row names the artifacts
   auto artifacts = collect_artifacts(run);
 
-  if (const std::int64_t over = ended->log_bytes_over_limit; over > 0)
-    history_.add_notice(id, std::string(kLogName) + ": the last " + format_size(over) + " (" + std::to_string(over) +
-                                " bytes) were not kept: the log reached its limit (--max-log-size, or max_log_size in "
-                                "config.toml)");
+  note_dropped_log(id, *ended);
 
   auto error = error_of(ended->outcome);
   if (error && ended->outcome.kind == OutcomeKind::kExited) {
@@ -193,6 +199,14 @@ void Pipeline::finish_or_throw(const std::string& id) {
       error->hint = "the path exists on this machine but is not visible in the run: --mount " + *hidden + ":" + *hidden;
   }
   end(history_.get(id), ended->outcome, error, std::move(artifacts), std::move(hold));
+}
+
+void Pipeline::note_dropped_log(const std::string& id, const shim::Ended& ended) {
+  const std::int64_t over = ended.log_bytes_over_limit;
+  if (over > 0)
+    history_.add_notice(id, std::string(kLogName) + ": the last " + format_size(over) + " (" + std::to_string(over) +
+                                " bytes) were not kept: the log reached its limit (--max-log-size, or max_log_size in "
+                                "config.toml)");
 }
 
 std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {

@@ -33,13 +33,22 @@ void refuse_covered(const RunDefinition& definition, const std::string& working_
 
 }  // namespace
 
+// The Engine that the caller means, if it can do what the run asks for.
+engine::Engine Pipeline::require_engine(Admission& admission) const {
+  RunDefinition& definition = admission.run.definition;
+  refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
+  definition.engine_socket = engine::find_engine(admission.caller.variables).string();
+  engine::Engine engine = containers_.engine(definition.engine_socket);
+  settle_limits(containers_.unenforceable(engine, definition), admission);
+  containers_.refuse_impossible(engine, definition);
+  return engine;
+}
+
 // At submit, which does not wait for a registry: an image that is not here yet is pulled on the preparer's thread.
 // `made_here`: out of a Dockerfile; there is nothing to ask a registry for.
-EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Caller& caller, bool made_here) const {
-  refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
-  definition.engine_socket = engine::find_engine(caller.variables).string();
-  engine::Engine engine = containers_.engine(definition.engine_socket);
-  containers_.refuse_impossible(engine, definition);
+EnvironmentRef Pipeline::resolve_image(Admission& admission, bool made_here) const {
+  engine::Engine engine = require_engine(admission);
+  const RunDefinition& definition = admission.run.definition;
   EnvironmentRef environment;
   environment.name = definition.image;
   environment.kind = "image";
@@ -54,12 +63,9 @@ EnvironmentRef Pipeline::resolve_image(RunDefinition& definition, const envs::Ca
 }
 
 // The image of an earlier run, whatever its name means by now. One that is not here is pulled by its digest.
-EnvironmentRef Pipeline::image_again(const RunRecord& original, RunDefinition& definition,
-                                     const envs::Caller& caller) const {
-  refuse_covered(definition, working_directory_for(definition.source_directory, account_.home));
-  definition.engine_socket = engine::find_engine(caller.variables).string();
-  engine::Engine engine = containers_.engine(definition.engine_socket);
-  containers_.refuse_impossible(engine, definition);
+EnvironmentRef Pipeline::image_again(const RunRecord& original, Admission& admission) const {
+  engine::Engine engine = require_engine(admission);
+  const RunDefinition& definition = admission.run.definition;
   EnvironmentRef environment = original.environment;
   environment.interpreter.clear();  // found anew when it starts
   const ImageRef& recorded = environment.image.value();
@@ -238,6 +244,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
   exec::ImageFacts facts = containers_.look_into(engine, image);
   exec::EngineRun wanted{
       .id = run.id,
+      .attempt = run.attempt,
       .directory = directory,
       .layers = std::move(layers),
       .working_directory = working_directory_for(run.definition.source_directory, account_.home),
@@ -249,6 +256,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
       .image = std::move(facts),
   };
   wanted.definition.max_log_bytes = log_limit_of(run.definition);
+  wanted.gpus = gpus_of(run);
   if (run.environment.kind == "conda-image") enter_prefix(run, wanted);
   if (containers_.occupies(engine, image, wanted.working_directory)) {
     if (containers_.occupies(engine, image, kElsewhere))

@@ -23,12 +23,20 @@ const os::DataDirectory& with_directories(const os::DataDirectory& data) {
   return data;
 }
 
+GpuSlots shared_gpus(const Configuration& configuration, const exec::GpuInventory& inventory) {
+  std::vector<std::string> ids;
+  for (const exec::Gpu& gpu : inventory.gpus) ids.push_back(gpu.id);
+  return GpuSlots(configuration.gpus ? *configuration.gpus : ids, configuration.runs_per_gpu);
+}
+
 }  // namespace
 
 Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configuration)
     : data_(with_directories(data)),
       configuration_(configuration),
       machine_(shared_resources(configuration)),
+      gpus_(exec::find_gpus({.cdi_directories = configuration.cdi_directories})),
+      gpu_slots_(shared_gpus(configuration, gpus_)),
       content_(data.content_database()),
       checkouts_(content_, data.checkouts(),
                  {.bytes = configuration.checkout_bytes,
@@ -79,8 +87,13 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   ahead_ = std::make_unique<Preparer>([this](const std::string& id, const std::stop_token&) { check_out_ahead(id); },
                                       "run-checkout");
-  scheduler_ =
-      std::make_unique<Scheduler>(machine_, history_.queue_held(), [this](const std::string& id) { start(id); });
+  again_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_for_next_attempt(id); }, "run-again");
+  scheduler_ = std::make_unique<Scheduler>(
+      machine_, gpu_slots_, history_.queue_held(),
+      Scheduler::Callbacks{
+          .start = [this](const std::string& id) { start(id); },
+          .give_way = [this](const std::string& id, const std::string& to) { give_way(id, to); },
+      });
   recover();
   watch_laptop();
 }
@@ -93,32 +106,60 @@ Pipeline::~Pipeline() {
   preparer_->stop();                    // it queues runs, and is given some by the workers
   builds_->stop();                      // so do they
   ahead_->stop();
+  again_->stop();      // what it is given after this the next daemon finds
   scheduler_.reset();  // joins them; they use the watch
   clearer_->stop();    // removes what they have just ended
   on_end_->stop();
   keep_awake_->stop();
 }
 
-RunRecord Pipeline::cancel(const std::string& id, const std::string& reason) {
-  if (!history_.request_cancel(id, reason)) {
+RunRecord Pipeline::cancel(const std::string& id, const store::History::Cancellation& cancellation) {
+  const std::vector<std::string> asked = history_.request_cancel(id, cancellation);
+  if (asked.empty()) {
     const RunRecord run = history_.get(id);
-    throw Error(ErrorCode::kConflict, "cancel " + id + ": it has ended already: " + std::string(to_string(run.status)));
+    throw Error(ErrorCode::kConflict, std::string(cancellation.fails ? "fail " : "cancel ") + id +
+                                          ": it has ended already: " + std::string(to_string(run.status)));
   }
+  // A crash from here on leaves the rows, by which the next daemon goes.
+  std::optional<Error> trouble;
+  for (const std::string& run : asked) {
+    try {
+      stop(run, history_.get(run).status_reason, run == id && cancellation.fails);
+    } catch (const Error& error) {  // the others are stopped all the same
+      trouble = error.within("stop " + run);
+    }
+  }
+  if (trouble) throw Error(*trouble);
+  return history_.get(id);
+}
+
+// Carries out what the row says already.
+void Pipeline::stop(const std::string& id, const std::string& reason, bool fails) {
   if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id)) {
-    end(history_.get(id), Outcome{.kind = OutcomeKind::kCanceled, .message = reason}, std::nullopt, {});
+    end_cancelled(history_.get(id));
   } else {
     // Being started or alive. The shim looks for this file when it starts and whenever it is signalled; a worker that
     // has not launched it yet is refused the step to Starting.
     const os::RunDirectory directory = data_.run(id);
     try {
-      shim::write_cancel(directory, shim::CancelRequest{.reason = reason});
+      shim::write_cancel(directory, shim::CancelRequest{.reason = reason, .as_failure = fails});
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kNotFound) throw;  // no run directory yet, or none any more
     }
     watch_->signal_shim(id, SIGUSR1);
   }
   events_.notify(id);
-  return history_.get(id);
+}
+
+// It was asked to stop before anything of it lived.
+void Pipeline::end_cancelled(const RunRecord& run) {
+  const Outcome outcome = outcome_of_cancelled(run);
+  end(run, outcome, error_of(outcome), {});
+}
+
+Outcome Pipeline::outcome_of_cancelled(const RunRecord& run) const {
+  return {.kind = history_.cancel_fails(run.id) ? OutcomeKind::kKilled : OutcomeKind::kCanceled,
+          .message = run.status_reason};
 }
 
 RunRecord Pipeline::pause(const std::string& id, bool paused) {
@@ -168,15 +209,14 @@ os::Fd Pipeline::connect_for_exec(const std::string& id) {
 void Pipeline::withdraw_cancelled(const std::string& id) {
   const RunRecord run = history_.get(id);
   if (run.status != RunStatus::kCancelRequested) return;
-  if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id))
-    end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
+  if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id)) end_cancelled(run);
 }
 
 void Pipeline::cancel_all(const std::string& reason, std::chrono::milliseconds limit) {
   const auto deadline = os::monotonic_now() + limit;
   for (const RunRecord& run : history_.unfinished()) {
     try {
-      cancel(run.id, reason);
+      cancel(run.id, {.reason = reason});
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kConflict) throw;  // it ended by itself meanwhile
     }

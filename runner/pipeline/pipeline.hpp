@@ -45,6 +45,7 @@
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
+#include "runner/shim/records.hpp"
 #include "snapshot/checkouts.hpp"
 #include "snapshot/code_diff.hpp"
 #include "snapshot/snapshot.hpp"
@@ -108,8 +109,9 @@ class Pipeline {
   Hash snapshot_of(const std::string& id) const;
   // Which files differ between two runs' snapshots; each that has to be read is in the store. Any thread.
   std::vector<snapshot::FileChange> code_changes(const std::string& before, const std::string& after) const;
-  // Asks a run to stop; returns at once with its row. Error(kConflict) if it has ended. Any thread.
-  RunRecord cancel(const std::string& id, const std::string& reason);
+  // Asks a run, and with `recursive` its descendants, to stop; returns at once with its row. Error(kConflict) if all of
+  // them have ended. Any thread.
+  RunRecord cancel(const std::string& id, const store::History::Cancellation& cancellation);
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
   // thread.
   RunRecord pause(const std::string& id, bool paused);
@@ -146,6 +148,7 @@ class Pipeline {
   RunEvents& events() { return events_; }
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
+  const exec::GpuInventory& gpus() const { return gpus_; }
   const os::DataDirectory& data() const { return data_; }
   const Configuration& configuration() const { return configuration_; }
 
@@ -158,15 +161,20 @@ class Pipeline {
   // queue.cpp
   static Resources shared_resources(const Configuration& configuration);
   Resources resources_of(const RunDefinition& definition) const;
+  GpuWish gpus_wanted(const RunDefinition& definition) const;
   void enqueue(const RunRecord& run);
   void occupy(const RunRecord& run);
   void settle_dependents(const RunRecord& run);
   void resolve_dependencies(RunDefinition& definition) const;
+  // limits.cpp
+  void settle_limits(const std::vector<exec::UnenforcedLimit>& limits, Admission& admission) const;
+  void settle_gpus(RunDefinition& definition) const;
+  std::vector<exec::Gpu> gpus_of(const RunRecord& run) const;
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
   // snapshots.cpp
   snapshot::Snapshot take_snapshot(const std::string& source_directory, const Notify& notify);
-  void require_sandbox(const RunDefinition& definition) const;
+  void require_sandbox(Admission& admission) const;
   std::optional<Submitted> find_repeated(const RunRecord& run) const;
   void resolve(Admission& admission) const;
   Submitted accept(Admission admission, std::vector<std::string> warnings);
@@ -199,8 +207,9 @@ class Pipeline {
                                    std::vector<std::string>& warnings) const;
   EnvironmentRef built_again(const EnvironmentRef& before, Admission& admission) const;
   // image_run.cpp
-  EnvironmentRef resolve_image(RunDefinition& definition, const envs::Caller& caller, bool made_here) const;
-  EnvironmentRef image_again(const RunRecord& original, RunDefinition& definition, const envs::Caller& caller) const;
+  engine::Engine require_engine(Admission& admission) const;
+  EnvironmentRef resolve_image(Admission& admission, bool made_here) const;
+  EnvironmentRef image_again(const RunRecord& original, Admission& admission) const;
   void await_image(const RunRecord& run);
   void fetch_image(const std::string& id, const std::stop_token& stop);
   void fetch_base_images(RunRecord& run, const std::stop_token& stop);
@@ -228,6 +237,7 @@ class Pipeline {
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
   // finish.cpp
+  static std::optional<RunError> error_of(const Outcome& outcome);
   void finish(const std::string& id);
   void finish_once(const std::string& id);
   void finish_or_throw(const std::string& id);
@@ -235,8 +245,12 @@ class Pipeline {
            store::ContentStore::Hold hold = {});
   void clear_away(const std::string& id);
   bool clear_container(const std::string& id);
+  void end_cancelled(const RunRecord& run);
+  Outcome outcome_of_cancelled(const RunRecord& run) const;
+  void stop(const std::string& id, const std::string& reason, bool fails);
   void withdraw_cancelled(const std::string& id);
   std::vector<Artifact> collect_artifacts(const RunRecord& run);
+  void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
@@ -249,6 +263,10 @@ class Pipeline {
   void obey(const LaptopVerdict& verdict);
   std::optional<std::string> frozen_for(const std::string& id) const;
   std::uint64_t ask_for_pause(const std::string& id, bool paused, const std::string& reason);
+  // attempts.cpp
+  void give_way(const std::string& id, const std::string& to);
+  bool begin_next_attempt(const RunRecord& run, const shim::Ended& ended);
+  bool clear_for_next_attempt(const std::string& id);
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
@@ -258,6 +276,8 @@ class Pipeline {
   const os::DataDirectory data_;
   const Configuration configuration_;
   const Resources machine_;  // what runs share
+  const exec::GpuInventory gpus_;
+  const GpuSlots gpu_slots_;
   const Account account_ = own_account();
   store::ContentStore content_;
   snapshot::Checkouts checkouts_;
@@ -289,6 +309,7 @@ class Pipeline {
   std::unique_ptr<PreparedEnvironments> prepared_;
   std::unique_ptr<RunWatch> watch_;
   std::unique_ptr<Clearer> clearer_;
+  std::unique_ptr<Clearer> again_;  // of runs that wait for their next attempt
   std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<EnvironmentBuilds> builds_;
   std::unique_ptr<Preparer> ahead_;       // checkouts of runs that wait for something else

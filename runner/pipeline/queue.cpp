@@ -27,6 +27,13 @@ Resources Pipeline::shared_resources(const Configuration& configuration) {
           configuration.memory_bytes > 0 ? configuration.memory_bytes : os::physical_memory()};
 }
 
+// Without --gpus a run has all there are, as on a machine of its own.
+GpuWish Pipeline::gpus_wanted(const RunDefinition& definition) const {
+  if (!definition.gpus || (!definition.gpus->count && definition.gpus->ids.empty()))
+    return {.count = gpu_slots_.count(gpu_slots_.all())};
+  return {.count = definition.gpus->count.value_or(0), .ids = definition.gpus->ids};
+}
+
 // Without --cpus a run has its share of the machine: all of it, or one part of `parallel`.
 Resources Pipeline::resources_of(const RunDefinition& definition) const {
   Resources wanted;
@@ -40,6 +47,7 @@ Resources Pipeline::resources_of(const RunDefinition& definition) const {
 void Pipeline::enqueue(const RunRecord& run) {
   const RunDefinition& definition = run.definition;
   RunQueue::Waiting waiting{.id = run.id, .place = run.queue, .wanted = resources_of(definition)};
+  waiting.gpus = gpus_wanted(definition);
   if (definition.max_run_duration) waiting.limit = *definition.max_run_duration + definition.grace;
   waiting.after = definition.after;
   scheduler_->enqueue(std::move(waiting));
@@ -55,7 +63,7 @@ void Pipeline::occupy(const RunRecord& run) {
                                   : std::chrono::milliseconds{0};
     left = std::max(*limit + run.definition.grace - gone, std::chrono::milliseconds{0});
   }
-  scheduler_->occupy(run.id, resources_of(run.definition), left);
+  scheduler_->occupy(run.id, resources_of(run.definition), run.gpus, left);
 }
 
 // `run` has ended: those that come after it may start, or never will.

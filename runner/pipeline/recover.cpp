@@ -64,11 +64,12 @@ void Pipeline::recover_run(const RunRecord& run) {
   if (!claim) {
     // Never started: a shim of the last daemon that is only now waking up finds the claim taken, or takes it first.
     if (run.status == RunStatus::kCancelRequested)
-      end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
+      end_cancelled(run);
     else
       enqueue(run);
     return;
   }
+  if (claim->attempt < run.attempt) return again_->enqueue(run.id);
   occupy(run);
   watch_->add(run.id, directory);  // reports what happened meanwhile: start.json, exit.json
   if (auto shim = os::open_process(claim->shim)) {
@@ -80,7 +81,7 @@ void Pipeline::recover_run(const RunRecord& run) {
         watch_->signal_shim(run.id, SIGUSR2);
     // A cancel that was acknowledged but not yet handed over.
     if (run.status == RunStatus::kCancelRequested) {
-      shim::write_cancel(directory, shim::CancelRequest{.reason = run.status_reason});
+      shim::write_cancel(directory, {.reason = run.status_reason, .as_failure = history_.cancel_fails(run.id)});
       watch_->signal_shim(run.id, SIGUSR1);
     }
   } else {

@@ -36,10 +36,10 @@ EnvironmentRef Pipeline::environment_again(const RunRecord& original, Admission&
   }
   if (is_built(before)) return built_again(before, admission);
   if (definition.isolation == Isolation::kDocker) {
-    if (before.image && !definition.pull_image) return image_again(original, definition, admission.caller);
-    return resolve_image(definition, admission.caller, false);
+    if (before.image && !definition.pull_image) return image_again(original, admission);
+    return resolve_image(admission, false);
   }
-  require_sandbox(definition);
+  require_sandbox(admission);
   if (before.interpreter.empty()) return before;
   EnvironmentRef now;
   try {
@@ -64,9 +64,9 @@ EnvironmentRef Pipeline::environment_again(const RunRecord& original, Admission&
 EnvironmentRef Pipeline::built_again(const EnvironmentRef& before, Admission& admission) const {
   RunDefinition& definition = admission.run.definition;
   if (definition.isolation == Isolation::kDocker)
-    resolve_image(definition, admission.caller, true);  // the Engine, and what it can enforce
+    require_engine(admission);  // the Engine, and what it can enforce
   else
-    require_sandbox(definition);
+    require_sandbox(admission);
   EnvironmentRef environment = before;
   environment.interpreter.clear();
   if (definition.rebuild_environment || definition.pull_image) {
@@ -91,8 +91,10 @@ Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission
   require_whole(original);
   if (run.parent) run.parent = history_.resolve(*run.parent);
   resolve_dependencies(run.definition);
+  settle_gpus(run.definition);
   std::vector<std::string> warnings;
   run.environment = environment_again(original, admission, warnings);
+  std::move(admission.notices.begin(), admission.notices.end(), std::back_inserter(warnings));
 
   // The code is the same, so is where it came from.
   run.snapshot = original.snapshot;

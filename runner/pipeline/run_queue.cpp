@@ -9,11 +9,11 @@ namespace runner::pipeline {
 namespace {
 
 Resources operator+(const Resources& one, const Resources& other) {
-  return {one.millicpus + other.millicpus, one.memory + other.memory};
+  return {one.millicpus + other.millicpus, one.memory + other.memory, one.gpus | other.gpus};
 }
 
 Resources operator-(const Resources& one, const Resources& other) {
-  return {one.millicpus - other.millicpus, one.memory - other.memory};
+  return {one.millicpus - other.millicpus, one.memory - other.memory, one.gpus & ~other.gpus};
 }
 
 std::string cpus_text(std::int64_t millicpus) {
@@ -45,21 +45,33 @@ std::string to_text(const Resources& resources) {
   return text.empty() ? "nothing" : text;
 }
 
-namespace {
+RunQueue::RunQueue(const Resources& machine, GpuSlots gpus)
+    : gpus_(std::move(gpus)), machine_{machine.millicpus, machine.memory, gpus_.all()}, free_(machine_) {}
 
-// What of `wanted` is not free: "2 CPUs (0.5 of 4 free)".
-std::string shortage(const Resources& wanted, const Resources& free, const Resources& machine) {
-  std::string text;
-  if (wanted.millicpus > free.millicpus)
-    text = to_text({wanted.millicpus, 0}) + " (" + cpus_text(std::max<std::int64_t>(free.millicpus, 0)) + " of " +
-           cpus_text(machine.millicpus) + " free)";
-  if (wanted.memory > free.memory)
-    text += (text.empty() ? "" : " and ") + to_text({0, wanted.memory}) + " (" +
-            memory_text(std::max<std::int64_t>(free.memory, 0)) + " of " + memory_text(machine.memory) + " free)";
-  return text;
+// What the run would have of `free`; nothing if that is not enough.
+std::optional<Resources> RunQueue::choose(const Waiting& run, const Resources& free, GpuSet dear) const {
+  if (!fits(run.wanted, free)) return std::nullopt;
+  const auto gpus = gpus_.choose(run.gpus, free.gpus, dear);
+  if (!gpus) return std::nullopt;
+  return Resources{run.wanted.millicpus, run.wanted.memory, *gpus};
 }
 
-}  // namespace
+// What of its wishes is not free: "2 CPUs (0.5 of 4 free)".
+std::string RunQueue::shortage(const Waiting& run) const {
+  std::string text;
+  const auto add = [&text](const std::string& what, const std::string& free, const std::string& all) {
+    text += (text.empty() ? "" : " and ") + what + " (" + free + " of " + all + " free)";
+  };
+  if (run.wanted.millicpus > free_.millicpus)
+    add(to_text({run.wanted.millicpus, 0}), cpus_text(std::max<std::int64_t>(free_.millicpus, 0)),
+        cpus_text(machine_.millicpus));
+  if (run.wanted.memory > free_.memory)
+    add(to_text({0, run.wanted.memory}), memory_text(std::max<std::int64_t>(free_.memory, 0)),
+        memory_text(machine_.memory));
+  if (!gpus_.choose(run.gpus, free_.gpus))
+    add(to_text(run.gpus), std::to_string(gpus_.count(free_.gpus)), std::to_string(gpus_.count(machine_.gpus)));
+  return text;
+}
 
 void RunQueue::make_ready(const Waiting& run) {
   ready_.emplace(key_of(run), run.id);
@@ -70,6 +82,7 @@ void RunQueue::add(Waiting run) {
   if (waiting_.contains(run.id) || taken_.contains(run.id)) return;
   run.wanted.millicpus = std::min(run.wanted.millicpus, machine_.millicpus);
   run.wanted.memory = std::min(run.wanted.memory, machine_.memory);
+  run.gpus = gpus_.possible(std::move(run.gpus));
   for (const auto& [other, end] : run.after) dependents_[other].insert(run.id);
   if (run.after.empty()) make_ready(run);
   const std::string id = run.id;
@@ -102,7 +115,8 @@ bool RunQueue::move(const std::string& id, const QueuePlace& place) {
 
 void RunQueue::occupy(const std::string& id, const Resources& taken, std::optional<Time> end) {
   remove(id);
-  const Resources some{std::min(taken.millicpus, machine_.millicpus), std::min(taken.memory, machine_.memory)};
+  const Resources some{std::min(taken.millicpus, machine_.millicpus), std::min(taken.memory, machine_.memory),
+                       taken.gpus & machine_.gpus};
   if (!taken_.emplace(id, Taken{some, end}).second) return;
   free_ = free_ - some;
 }
@@ -110,10 +124,60 @@ void RunQueue::occupy(const std::string& id, const Resources& taken, std::option
 bool RunQueue::release(const std::string& id) {
   const auto found = taken_.find(id);
   if (found == taken_.end()) return false;
-  free_ = free_ + found->second.resources;
+  free_.millicpus += found->second.resources.millicpus;
+  free_.memory += found->second.resources.memory;
+  const GpuSet gpus = found->second.resources.gpus;
   taken_.erase(found);
+  low_.erase(id);
+  free_.gpus |= gpus;
+  for (const auto& [other, taken] : taken_) free_.gpus &= ~taken.resources.gpus;  // adopted ones may have the same
   all_seen_ = false;
   return true;
+}
+
+void RunQueue::may_give_way(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace, Time now) {
+  if (place.priority < kNormalPriority && taken_.contains(id))
+    low_.emplace(id, Low{.priority = place.priority, .since = now, .grace = grace});
+}
+
+RunQueue::GiveWay RunQueue::make_way(Time now) {
+  if (low_.empty() || held_ || !held_for_.empty() || ready_.empty()) return {};
+  const Waiting& first = waiting_.at(ready_.begin()->second);
+  if (first.place.priority < kNormalPriority) return {};
+  Resources free = free_;
+  std::vector<std::string> candidates;
+  for (const auto& [id, low] : low_) {
+    if (low.asked)
+      free = free + taken_.at(id).resources;
+    else
+      candidates.push_back(id);
+  }
+  if (choose(first, free)) return {};  // is free, or soon will be
+  // The least important first; of equals the one that loses the least.
+  std::sort(candidates.begin(), candidates.end(), [this](const std::string& one, const std::string& other) {
+    const Low &a = low_.at(one), &b = low_.at(other);
+    return a.priority != b.priority ? a.priority < b.priority : a.since > b.since;
+  });
+  GiveWay way{.ids = {}, .to = first.id};
+  for (const std::string& id : candidates) {
+    free = free + taken_.at(id).resources;
+    way.ids.push_back(id);
+    if (choose(first, free)) break;
+  }
+  if (!choose(first, free)) return {};
+  // What a larger one has made unnecessary goes on.
+  std::erase_if(way.ids, [&](const std::string& id) {
+    if (!choose(first, free - taken_.at(id).resources)) return false;
+    free = free - taken_.at(id).resources;
+    return true;
+  });
+  for (const std::string& id : way.ids) {
+    low_.at(id).asked = true;
+    Taken& taken = taken_.at(id);
+    taken.end = std::min(taken.end.value_or(Time::max()), now + low_.at(id).grace);
+  }
+  all_seen_ = false;  // the first one's start has become known
+  return way;
 }
 
 std::vector<std::string> RunQueue::ended(const std::string& id, bool success) {
@@ -145,7 +209,7 @@ void RunQueue::hold_for(const std::string& reason) {
   all_seen_ = false;
 }
 
-RunQueue::Reservation RunQueue::reserve(const Resources& wanted) const {
+RunQueue::Reservation RunQueue::reserve(const Waiting& first) const {
   std::vector<const Taken*> by_end;
   by_end.reserve(taken_.size());
   for (const auto& [id, taken] : taken_) by_end.push_back(&taken);
@@ -156,41 +220,51 @@ RunQueue::Reservation RunQueue::reserve(const Resources& wanted) const {
   Resources free = free_;
   for (const Taken* taken : by_end) {
     free = free + taken->resources;
-    if (fits(wanted, free)) return {taken->end, free - wanted};
+    // GPUs that are free by now are left to those that overtake.
+    if (const auto chosen = choose(first, free, free_.gpus)) return {taken->end, free - *chosen};
   }
-  return {std::nullopt, machine_ - wanted};
+  return {std::nullopt, machine_ - choose(first, machine_, free_.gpus).value_or(machine_)};
 }
 
-bool RunQueue::may_overtake(const Waiting& run, const Reservation& first, Time now) const {
-  if (!fits(run.wanted, free_)) return false;
-  return fits(run.wanted, first.spare) || (run.limit && first.start && now + *run.limit <= *first.start);
+std::optional<Resources> RunQueue::what_overtaking_takes(const Waiting& run, const Reservation& first, Time now) const {
+  const Resources beside{std::min(free_.millicpus, first.spare.millicpus), std::min(free_.memory, first.spare.memory),
+                         free_.gpus & first.spare.gpus};
+  if (const auto taken = choose(run, beside)) return taken;
+  if (run.limit && first.start && now + *run.limit <= *first.start) return choose(run, free_);
+  return std::nullopt;
+}
+
+std::string RunQueue::take(const std::string& id, const Resources& taken, Time now) {
+  const std::string started = id;  // occupying removes what `id` may be a part of
+  const auto limit = waiting_.at(started).limit;
+  occupy(started, taken, limit ? std::optional(now + *limit) : std::nullopt);
+  if (taken.gpus != 0) all_seen_ = false;  // the first one may now be promised other GPUs
+  return started;
 }
 
 std::optional<std::string> RunQueue::next(Time now) {
-  const auto take = [&](std::string id) {  // a copy: occupying removes what it came from
-    const Waiting run = waiting_.at(id);
-    occupy(id, run.wanted, run.limit ? std::optional(now + *run.limit) : std::nullopt);
-    return id;
-  };
   if (held_ || !held_for_.empty() || ready_.empty()) {
     newcomers_.clear();
     return std::nullopt;
   }
   const auto head = ready_.begin();
   const Waiting& first = waiting_.at(head->second);
-  if (fits(first.wanted, free_)) return take(first.id);
+  if (const auto taken = choose(first, free_)) return take(first.id, *taken, now);
   if (free_.millicpus <= 0) return std::nullopt;  // every run takes some
-  const Reservation reservation = reserve(first.wanted);
+  const Reservation reservation = reserve(first);
+  const auto start = [&](const std::string& id) -> std::optional<std::string> {
+    const auto taken = what_overtaking_takes(waiting_.at(id), reservation, now);
+    return taken ? std::optional(take(id, *taken, now)) : std::nullopt;
+  };
   if (all_seen_ && std::find(newcomers_.begin(), newcomers_.end(), head->first) != newcomers_.end()) all_seen_ = false;
   if (all_seen_) {
     std::sort(newcomers_.begin(), newcomers_.end());
     for (const Key& key : newcomers_)
-      if (const auto found = ready_.find(key);
-          found != ready_.end() && may_overtake(waiting_.at(found->second), reservation, now))
-        return take(found->second);
+      if (const auto found = ready_.find(key); found != ready_.end())
+        if (auto id = start(found->second)) return id;
   } else {
     for (auto at = std::next(head); at != ready_.end(); ++at)
-      if (may_overtake(waiting_.at(at->second), reservation, now)) return take(at->second);
+      if (auto id = start(at->second)) return id;
   }
   newcomers_.clear();
   all_seen_ = true;
@@ -209,15 +283,16 @@ std::string RunQueue::why(const std::string& id) const {
   }
   if (held_) return "the queue is paused";
   if (!held_for_.empty()) return "the queue is held: " + held_for_;
-  if (!fits(run.wanted, free_)) {
-    std::string text = "waits for " + shortage(run.wanted, free_, machine_);
+  if (!choose(run, free_)) {
+    std::string text = "waits for " + shortage(run);
     if (!taken_.empty()) text += "; " + taken_.begin()->first + " has some";
     if (taken_.size() > 1) text += ", and " + std::to_string(taken_.size() - 1) + " more";
     return text;
   }
   if (ready_.begin()->second == id) return {};
   const Waiting& first = waiting_.at(ready_.begin()->second);
-  return "comes after " + first.id + ", which waits for " + to_text(first.wanted);
+  return "comes after " + first.id + ", which waits for " + to_text(first.wanted) +
+         (first.gpus.empty() ? "" : " and " + to_text(first.gpus));
 }
 
 std::vector<RunQueue::Waiting> RunQueue::waiting() const {
@@ -235,10 +310,15 @@ std::vector<std::string> RunQueue::running() const {
   return ids;
 }
 
+std::vector<std::string> RunQueue::gpus_of(const std::string& id) const {
+  const auto found = taken_.find(id);
+  return found == taken_.end() ? std::vector<std::string>() : gpus_.ids(found->second.resources.gpus);
+}
+
 std::vector<std::string> RunQueue::first(std::size_t most) const {
   std::vector<std::string> ids;
-  if (ready_.empty() || (!held_ && held_for_.empty() && fits(waiting_.at(ready_.begin()->second).wanted, free_)))
-    return ids;
+  const bool held = held_ || !held_for_.empty();
+  if (ready_.empty() || (!held && choose(waiting_.at(ready_.begin()->second), free_))) return ids;
   for (auto at = ready_.begin(); at != ready_.end() && ids.size() < most; ++at) ids.push_back(at->second);
   return ids;
 }

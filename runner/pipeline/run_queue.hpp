@@ -1,7 +1,8 @@
 // Which of the waiting runs starts next, and why the others wait. The order is by priority, then by place. The first
 // run that does not fit keeps what it needs: a later one overtakes it only where that delays it by nothing (EASY
 // backfill, D. Lifka, "The ANL/IBM SP scheduling system", 1995), judged by the time limits of what runs; what has none
-// is taken to run for ever. No clock, no thread: the scheduler lends both.
+// is taken to run for ever. Where a run of normal priority waits for what runs of low priority have, those give way:
+// they are ended, and wait again. No clock, no thread: the scheduler lends both.
 #pragma once
 
 #include <chrono>
@@ -14,17 +15,22 @@
 #include <vector>
 
 #include "runner/core/run.hpp"
+#include "runner/pipeline/gpu_slots.hpp"
 
 namespace runner::pipeline {
 
 struct Resources {
   std::int64_t millicpus = 0;
   std::int64_t memory = 0;  // bytes
+  GpuSet gpus = 0;          // of what is taken or free; a wish for GPUs names none yet
   bool operator==(const Resources&) const = default;
 };
-bool fits(const Resources& wanted, const Resources& free);
+bool fits(const Resources& wanted, const Resources& free);  // but for GPUs
 // "1.5 CPUs and 2.0 GiB of memory"; without what is 0.
 std::string to_text(const Resources& resources);
+
+// A run below this priority gives way to one at or above it.
+inline constexpr int kNormalPriority = 0;
 
 class RunQueue {
  public:
@@ -34,11 +40,13 @@ class RunQueue {
     std::string id;
     QueuePlace place;
     Resources wanted;
+    GpuWish gpus{};
     std::optional<std::chrono::milliseconds> limit{};  // from the start until nothing of it is left
     std::map<std::string, AfterEnd> after{};           // runs that have not ended
   };
 
-  explicit RunQueue(const Resources& machine) : machine_(machine), free_(machine) {}
+  // `machine.gpus` is not looked at: all of `gpus` are there.
+  explicit RunQueue(const Resources& machine, GpuSlots gpus = {});
 
   // Ignored for a run that waits or runs. One that wants more than the machine has waits for all of it.
   void add(Waiting run);
@@ -46,6 +54,15 @@ class RunQueue {
   bool move(const std::string& id, const QueuePlace& place);  // true: it waits
   // Takes its resources though nobody asked whether they are free: it runs already. `end`: when its limit ends it.
   void occupy(const std::string& id, const Resources& taken, std::optional<Time> end);
+  // Those that run may be asked to give way: called when `id`, which occupies, has started. Without effect for one of
+  // normal priority.
+  void may_give_way(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace, Time now);
+  // The runs that are to end now so that the first one that waits can start; each is named once.
+  struct GiveWay {
+    std::vector<std::string> ids;
+    std::string to;
+  };
+  GiveWay make_way(Time now);
   bool release(const std::string& id);  // true: it had some
   // `id` has ended. Gives and removes those that wait for another end than this.
   std::vector<std::string> ended(const std::string& id, bool success);
@@ -66,6 +83,8 @@ class RunQueue {
   std::vector<std::string> first(std::size_t most) const;
 
   std::vector<std::string> running() const;  // ids
+  const GpuSlots& gpus() const { return gpus_; }
+  std::vector<std::string> gpus_of(const std::string& id) const;  // of a run that occupies
   const Resources& machine() const { return machine_; }
   const Resources& free() const { return free_; }  // negative where adopted runs take more than there is
 
@@ -75,15 +94,25 @@ class RunQueue {
     Resources resources;
     std::optional<Time> end;
   };
+  struct Low {  // a run that can be asked to give way
+    int priority;
+    Time since;
+    std::chrono::milliseconds grace;
+    bool asked = false;
+  };
   struct Reservation {
     std::optional<Time> start;  // of the first run; nothing: when something ends that has no limit
     Resources spare;            // what is free beside it then
   };
   static Key key_of(const Waiting& run) { return {-run.place.priority, run.place.position, run.id}; }
-  Reservation reserve(const Resources& wanted) const;
-  bool may_overtake(const Waiting& run, const Reservation& first, Time now) const;
+  std::optional<Resources> choose(const Waiting& run, const Resources& free, GpuSet dear = 0) const;
+  std::string shortage(const Waiting& run) const;
+  Reservation reserve(const Waiting& first) const;
+  std::optional<Resources> what_overtaking_takes(const Waiting& run, const Reservation& first, Time now) const;
+  std::string take(const std::string& id, const Resources& taken, Time now);
   void make_ready(const Waiting& run);
 
+  const GpuSlots gpus_;
   const Resources machine_;
   Resources free_;
   bool held_ = false;
@@ -92,6 +121,7 @@ class RunQueue {
   std::map<Key, std::string> ready_;                         // those that wait for resources only
   std::map<std::string, std::set<std::string>> dependents_;  // by the run whose end they wait for
   std::map<std::string, Taken> taken_;
+  std::map<std::string, Low> low_;  // some of those in taken_
   // Between two changes of what is free only newcomers can have become startable.
   bool all_seen_ = false;
   std::vector<Key> newcomers_;

@@ -10,8 +10,8 @@ namespace runner::pipeline {
 // Two threads collect or start while two more may be held up by a large checkout; more would only fight for two cores.
 constexpr int kWorkers = 4;
 
-Scheduler::Scheduler(const Resources& machine, bool held, std::function<void(const std::string& id)> start)
-    : start_(std::move(start)), queue_(machine) {
+Scheduler::Scheduler(const Resources& machine, GpuSlots gpus, bool held, Callbacks callbacks)
+    : callbacks_(std::move(callbacks)), queue_(machine, std::move(gpus)) {
   queue_.hold(held);
   for (int i = 0; i < kWorkers; ++i) {
     workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
@@ -31,10 +31,25 @@ void Scheduler::enqueue(RunQueue::Waiting run) {
   wake_.notify_one();
 }
 
-void Scheduler::occupy(const std::string& id, const Resources& taken, std::optional<std::chrono::milliseconds> left) {
+void Scheduler::occupy(const std::string& id, Resources taken, const std::vector<std::string>& gpus,
+                       std::optional<std::chrono::milliseconds> left) {
   const auto now = RunQueue::Time::clock::now();
   const std::lock_guard lock(mutex_);
+  taken.gpus = queue_.gpus().slots_of(gpus, queue_.free().gpus);
   queue_.occupy(id, taken, left ? std::optional(now + *left) : std::nullopt);
+}
+
+void Scheduler::started(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.may_give_way(id, place, grace, RunQueue::Time::clock::now());
+  }
+  if (place.priority < kNormalPriority) wake_.notify_one();  // somebody may be waiting for just this
+}
+
+std::vector<std::string> Scheduler::gpus_of(const std::string& id) const {
+  const std::lock_guard lock(mutex_);
+  return queue_.gpus_of(id);
 }
 
 bool Scheduler::withdraw(const std::string& id) {
@@ -99,7 +114,9 @@ std::vector<std::string> Scheduler::running() const {
 
 Scheduler::State Scheduler::state() const {
   const std::lock_guard lock(mutex_);
-  return {queue_.held(), queue_.held_for(), queue_.machine(), queue_.free(), queue_.running(), queue_.waiting()};
+  const auto count = [this](const Resources& some) { return queue_.gpus().count(some.gpus); };
+  return {queue_.held(),           queue_.held_for(),    queue_.machine(), queue_.free(),
+          count(queue_.machine()), count(queue_.free()), queue_.running(), queue_.waiting()};
 }
 
 std::string Scheduler::why(const std::string& id) const {
@@ -120,13 +137,20 @@ void Scheduler::post(std::function<void()> work) {
   wake_.notify_one();
 }
 
+// With the lock held.
+void Scheduler::ask_to_give_way() {
+  const RunQueue::GiveWay way = queue_.make_way(RunQueue::Time::clock::now());
+  for (const std::string& id : way.ids) posted_.emplace_back([this, id, to = way.to] { callbacks_.give_way(id, to); });
+}
+
 void Scheduler::work(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   std::optional<std::string> next;
   const auto has_work = [&] {
     if (!posted_.empty()) return true;
     next = queue_.next(RunQueue::Time::clock::now());
-    return next.has_value();
+    if (!next) ask_to_give_way();
+    return next.has_value() || !posted_.empty();
   };
   while (wake_.wait(lock, stop, has_work)) {
     if (stop.stop_requested()) return;
@@ -134,7 +158,7 @@ void Scheduler::work(const std::stop_token& stop) {
       const std::string id = *std::exchange(next, std::nullopt);
       wake_.notify_one();  // there may be room for another, and this thread is busy now
       lock.unlock();
-      start_(id);
+      callbacks_.start(id);
     } else {
       const auto work = std::move(posted_.front());
       posted_.pop_front();

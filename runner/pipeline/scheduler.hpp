@@ -17,15 +17,24 @@ namespace runner::pipeline {
 
 class Scheduler {
  public:
-  // `start(id)` is called on a worker thread when the run gets its resources. Both kinds of work must not throw.
-  Scheduler(const Resources& machine, bool held, std::function<void(const std::string& id)> start);
+  // Called on a worker thread; must not throw, as nothing that is posted may.
+  struct Callbacks {
+    std::function<void(const std::string& id)> start;  // the run has its resources
+    // The run is to end so that `to` can start; then release().
+    std::function<void(const std::string& id, const std::string& to)> give_way;
+  };
+  Scheduler(const Resources& machine, GpuSlots gpus, bool held, Callbacks callbacks);
   ~Scheduler();  // finishes what is being done, drops what waits (recovery finds it again)
 
   void enqueue(RunQueue::Waiting run);
   // A run that already lives (adopted after a restart) takes its resources, free or not. `left`: of its time limit.
-  void occupy(const std::string& id, const Resources& taken, std::optional<std::chrono::milliseconds> left);
-  bool withdraw(const std::string& id);  // true: it was still waiting and will not start
-  void release(const std::string& id);   // its container is gone: what it had is free
+  void occupy(const std::string& id, Resources taken, const std::vector<std::string>& gpus,
+              std::optional<std::chrono::milliseconds> left);
+  // The run's script has started: from now on it can be told to give way (RunQueue::may_give_way).
+  void started(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace);
+  std::vector<std::string> gpus_of(const std::string& id) const;  // of a run that has its resources
+  bool withdraw(const std::string& id);                           // true: it was still waiting and will not start
+  void release(const std::string& id);                            // its container is gone: what it had is free
   // `id` has ended, its row says so. Gives those that waited for another end than this: they wait no more.
   std::vector<std::string> ended(const std::string& id, bool success);
   bool move(const std::string& id, const QueuePlace& place);  // false: it does not wait
@@ -37,6 +46,8 @@ class Scheduler {
     std::string held_for;
     Resources machine;
     Resources free;
+    int gpus = 0;  // all there are, and those of them that are free
+    int free_gpus = 0;
     std::vector<std::string> running;        // ids
     std::vector<RunQueue::Waiting> waiting;  // in order
   };
@@ -51,7 +62,9 @@ class Scheduler {
  private:
   void work(const std::stop_token& stop);
 
-  const std::function<void(const std::string&)> start_;
+  void ask_to_give_way();
+
+  const Callbacks callbacks_;
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable_any wake_;
   RunQueue queue_;

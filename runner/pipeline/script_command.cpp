@@ -136,6 +136,7 @@ std::map<std::string, std::string> script_variables(const RunRecord& run, const 
   if (!python_path.empty()) python_path += ':';
   python_path += kPythonPackagePath;
   variables["RUNNER_RUN_ID"] = run.id;
+  variables["RUNNER_ATTEMPT"] = std::to_string(run.attempt);
   variables["RUNNER_EXPERIMENT"] = run.experiment;
   variables["RUNNER_METRICS"] = "/run/runner/metrics.jsonseq";
   variables["AZUREML_RUN_ID"] = run.id;

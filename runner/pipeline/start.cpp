@@ -24,8 +24,7 @@ bool is_within(const std::string& path, const std::string& directory) {
 void Pipeline::end_unstarted(const std::string& id, OutcomeKind kind, const Error& error) {
   try {
     const RunRecord run = history_.get(id);
-    if (run.status == RunStatus::kCancelRequested)
-      return end(run, Outcome{.kind = OutcomeKind::kCanceled, .message = run.status_reason}, std::nullopt, {});
+    if (run.status == RunStatus::kCancelRequested) return end_cancelled(run);
     // A build's last words are several lines.
     end(run, Outcome{.kind = kind, .message = error.message().substr(0, error.message().find('\n'))},
         RunError{.code = kind == OutcomeKind::kStartFailed ? "SystemError" : "UserError",
@@ -56,14 +55,15 @@ void Pipeline::start_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
   if (is_final(run.status)) return scheduler_->release(id);
   if (!ensure_environment(run)) return;
+  run.gpus = scheduler_->gpus_of(id);
+  if (!run.gpus.empty()) history_.set_gpus(id, run.gpus);
   if (run.definition.isolation != Isolation::kDocker)
     prepare_sandbox(run);
   else if (!prepare_container(run))
     return;
   const os::Fd secrets = secrets_for(run);
   if (!history_.set_status(id, RunStatus::kStarting, "")) {  // cancelled while it was prepared
-    const RunRecord now = history_.get(id);
-    end(now, Outcome{.kind = OutcomeKind::kCanceled, .message = now.status_reason}, std::nullopt, {});
+    end_cancelled(history_.get(id));
     return scheduler_->release(id);
   }
   launch(run, secrets);
@@ -165,6 +165,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
   const std::string working_directory = working_directory_for(run.definition.source_directory, account_.home);
   exec::SandboxRun sandboxed{
       .id = run.id,
+      .attempt = run.attempt,
       .directory = data_.run(run.id),
       .layers = std::move(layers),
       .working_directory = working_directory,
@@ -177,6 +178,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .limits = run.definition,
   };
   sandboxed.limits.max_log_bytes = log_limit_of(run.definition);
+  for (const exec::Gpu& gpu : gpus_of(run)) exec::add(sandboxed.devices, gpu.edits);
   for (const std::string& cache : configuration_.cache_directories)
     sandboxed.cache_paths.push_back(cache.starts_with('/') ? cache : account_.home + "/" + cache);
   if (run.environment.kind == "conda" && !interpreter) {  // programs without a Python

@@ -68,9 +68,10 @@ Error script_left_out(const snapshot::Options& options, const std::string& scrip
                "change the ignore file so that the script is included");
 }
 
-void Pipeline::require_sandbox(const RunDefinition& definition) const {
+void Pipeline::require_sandbox(Admission& admission) const {
+  const RunDefinition& definition = admission.run.definition;
   if (!sandbox_.runtime()) throw no_sandbox(sandbox_.checks());
-  sandbox_.refuse_unenforceable(definition);
+  settle_limits(sandbox_.unenforceable(definition), admission);
   if (definition.mounts.empty()) return;
   sandbox_.refuse_impossible_mounts(
       {.id = "new",
@@ -108,13 +109,14 @@ void Pipeline::resolve(Admission& admission) const {
   RunRecord& run = admission.run;
   if (run.parent) run.parent = history_.resolve(*run.parent);
   resolve_dependencies(run.definition);
+  settle_gpus(run.definition);
   const bool built = admission.environment && needs_build(admission.environment->read.specification);
   if (run.definition.isolation == Isolation::kDocker) {
     const bool made_here =
         built && admission.environment->read.specification.kind == envs::SpecificationKind::kDockerfile;
-    run.environment = resolve_image(run.definition, admission.caller, made_here);
+    run.environment = resolve_image(admission, made_here);
   } else {
-    require_sandbox(run.definition);
+    require_sandbox(admission);
   }
   if (built)
     run.environment = resolve_prepared(admission);

@@ -18,6 +18,7 @@ namespace runner::shim {
 struct OrderedEnd {
   OutcomeKind kind = OutcomeKind::kCanceled;  // kTimedOut, kCanceled or kKilled (`runner run fail`)
   std::string reason;                         // for kCanceled and kKilled: "cancelled by user dev"
+  bool gives_way = false;                     // of kCanceled: only this attempt
   bool killed = false;                        // the grace ran out and SIGKILL was sent
 };
 

@@ -85,11 +85,13 @@ Outcome outcome_from(const json& object) {
 }  // namespace
 
 std::optional<Claim> read_claim(const os::RunDirectory& run) {
-  return read_record(run.claim(), [](const json& object) { return Claim{process_from(object.at("shim"))}; });
+  return read_record(run.claim(), [](const json& object) {
+    return Claim{.shim = process_from(object.at("shim")), .attempt = object.value("attempt", 1)};
+  });
 }
 
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
-  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}}));
+  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}, {"attempt", claim.attempt}}));
 }
 
 std::optional<Started> read_started(const os::RunDirectory& run) {
@@ -121,12 +123,13 @@ std::optional<Ended> read_ended(const os::RunDirectory& run) {
   return read_record(run.ended(), [](const json& object) {
     return Ended{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
                  .outcome = outcome_from(object.at("outcome")),
+                 .gave_way = object.value("gaveWay", false),
                  .log_bytes_over_limit = object.value("logBytesOverLimit", std::int64_t{0})};
   });
 }
 
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
-  json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}};
+  json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
   if (ended.log_bytes_over_limit > 0) object["logBytesOverLimit"] = ended.log_bytes_over_limit;
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
 }
@@ -165,12 +168,14 @@ void write_pause(const os::RunDirectory& run, const PauseRequest& request) {
 
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {
   return read_record(run.cancel(), [](const json& object) {
-    return CancelRequest{.reason = object.value("reason", ""), .as_failure = object.value("asFailure", false)};
+    return CancelRequest{.reason = object.value("reason", ""),
+                         .as_failure = object.value("asFailure", false),
+                         .give_way = object.value("giveWay", false)};
   });
 }
 
 void write_cancel(const os::RunDirectory& run, const CancelRequest& request) {
-  const json object{{"reason", request.reason}, {"asFailure", request.as_failure}};
+  const json object{{"reason", request.reason}, {"asFailure", request.as_failure}, {"giveWay", request.give_way}};
   os::publish_file(run.cancel(), text_of(object), os::Durability::kAtomic);
 }
 

@@ -16,6 +16,7 @@ namespace runner::shim {
 // claim.json: who starts this run. Made by link(2): exactly one shim ever wins.
 struct Claim {
   os::ProcessIdentity shim;
+  int attempt = 1;  // of the run
 };
 std::optional<Claim> read_claim(const os::RunDirectory& run);
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim);
@@ -37,6 +38,7 @@ void write_started(const os::RunDirectory& run, const Started& started);
 struct Ended {
   UtcTime time{};
   Outcome outcome;
+  bool gave_way = false;                  // CancelRequest::give_way: the run is to start again
   std::int64_t log_bytes_over_limit = 0;  // that the script printed and the log's limit kept out
 };
 std::optional<Ended> read_ended(const os::RunDirectory& run);
@@ -58,6 +60,7 @@ void write_pause(const os::RunDirectory& run, const PauseRequest& request);
 struct CancelRequest {
   std::string reason;       // "cancelled by user dev", shown in the outcome's message
   bool as_failure = false;  // `runner run fail`: end as killed instead of cancelled
+  bool give_way = false;    // the end of this attempt only
 };
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run);
 void write_cancel(const os::RunDirectory& run, const CancelRequest& request);

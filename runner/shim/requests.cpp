@@ -53,14 +53,14 @@ void Supervisor::follow_again() {
 }
 
 void Supervisor::on_cancel_request() {
-  CancelRequest request{.reason = "cancelled", .as_failure = false};
+  CancelRequest request{.reason = "cancelled"};
   try {
     if (const auto written = read_cancel(run_)) request = *written;
   } catch (const Error&) {
     // A damaged request is a request all the same.
   }
   const OutcomeKind kind = request.as_failure ? OutcomeKind::kKilled : OutcomeKind::kCanceled;
-  order_end({.kind = kind, .reason = request.reason, .killed = false});
+  order_end({.kind = kind, .reason = request.reason, .gives_way = request.give_way});
 }
 
 void Supervisor::on_pause_request() {

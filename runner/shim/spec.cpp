@@ -48,6 +48,7 @@ Spec read_spec(const os::RunDirectory& run) {
     if (object.at("version").get<int>() != kVersion) throw Error(ErrorCode::kInternal, "written by another version");
     Spec spec;
     spec.run_id = object.at("runId").get<std::string>();
+    spec.attempt = object.value("attempt", 1);
     spec.runtime_command = object.at("runtimeCommand").get<std::vector<std::string>>();
     spec.engine = object.value("engine", false);
     spec.hide_cgroups = object.at("hideCgroups").get<bool>();
@@ -82,6 +83,7 @@ void write_spec(const os::RunDirectory& run, const Spec& spec) {
   put(limits, "cpus", spec.limits.cpus);
   json object{{"version", kVersion},
               {"runId", spec.run_id},
+              {"attempt", spec.attempt},
               {"runtimeCommand", spec.runtime_command},
               {"engine", spec.engine},
               {"hideCgroups", spec.hide_cgroups},

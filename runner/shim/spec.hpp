@@ -14,6 +14,7 @@ namespace runner::shim {
 
 struct Spec {
   std::string run_id;
+  int attempt = 1;
   // The OCI runtime's argument vector, which must detach and pass descriptor 3 on; or runner-engine's, which must stay.
   std::vector<std::string> runtime_command;
   bool engine = false;          // the latter: the container is an Engine's

@@ -263,7 +263,7 @@ void Supervisor::on_signals() {
         break;
       case SIGTERM:
       case SIGINT:
-        order_end({.kind = OutcomeKind::kCanceled, .reason = "signal to the supervisor", .killed = false});
+        order_end({.kind = OutcomeKind::kCanceled, .reason = "signal to the supervisor"});
         break;
       default:
         break;
@@ -286,7 +286,7 @@ void Supervisor::on_timer() {
   if (init_dead_)
     gave_engine_up_ = true;
   else if (!facts_.ordered)
-    order_end({.kind = OutcomeKind::kTimedOut, .reason = "", .killed = false});
+    order_end({.kind = OutcomeKind::kTimedOut, .reason = ""});
   else if (!facts_.end)
     kill_everything();
 }
@@ -370,8 +370,10 @@ int supervise(const os::RunDirectory& run) {
   Supervisor supervisor(run);
   if (!supervisor.claim()) return 0;
   const Outcome outcome = supervisor.run_to_end();
-  const bool recorded = record_end(
-      run, Ended{.time = utc_now(), .outcome = outcome, .log_bytes_over_limit = supervisor.log_bytes_over_limit()});
+  const bool recorded = record_end(run, Ended{.time = utc_now(),
+                                              .outcome = outcome,
+                                              .gave_way = supervisor.gave_way(),
+                                              .log_bytes_over_limit = supervisor.log_bytes_over_limit()});
   os::remove_run_cgroups(supervisor.spec().cgroups);
   return recorded ? 0 : 1;
 }

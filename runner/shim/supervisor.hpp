@@ -30,10 +30,11 @@ class Supervisor {
  public:
   explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)) {}
 
-  bool claim() { return write_claim_once(run_, Claim{os::identify_self()}); }
+  bool claim() { return write_claim_once(run_, Claim{os::identify_self(), spec_.attempt}); }
   Outcome run_to_end();
   const Spec& spec() const { return spec_; }
   std::int64_t log_bytes_over_limit() const { return log_bytes_over_limit_; }
+  bool gave_way() const { return facts_.ordered && facts_.ordered->gives_way; }
 
  private:
   void open_descriptors();

@@ -43,7 +43,7 @@ LAYERS = {
     "store": (["runner/core", "runner/os"], ["fmt", "json", "sqlite", "zstd", "openssl"]),
     "runner/collect": (["runner/core", "runner/os"], ["fmt", "json"]),
     "runner/shim": (["runner/core", "runner/os", "runner/collect"], ["json"]),
-    "runner/exec": (["runner/core", "runner/os", "runner/engine", "runner/collect", "runner/shim"], ["fmt", "json"]),
+    "runner/exec": (["runner/core", "runner/os", "runner/engine", "runner/collect", "runner/shim"], ["fmt", "json", "yaml"]),
     "runner/pipeline": (
         ["runner/core", "runner/os", "runner/api", "runner/engine", "snapshot", "git", "envs", "store"]
         + ["runner/collect", "runner/shim", "runner/exec"],

@@ -118,6 +118,7 @@ TEST_CASE("a history of the first version learns of environments") {
   REQUIRE(sql(file,
               "DROP TABLE environment_build; DROP TABLE environment; DROP TABLE environment_lock;"
               "DROP TABLE environment_version; DROP TABLE queue; ALTER TABLE run DROP COLUMN queue_position;"
+              "DROP TABLE attempt; ALTER TABLE run DROP COLUMN gpus; ALTER TABLE run DROP COLUMN asked_to_end;"
               "PRAGMA user_version=1")
               .empty());
   History history(file);

@@ -188,7 +188,7 @@ TEST_CASE("Unfinished runs are those without an end, oldest first") {
   fill(history);
   history.finish("one_1_0000000a", RunStatus::kCompleted, "", {}, {}, at(1), {});
   history.finish("two_1_0000000e", RunStatus::kCanceled, "", {}, {}, at(1), {});
-  history.request_cancel("one_1_0000000c", "");
+  history.request_cancel("one_1_0000000c", {});
   CHECK(ids(history.unfinished()) == Ids{"b", "c", "d", "f"});
 }
 

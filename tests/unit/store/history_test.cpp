@@ -260,8 +260,9 @@ TEST_CASE("A run that waits for its cancellation can only be finalized") {
   History history(directory / "runner.db");
   const std::string id = "train_1_00000001";
   history.add_run(sample_run(id));
-  CHECK(history.request_cancel(id, "cancelled by user dev"));
-  CHECK(history.request_cancel(id, "second thoughts"));
+  CHECK(history.request_cancel(id, {.reason = "cancelled by user dev"}) == std::vector{id});
+  CHECK(history.request_cancel(id, {.reason = "second thoughts", .fails = true}) == std::vector{id});
+  CHECK_FALSE(history.cancel_fails(id));
   CHECK(history.get(id).status == RunStatus::kCancelRequested);
   CHECK(history.get(id).status_reason == "cancelled by user dev");
   CHECK_FALSE(history.set_status(id, RunStatus::kRunning, "", at(1)));
@@ -270,8 +271,83 @@ TEST_CASE("A run that waits for its cancellation can only be finalized") {
   Outcome outcome;
   outcome.kind = OutcomeKind::kCanceled;
   CHECK(history.finish(id, RunStatus::kCanceled, "", outcome, std::nullopt, at(3), {}));
-  CHECK_FALSE(history.request_cancel(id, "late"));
-  CHECK(error_of([&] { history.request_cancel("none", ""); }).code() == ErrorCode::kNotFound);
+  CHECK(history.request_cancel(id, {.reason = "late"}).empty());
+  CHECK(error_of([&] { history.request_cancel("none", {}); }).code() == ErrorCode::kNotFound);
+}
+
+TEST_CASE("A run is cancelled with all that descends from it and has not ended, or alone") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  const auto add = [&](const std::string& id, const std::string& parent) {
+    RunRecord run = sample_run(id);
+    run.idempotency_key.reset();
+    run.parent.reset();
+    if (!parent.empty()) run.parent = parent;
+    history.add_run(run);
+    return id;
+  };
+  const std::string top = add("t_1_00000001", ""), child = add("t_1_00000002", top), ended = add("t_1_00000003", top),
+                    grandchild = add("t_1_00000004", ended), other = add("t_1_00000005", "");
+  REQUIRE(
+      history.finish(ended, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(3), {}));
+  SECTION("with them") {
+    CHECK(history.request_cancel(top, {.reason = "enough", .fails = true, .recursive = true}) ==
+          std::vector{top, child, grandchild});
+    CHECK(history.cancel_fails(top));
+    CHECK_FALSE(history.cancel_fails(child));
+    CHECK(history.get(grandchild).status == RunStatus::kCancelRequested);
+    CHECK(history.get(grandchild).status_reason == "with its parent " + top + ": enough");
+    CHECK(history.get(ended).status == RunStatus::kCompleted);
+  }
+  SECTION("the parent has ended already") {
+    CHECK(history.request_cancel(ended, {.reason = "enough", .recursive = true}) == std::vector{grandchild});
+  }
+  SECTION("alone") {
+    CHECK(history.request_cancel(top, {.reason = "enough"}) == std::vector{top});
+    CHECK(history.get(child).status != RunStatus::kCancelRequested);
+  }
+  CHECK(history.get(other).status != RunStatus::kCancelRequested);
+}
+
+TEST_CASE("The next attempt of a run begins with nothing but what the earlier ones left") {
+  const TemporaryDirectory directory;
+  const std::string id = "train_1_00000001";
+  {
+    History history(directory / "runner.db");
+    history.add_run(sample_run(id));
+    history.set_status(id, RunStatus::kRunning, "", at(5));
+    history.set_gpus(id, {"0", "GPU-1"});
+    CHECK(history.get(id).gpus == std::vector<std::string>{"0", "GPU-1"});
+    MetricPoint point{.name = "loss", .step = {}, .real = 1.0, .integer = {}, .text = {}};
+    history.add_metrics(id, std::vector{point}, 100);
+    const Artifact log{"attempts/1/user_logs/std_log.txt", 3, hash_of_byte(1)};
+    CHECK_FALSE(history.begin_next_attempt(id, 2, at(9), "gave way to x", {}));  // it is at its first
+    CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}));
+    CHECK_FALSE(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}));  // said twice
+  }
+  History history(directory / "runner.db");
+  const RunRecord run = history.get(id);
+  CHECK(run.attempt == 2);
+  CHECK(run.status == RunStatus::kQueued);
+  CHECK(run.started == std::nullopt);
+  CHECK(run.gpus.empty());
+  REQUIRE(run.earlier_attempts.size() == 1);
+  CHECK(run.earlier_attempts[0].number == 1);
+  CHECK(run.earlier_attempts[0].started == at(5));
+  CHECK(run.earlier_attempts[0].ended == at(9));
+  CHECK(run.earlier_attempts[0].reason == "gave way to x");
+  CHECK(history.artifacts(id).size() == 1);
+  CHECK(history.metric_summaries(id).empty());
+  CHECK(history.journal_offset(id) == 0);
+  SECTION("one that is to be cancelled has none, whatever its status has become since") {
+    history.request_cancel(id, {.reason = "enough"});
+    history.set_status(id, RunStatus::kFinalizing, "waiting to store the outputs");
+    CHECK_FALSE(history.begin_next_attempt(id, 2, at(10), "", {}));
+  }
+  SECTION("nor has one that has ended") {
+    history.finish(id, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(12), {});
+    CHECK_FALSE(history.begin_next_attempt(id, 2, at(13), "", {}));
+  }
 }
 
 TEST_CASE("A run may have artifacts from the start, in the transaction of its row") {
@@ -452,7 +528,7 @@ TEST_CASE("The schema has a version, an application id and the right page size")
   const TemporaryDirectory directory;
   const auto file = directory / "runner.db";
   const History history(file);
-  CHECK(sql(file, "PRAGMA user_version") == "3");
+  CHECK(sql(file, "PRAGMA user_version") == "4");
   CHECK(sql(file, "PRAGMA application_id") == std::to_string(0x52756e52));
   CHECK(sql(file, "PRAGMA page_size") == "4096");
   CHECK(sql(file, "PRAGMA journal_mode") == "wal");

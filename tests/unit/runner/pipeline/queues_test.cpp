@@ -27,7 +27,7 @@ TEST_CASE("what could not be cleared away is tried again, and holds up nothing e
         if (id == "hard" && attempt == 3) hard_done.set_value();
         return id == "easy" || attempt == 3;
       },
-      std::chrono::milliseconds(1));
+      "clear", std::chrono::milliseconds(1));
   clearer.enqueue("hard");
   clearer.enqueue("easy");
   constexpr std::chrono::seconds kPatience{30};
@@ -47,7 +47,7 @@ TEST_CASE("a clearer that waits for its next attempt stops at once, and takes up
         if (id == "never") tried.set_value();
         return id == "other";
       },
-      std::chrono::hours(1));
+      "clear", std::chrono::hours(1));
   clearer.enqueue("never");
   REQUIRE(tried.get_future().wait_for(std::chrono::seconds(30)) == std::future_status::ready);
   clearer.enqueue("other");

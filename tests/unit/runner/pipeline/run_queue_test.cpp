@@ -190,12 +190,135 @@ TEST_CASE("a run that is adopted takes what it has, free or not") {
   CHECK(started(queue) == Ids{"a"});
 }
 
+TEST_CASE("runs of low priority give way to one of normal priority, no more of them than it takes") {
+  RunQueue queue({4000, 0});
+  const auto low = [&](const std::string& id, double cpus, int priority, std::chrono::seconds since) {
+    queue.add(run(id, cpus, {}, priority));
+    CHECK(started(queue) == Ids{id});
+    queue.may_give_way(id, {priority, 0}, 10s, kNow + since);
+  };
+  SECTION("the least important first, of equals the youngest") {
+    low("old", 1, -1, 1s);
+    low("young", 1, -1, 2s);
+    low("least", 1, -2, 0s);
+    queue.add(run("normal", 3));
+    const auto way = queue.make_way(kNow + 5s);
+    CHECK(way.ids == Ids{"least", "young"});
+    CHECK(way.to == "normal");
+    CHECK(queue.make_way(kNow + 5s).ids.empty());  // each is told once
+    queue.release("least");
+    CHECK(started(queue).empty());
+    queue.release("young");
+    CHECK(started(queue) == Ids{"normal"});
+    CHECK(queue.running() == Ids{"normal", "old"});
+  }
+  SECTION("a large one that suffices spares the others") {
+    low("small", 1, -2, 0s);
+    low("large", 3, -1, 0s);
+    queue.add(run("normal", 3));
+    CHECK(queue.make_way(kNow).ids == Ids{"large"});
+  }
+  SECTION("not if that is not enough") {
+    queue.add(run("other", 3));
+    CHECK(started(queue) == Ids{"other"});
+    low("low", 1, -1, 0s);
+    queue.add(run("normal", 4));
+    CHECK(queue.make_way(kNow).ids.empty());
+  }
+  SECTION("not to another one of low priority, not while the queue is held, and not before it has started") {
+    queue.add(run("low", 4, {}, -5));
+    CHECK(started(queue) == Ids{"low"});
+    queue.add(run("normal", 1));
+    CHECK(queue.make_way(kNow).ids.empty());
+    queue.may_give_way("low", {-5, 0}, 1s, kNow);
+    queue.hold(true);
+    CHECK(queue.make_way(kNow).ids.empty());
+    queue.remove("normal");
+    queue.hold(false);
+    queue.add(run("also low", 1, {}, -1));
+    CHECK(queue.make_way(kNow).ids.empty());
+    queue.add(run("normal", 1));
+    CHECK(queue.make_way(kNow).ids == Ids{"low"});
+  }
+  SECTION("one of normal priority never does") {
+    queue.add(run("running", 4));
+    CHECK(started(queue) == Ids{"running"});
+    queue.may_give_way("running", {0, 0}, 1s, kNow);
+    queue.add(run("urgent", 4, {}, 100));
+    CHECK(queue.make_way(kNow).ids.empty());
+  }
+  SECTION("nothing takes what they leave before the one they left it for") {
+    low("low", 4, -1, 0s);
+    queue.add(run("normal", 4));
+    CHECK(queue.make_way(kNow).ids == Ids{"low"});
+    queue.add(run("late", 1, 1s));
+    queue.release("low");
+    CHECK(started(queue) == Ids{"normal"});
+  }
+}
+
+TEST_CASE("GPUs are given by number or by name, each to one run") {
+  RunQueue queue({8000, 0}, GpuSlots({"0", "1", "2"}));
+  const auto wants = [](const std::string& id, GpuWish wish, std::optional<std::chrono::milliseconds> limit = {}) {
+    auto one = run(id, 1, limit);
+    one.gpus = std::move(wish);
+    return one;
+  };
+  queue.add(wants("named", {.ids = {"1"}}));
+  queue.add(wants("two", {.count = 2}));
+  queue.add(wants("none", {}));
+  CHECK(started(queue) == Ids{"named", "two", "none"});
+  CHECK(queue.gpus_of("named") == Ids{"1"});
+  CHECK(queue.gpus_of("two") == Ids{"0", "2"});
+  CHECK(queue.gpus_of("none").empty());
+  queue.add(wants("more than there are", {.count = 9}));
+  CHECK(queue.why("more than there are") == "waits for 3 GPUs (0 of 3 free); named has some, and 2 more");
+  queue.release("named");
+  // What is free now is not what it waits for in the end: that is all three.
+  queue.add(wants("small", {.count = 1}));
+  CHECK(started(queue).empty());
+  queue.release("two");
+  CHECK(started(queue) == Ids{"more than there are"});
+  CHECK(queue.gpus_of("more than there are") == Ids{"0", "1", "2"});
+  queue.release("more than there are");
+  CHECK(started(queue) == Ids{"small"});
+}
+
+TEST_CASE("one that overtakes takes a GPU that the first one can do without") {
+  RunQueue queue({8000, 0}, GpuSlots({"0", "1"}));
+  auto running = run("running", 1, 60s), first = run("first", 1), small = run("small", 1);
+  running.gpus.ids = {"0"};
+  first.gpus.ids = {"0"};
+  small.gpus.count = 1;
+  for (const auto& one : {running, first, small}) queue.add(one);
+  CHECK(started(queue) == Ids{"running", "small"});
+  CHECK(queue.gpus_of("small") == Ids{"1"});
+}
+
+TEST_CASE("several runs share a GPU where they may, but none has the same one twice") {
+  RunQueue queue({8000, 0}, GpuSlots({"0", "1"}, 2));
+  const auto wants = [](const std::string& id, int count) {
+    auto one = run(id, 1);
+    one.gpus.count = count;
+    return one;
+  };
+  for (const char* id : {"a", "b", "c"}) queue.add(wants(id, 1));
+  CHECK(started(queue) == Ids{"a", "b", "c"});
+  queue.add(wants("two", 2));
+  CHECK(started(queue).empty());  // one slot is left, of "1"
+  CHECK(queue.why("two") == "waits for 2 GPUs (1 of 2 free); a has some, and 2 more");
+  queue.release("a");
+  CHECK(started(queue) == Ids{"two"});
+  CHECK(queue.gpus_of("two").size() == 2);
+}
+
 // Against what the rules say, found out the slow way: whatever happens in whatever order, no resource is given twice, a
 // run starts before an earlier one only if that one does not fit, and nothing that could start is left waiting.
 TEST_CASE("random queues keep the rules") {
   std::mt19937 random(GENERATE(range(1U, 60U)));
   const auto upto = [&](int most) { return static_cast<int>(random() % static_cast<unsigned>(most)) + 1; };
-  RunQueue queue({8000, 16 * kGiB});
+  const GpuSlots gpus({"0", "1", "2", "3"});
+  RunQueue queue({8000, 16 * kGiB}, gpus);
   std::map<std::string, RunQueue::Waiting> known;
   std::set<std::string> running;
   std::map<std::string, std::optional<RunQueue::Time>> ends;
@@ -212,6 +335,8 @@ TEST_CASE("random queues keep the rules") {
                 upto(2) == 1 ? std::optional<std::chrono::milliseconds>(std::chrono::seconds(upto(100))) : std::nullopt,
                 upto(3));
         one.wanted.memory = upto(16) * kGiB;
+        if (upto(3) == 1) one.gpus.count = upto(4);
+        if (upto(6) == 1) one.gpus = {.count = 0, .ids = {std::to_string(upto(4) - 1)}};
         known.emplace(one.id, one);
         queue.add(one);
         break;
@@ -236,17 +361,27 @@ TEST_CASE("random queues keep the rules") {
       const auto limit = known.at(*id).limit;
       ends[*id] = limit ? std::optional(now + *limit) : std::nullopt;
       CHECK(fits(known.at(*id).wanted, free));
-      if (*id != before.front().id) CHECK_FALSE(fits(before.front().wanted, free));
+      CHECK(gpus.choose(known.at(*id).gpus, free.gpus));
+      if (*id != before.front().id)
+        CHECK_FALSE((fits(before.front().wanted, free) && gpus.choose(before.front().gpus, free.gpus)));
     }
     Resources used;
     for (const std::string& id : running) {
       used.millicpus += known.at(id).wanted.millicpus;
       used.memory += known.at(id).wanted.memory;
+      const GpuSet its = gpus.slots_of(queue.gpus_of(id), gpus.all());
+      CHECK(gpus.choose(known.at(id).gpus, its) == its);
+      CHECK((used.gpus & its) == 0);
+      used.gpus |= its;
     }
-    CHECK(queue.free() == Resources{8000 - used.millicpus, 16 * kGiB - used.memory});
+    CHECK(queue.free() == Resources{8000 - used.millicpus, 16 * kGiB - used.memory, gpus.all() & ~used.gpus});
     // One that looks at everything anew finds nothing to start either.
-    RunQueue fresh(queue.machine());
-    for (const std::string& id : running) fresh.occupy(id, known.at(id).wanted, ends.at(id));
+    RunQueue fresh(queue.machine(), gpus);
+    for (const std::string& id : running) {
+      Resources taken = known.at(id).wanted;
+      taken.gpus = gpus.slots_of(queue.gpus_of(id), gpus.all());
+      fresh.occupy(id, taken, ends.at(id));
+    }
     for (const auto& one : queue.waiting()) fresh.add(one);
     CHECK_FALSE(fresh.next(now));
   }

@@ -38,11 +38,16 @@ runner::pipeline::RunQueue::Waiting run(const std::string& id, int priority) {
   return {.id = id, .place = {priority, ++arrivals}, .wanted = {1000, 0}};
 }
 
+runner::pipeline::Scheduler::Callbacks callbacks(Starts& starts) {
+  return {.start = [&](const std::string& id) { starts.add(id); },
+          .give_way = [&](const std::string& id, const std::string& to) { starts.add(id + " gives way to " + to); }};
+}
+
 }  // namespace
 
 TEST_CASE("who is held up is known, in the order of their turns, and nobody is while a slot is free") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  runner::pipeline::Scheduler scheduler({1000, 0}, {}, false, callbacks(starts));
   CHECK(scheduler.held_up(2).empty());
   scheduler.enqueue(run("a", 0));
   starts.wait_for(1);
@@ -57,7 +62,7 @@ TEST_CASE("who is held up is known, in the order of their turns, and nobody is w
 
 TEST_CASE("with one slot the next run starts when the slot is released, in the order of submission") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  runner::pipeline::Scheduler scheduler({1000, 0}, {}, false, callbacks(starts));
   scheduler.enqueue(run("a", 0));
   CHECK(starts.wait_for(1) == Ids{"a"});
   scheduler.enqueue(run("b", 0));
@@ -70,8 +75,8 @@ TEST_CASE("with one slot the next run starts when the slot is released, in the o
 
 TEST_CASE("a higher priority goes first") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
-  scheduler.occupy("adopted", {1000, 0}, {});
+  runner::pipeline::Scheduler scheduler({1000, 0}, {}, false, callbacks(starts));
+  scheduler.occupy("adopted", {1000, 0}, {}, {});
   scheduler.enqueue(run("low", -1));
   scheduler.enqueue(run("normal", 0));
   scheduler.enqueue(run("high", 5));
@@ -85,7 +90,7 @@ TEST_CASE("a higher priority goes first") {
 
 TEST_CASE("a withdrawn run never starts and only a waiting one can be withdrawn") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  runner::pipeline::Scheduler scheduler({1000, 0}, {}, false, callbacks(starts));
   scheduler.enqueue(run("a", 0));
   starts.wait_for(1);
   scheduler.enqueue(run("b", 0));
@@ -99,7 +104,7 @@ TEST_CASE("a withdrawn run never starts and only a waiting one can be withdrawn"
 
 TEST_CASE("parallel slots start runs at once, and posted work does not wait for a slot") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler({2000, 0}, false, [&](const std::string& id) { starts.add(id); });
+  runner::pipeline::Scheduler scheduler({2000, 0}, {}, false, callbacks(starts));
   scheduler.enqueue(run("a", 0));
   scheduler.enqueue(run("b", 0));
   scheduler.enqueue(run("c", 0));
@@ -110,8 +115,8 @@ TEST_CASE("parallel slots start runs at once, and posted work does not wait for 
 
 TEST_CASE("a run is queued once however often it is enqueued") {
   Starts starts;
-  runner::pipeline::Scheduler scheduler({1000, 0}, false, [&](const std::string& id) { starts.add(id); });
-  scheduler.occupy("x", {1000, 0}, {});
+  runner::pipeline::Scheduler scheduler({1000, 0}, {}, false, callbacks(starts));
+  scheduler.occupy("x", {1000, 0}, {}, {});
   scheduler.enqueue(run("a", 0));
   scheduler.enqueue(run("a", 0));
   scheduler.release("x");
@@ -120,4 +125,42 @@ TEST_CASE("a run is queued once however often it is enqueued") {
   scheduler.enqueue(run("b", 0));
   scheduler.release("a");
   CHECK(starts.wait_for(2) == Ids{"a", "b"});
+}
+
+TEST_CASE("a run that has started gives way when one of normal priority waits, and is told once") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler({1000, 0}, {}, false, callbacks(starts));
+  scheduler.enqueue(run("low", -1));
+  starts.wait_for(1);
+  scheduler.enqueue(run("normal", 0));
+  CHECK(starts.wait_for(1) == Ids{"low"});  // it is being started: told when it is
+  scheduler.started("low", {-1, 1}, std::chrono::seconds{1});
+  CHECK(starts.wait_for(2) == Ids{"low", "low gives way to normal"});
+  scheduler.enqueue(run("another", 0));
+  scheduler.release("low");
+  CHECK(starts.wait_for(3).back() == "normal");
+  scheduler.enqueue(run("low", -1));
+  scheduler.release("normal");
+  CHECK(starts.wait_for(4).back() == "another");
+  scheduler.release("another");
+  CHECK(starts.wait_for(5) == Ids{"low", "low gives way to normal", "normal", "another", "low"});
+}
+
+TEST_CASE("a GPU is given to one run, and an adopted run keeps its own") {
+  Starts starts;
+  const runner::pipeline::GpuSlots gpus({"0", "1"});
+  runner::pipeline::Scheduler scheduler({8000, 0}, gpus, false, callbacks(starts));
+  scheduler.occupy("adopted", {1000, 0}, {"0", "gone"}, {});
+  for (const char* id : {"a", "b"}) {
+    auto wanting = run(id, 0);
+    wanting.gpus.count = 1;
+    scheduler.enqueue(wanting);
+  }
+  starts.wait_for(1);
+  CHECK(scheduler.gpus_of("a") == Ids{"1"});
+  CHECK(scheduler.why("b") == "waits for 1 GPU (0 of 2 free); a has some, and 1 more");
+  CHECK(scheduler.state().free_gpus == 0);
+  scheduler.release("adopted");
+  CHECK(starts.wait_for(2) == Ids{"a", "b"});
+  CHECK(scheduler.gpus_of("b") == Ids{"0"});
 }

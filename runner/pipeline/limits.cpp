@@ -1,0 +1,72 @@
+// What a run asks of the machine against what this machine has, before the run exists.
+#include "runner/core/error.hpp"
+#include "runner/pipeline/pipeline.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+void leave_out(RunDefinition& definition, const std::string& option) {
+  if (option == "--memory") definition.memory_bytes.reset();
+  if (option == "--pids") definition.pids.reset();
+  if (option == "--cpus") definition.cpus.reset();
+  definition.unenforced.push_back(option);
+}
+
+}  // namespace
+
+// A limit that cannot be enforced is an error, or with --best-effort-limits a notice of the run.
+void Pipeline::settle_limits(const std::vector<exec::UnenforcedLimit>& limits, Admission& admission) const {
+  RunDefinition& definition = admission.run.definition;
+  for (const exec::UnenforcedLimit& limit : limits) {
+    if (!definition.best_effort_limits)
+      throw Error(ErrorCode::kUnavailable, limit.option + ": " + limit.reason,
+                  limit.hint + "; or --best-effort-limits, to run without this limit");
+    leave_out(definition, limit.option);
+    admission.notices.push_back(limit.option + " is not enforced: " + limit.reason);
+  }
+}
+
+// Ids become those of the inventory. What is not given means all there are.
+void Pipeline::settle_gpus(RunDefinition& definition) const {
+  if (!definition.gpus) return;
+  GpuRequest& request = *definition.gpus;
+  const auto shared = gpu_slots_.ids(gpu_slots_.all());
+  const auto is_shared = [&](const std::string& id) {
+    return std::find(shared.begin(), shared.end(), id) != shared.end();
+  };
+  std::string names;
+  for (const std::string& id : shared)
+    if (names.find(id) == std::string::npos) names += (names.empty() ? "" : ", ") + id;
+  const bool wants_any = !request.ids.empty() || request.count.value_or(1) > 0;
+  if (wants_any && shared.empty())
+    throw Error(ErrorCode::kUnavailable, "--gpus: no GPU was found on this machine",
+                "`runner doctor` says where it was looked for; --gpus none runs without");
+  const int there = gpu_slots_.count(gpu_slots_.all());
+  if (request.count.value_or(0) > there)
+    throw Error(ErrorCode::kUnavailable,
+                "--gpus " + std::to_string(*request.count) + ": there " + (there == 1 ? "is " : "are ") +
+                    std::to_string(there) + " on this machine: " + names,
+                "ask for fewer, or all");
+  for (std::string& id : request.ids) {
+    if (const exec::Gpu* gpu = gpus_.find(id)) id = gpu->id;
+    if (!is_shared(id))
+      throw Error(ErrorCode::kUnavailable, "--gpus: there is no GPU '" + id + "' here", "there are " + names);
+  }
+}
+
+// What the run was given, out of the inventory.
+std::vector<exec::Gpu> Pipeline::gpus_of(const RunRecord& run) const {
+  std::vector<exec::Gpu> gpus;
+  for (const std::string& id : run.gpus) {
+    if (const exec::Gpu* gpu = gpus_.find(id))
+      gpus.push_back(*gpu);
+    else if (run.definition.isolation == Isolation::kDocker)
+      gpus.push_back({.id = id, .other_names = {}, .kind = exec::kNvidiaGpu, .edits = {}});  // the Engine may know it
+    else
+      throw Error(ErrorCode::kUnavailable, "GPU " + id + ": named in the configuration, but not found on this machine",
+                  "`runner doctor` says which were");
+  }
+  return gpus;
+}
+
+}  // namespace runner::pipeline
