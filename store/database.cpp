@@ -41,7 +41,8 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
     : path_(path),
       schema_(schema),
       writer_(create_private(path), Connection::Mode::kReadWrite),
-      commits_(writer_),
+      wal_(options.sync_beside ? std::make_unique<WalSync>(wal_of(path)) : nullptr),
+      commits_(writer_, wal_.get()),
       readers_(path, reader_setup(options), options.readers) {
   const bool crashed = has_wal(path);
   if (refuse_foreign(writer_, schema) == 0)  // facts of a new file; on another one they would be no more than writes
@@ -54,6 +55,7 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
       pragma("wal_autocheckpoint", options.checkpoint_pages) +
       pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
   migrate(writer_, schema);
+  if (wal_) writer_.execute("PRAGMA synchronous=NORMAL;");
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.
   if (crashed) writer_.checkpoint();

@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 
 #include "store/group_commit.hpp"
 #include "store/migrations.hpp"
 #include "store/reader_pool.hpp"
 #include "store/sqlite_handle.hpp"
+#include "store/wal_sync.hpp"
 
 namespace runner::store {
 
@@ -20,6 +22,9 @@ struct DatabaseOptions {
   int reader_cache_kib = 512;
   int checkpoint_pages = 1000;  // the WAL's length at which a commit also copies it into the file
   std::size_t readers = 2;
+  // Transactions go on while others are synced (wal_sync.hpp). What is read may then be a moment ahead of the disk:
+  // make_durable() before it is passed on as a promise.
+  bool sync_beside = false;
 };
 
 class Database {
@@ -27,6 +32,9 @@ class Database {
   // Opens, creates (0600) or migrates.
   Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options);
 
+  void make_durable() {
+    if (wal_) wal_->await_all();
+  }
   void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
   const std::filesystem::path& path() const { return path_; }
   const Schema& schema() const { return schema_; }
@@ -39,6 +47,7 @@ class Database {
   const std::filesystem::path path_;
   const Schema schema_;
   Connection writer_;
+  std::unique_ptr<WalSync> wal_;
   GroupCommit commits_;
   mutable ReaderPool readers_;  // closed first
 };

@@ -5,6 +5,7 @@
 
 #include "runner/core/error.hpp"
 #include "store/sqlite_handle.hpp"
+#include "store/wal_sync.hpp"
 
 namespace runner::store {
 namespace {
@@ -17,7 +18,8 @@ struct GroupCommit::Request {
   Sync sync;
   const Work* work;  // nullptr: a checkpoint, which shares no transaction
   std::exception_ptr error;
-  bool copied = false;  // the checkpoint's result
+  bool copied = false;       // the checkpoint's result
+  std::uint64_t commit = 0;  // of its transaction, for WalSync
   enum class State { kWaiting, kLeader, kDone } state = State::kWaiting;
   std::condition_variable changed;
 };
@@ -25,6 +27,7 @@ struct GroupCommit::Request {
 void GroupCommit::run(Sync sync, const Work& work) {
   Request request{.sync = sync, .work = &work, .error = nullptr, .changed = {}};
   take_turn(request);
+  if (wal_ != nullptr && sync == Sync::kDurable) wal_->await(request.commit);
 }
 
 bool GroupCommit::checkpoint() {
@@ -87,6 +90,10 @@ bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
       writer_.run("RELEASE request");
     }
     writer_.run("COMMIT");
+    if (wal_ != nullptr) {
+      const std::uint64_t number = wal_->committed();
+      for (Request* request : batch) request->commit = number;
+    }
     give_room_back();
     return true;
   } catch (...) {
@@ -105,6 +112,7 @@ void GroupCommit::execute_alone(Request& request) noexcept {
     begin(request.sync);
     (*request.work)(writer_);
     writer_.run("COMMIT");
+    if (wal_ != nullptr) request.commit = wal_->committed();
     give_room_back();
   } catch (const Error& error) {
     request.error = std::current_exception();
@@ -119,7 +127,7 @@ void GroupCommit::execute_alone(Request& request) noexcept {
 }
 
 void GroupCommit::begin(Sync sync) {
-  if (sync != current_sync_) {  // takes effect when prepared, so it cannot be a cached statement
+  if (wal_ == nullptr && sync != current_sync_) {  // takes effect when prepared, so it cannot be a cached statement
     writer_.execute(sync == Sync::kDurable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
     current_sync_ = sync;
   }

@@ -1,4 +1,4 @@
-// Many callers, one writer: operations that arrive while a transaction runs share the next one and its sync.
+// Many callers, one writer: operations that arrive while a transaction runs share the next one.
 // There is no thread: the first caller to find the writer free executes the batch itself (leader) and hands the lead to
 // a waiting caller afterwards, which saves a lone caller two context switches and an idle daemon a thread.
 #pragma once
@@ -14,6 +14,7 @@
 namespace runner::store {
 
 class Connection;
+class WalSync;
 
 enum class Sync {
   kDurable,  // on disk when the call returns
@@ -24,7 +25,9 @@ class GroupCommit {
  public:
   using Work = std::function<void(Connection&)>;
 
-  explicit GroupCommit(Connection& writer) : writer_(writer) {}
+  // With `wal` a commit that is to be durable is synced by that, beside the transactions of others, instead of by
+  // SQLite inside its own: it is visible a moment before it is durable.
+  explicit GroupCommit(Connection& writer, WalSync* wal = nullptr) : writer_(writer), wal_(wal) {}
 
   // Runs `work` in a transaction and returns when it is committed; throws what `work` or the commit threw, and then
   // nothing of it stays. Any thread. `work` may run on another caller's thread, and twice when a shared transaction had
@@ -46,6 +49,7 @@ class GroupCommit {
   void give_room_back() noexcept;
 
   Connection& writer_;
+  WalSync* const wal_;
   Sync current_sync_ = Sync::kDurable;  // the connection's; only the leader touches it
   bool full_ = false;                   // the disk was: the WAL is to be emptied; only the leader touches it
 

@@ -52,6 +52,9 @@ class History {
   // run exists.
   Added add_run(const RunRecord& run, std::span<const Artifact> artifacts = {});
 
+  // Returns when everything that can be read by now is on disk: reads may be a moment ahead of it.
+  void make_durable() const;
+
   // Moves a run that has not ended to `status`; sets `started` when given (first time only). False, and nothing
   // changed, if the run has ended or waits for its cancellation while `status` is not kFinalizing. Not synced: a power
   // cut may lose it, a killed daemon does not.

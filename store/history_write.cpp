@@ -96,10 +96,13 @@ std::int64_t insert(Connection& connection, const RunRecord& run, const Document
 
 }  // namespace
 
-History::Impl::Impl(const std::filesystem::path& path) : database(path, schema(), DatabaseOptions{}) {}
+History::Impl::Impl(const std::filesystem::path& path)
+    : database(path, schema(), DatabaseOptions{.sync_beside = true}) {}
 
 History::History(const std::filesystem::path& database) : impl_(std::make_unique<Impl>(database)) {}
 History::~History() = default;
+
+void History::make_durable() const { impl_->database.make_durable(); }
 
 History::Added History::add_run(const RunRecord& run, std::span<const Artifact> artifacts) {
   const Documents documents = documents_of(run);

@@ -97,6 +97,7 @@ constexpr std::array kTaken{
     TakenOption{
         "cpu-shares", 'c',
         [](Args& a, Text v, Text w) { a.engine.cpu_shares = parse_integer(v, w, 2, 262'144); }},  // the kernel's
+    TakenOption{"gpus", 0, [](Args& a, Text v, Text w) { a.gpus = parse_gpus(v, w); }},
     TakenOption{"cpuset-cpus", 0, [](Args& a, Text v, Text w) { a.engine.cpuset_cpus = parse_cpuset(v, w); }},
     TakenOption{"pids-limit", 0, take_pids},
     TakenOption{"ulimit", 0, [](Args& a, Text v, Text w) { a.engine.ulimits.push_back(parse_ulimit(v, w)); }},

@@ -27,6 +27,7 @@ struct DockerArguments {
   std::optional<bool> network;  // false: --network none; true: any other --network
   std::optional<std::int64_t> memory_bytes;
   std::optional<double> cpus;
+  std::string gpus;  // "all", "2", "device=0,1"; empty: not given
   std::optional<std::int64_t> pids;
   std::optional<std::int64_t> shm_bytes;
   std::map<std::string, std::string> environment_variables;

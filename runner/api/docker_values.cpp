@@ -117,6 +117,16 @@ std::pair<std::string, std::string> parse_tmpfs(const std::string& text, const s
   return {std::move(path), colon == std::string::npos ? std::string() : text.substr(colon + 1)};
 }
 
+std::string parse_gpus(const std::string& text, const std::string& what) {
+  std::string value = text;  // docker wants "device=0,1" in quotes, since it reads a line of CSV
+  if (value.size() > 1 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+  if (value.find('"') != std::string::npos || value.find("capabilities=") != std::string::npos ||
+      value.find("driver=") != std::string::npos)
+    throw Error(ErrorCode::kInvalid, what + ": '" + text + "' is not all, a number of GPUs or device=IDS",
+                "name the GPUs alone");
+  return value;
+}
+
 double parse_cpus(const std::string& text, const std::string& what) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -16,6 +16,7 @@ std::string parse_extra_host(const std::string& text, const std::string& what); 
 std::string parse_address(const std::string& text, const std::string& what);           // IPv4 or IPv6
 std::string parse_hostname(const std::string& text, const std::string& what);
 std::pair<std::string, std::string> parse_tmpfs(const std::string& text, const std::string& what);  // path, options
+std::string parse_gpus(const std::string& text, const std::string& what);  // "all", "2", "device=0,1", without quotes
 double parse_cpus(const std::string& text, const std::string& what);
 std::int64_t parse_integer(const std::string& text, const std::string& what, std::int64_t least, std::int64_t most);
 

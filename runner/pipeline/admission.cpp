@@ -195,6 +195,7 @@ void merge_docker(const api::RunconfigDocker& docker, api::Submission& submissio
   definition.memory_bytes = given.memory_bytes;
   definition.cpus = given.cpus;
   definition.pids = given.pids;
+  if (!given.gpus.empty()) definition.gpus = gpus_from(given.gpus);
   definition.shm_bytes = given.shm_bytes;
   definition.network = given.network.value_or(true);
   for (const std::string& mount : given.mounts)

@@ -252,7 +252,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
       .arguments = std::move(command.arguments),
       .variables = script_variables(run, account_, facts.environment),
       .home = account_.home,
-      .definition = run.definition,
+      .definition = enforced(run.definition),
       .image = std::move(facts),
   };
   wanted.definition.max_log_bytes = log_limit_of(run.definition);

@@ -1,19 +1,10 @@
 // What a run asks of the machine against what this machine has, before the run exists.
+#include <algorithm>
+
 #include "runner/core/error.hpp"
 #include "runner/pipeline/pipeline.hpp"
 
 namespace runner::pipeline {
-namespace {
-
-void leave_out(RunDefinition& definition, const std::string& option) {
-  if (option == "--memory") definition.memory_bytes.reset();
-  if (option == "--pids") definition.pids.reset();
-  if (option == "--cpus") definition.cpus.reset();
-  definition.unenforced.push_back(option);
-}
-
-}  // namespace
-
 // A limit that cannot be enforced is an error, or with --best-effort-limits a notice of the run.
 void Pipeline::settle_limits(const std::vector<exec::UnenforcedLimit>& limits, Admission& admission) const {
   RunDefinition& definition = admission.run.definition;
@@ -21,9 +12,19 @@ void Pipeline::settle_limits(const std::vector<exec::UnenforcedLimit>& limits, A
     if (!definition.best_effort_limits)
       throw Error(ErrorCode::kUnavailable, limit.option + ": " + limit.reason,
                   limit.hint + "; or --best-effort-limits, to run without this limit");
-    leave_out(definition, limit.option);
+    definition.unenforced.push_back(limit.option);
     admission.notices.push_back(limit.option + " is not enforced: " + limit.reason);
   }
+}
+
+// What is left to its isolation: the queue still counts what it said it needs.
+RunDefinition Pipeline::enforced(RunDefinition definition) {
+  for (const std::string& option : definition.unenforced) {
+    if (option == "--memory") definition.memory_bytes.reset();
+    if (option == "--pids") definition.pids.reset();
+    if (option == "--cpus") definition.cpus.reset();
+  }
+  return definition;
 }
 
 // Ids become those of the inventory. What is not given means all there are.

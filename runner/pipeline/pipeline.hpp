@@ -168,6 +168,7 @@ class Pipeline {
   void resolve_dependencies(RunDefinition& definition) const;
   // limits.cpp
   void settle_limits(const std::vector<exec::UnenforcedLimit>& limits, Admission& admission) const;
+  static RunDefinition enforced(RunDefinition definition);
   void settle_gpus(RunDefinition& definition) const;
   std::vector<exec::Gpu> gpus_of(const RunRecord& run) const;
   // submit.cpp

@@ -175,7 +175,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .cache_paths = {},
       .mounts = run.definition.mounts,
       .home = account_.home,
-      .limits = run.definition,
+      .limits = enforced(run.definition),
   };
   sandboxed.limits.max_log_bytes = log_limit_of(run.definition);
   for (const exec::Gpu& gpu : gpus_of(run)) exec::add(sandboxed.devices, gpu.edits);

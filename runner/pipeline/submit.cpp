@@ -101,6 +101,7 @@ std::optional<Pipeline::Submitted> Pipeline::find_repeated(const RunRecord& run)
     throw Error(ErrorCode::kConflict,
                 "idempotency key '" + *run.idempotency_key + "' belongs to another submission: " + existing->id,
                 "use a new key for a new submission");
+  history_.make_durable();  // another thread may have written it just now
   return Submitted{.run = *existing, .existed = true, .warnings = {}};
 }
 

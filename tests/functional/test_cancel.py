@@ -100,6 +100,65 @@ class Cancel(RunnerTest):
         self.assertEqual(following.finish().code, 0)
 
 
+class Families(RunnerTest):
+    """A run with children and grandchildren; one of them runs, the others wait."""
+    fresh_home = True
+
+    def family(self):
+        top = self.detach_gated("tell('running')\nawait_('never')\n")
+        self.await_gate("running")
+        child, other = (self.detach("--parent", top, "--command", "true") for _ in range(2))
+        return top, child, self.detach("--parent", child, "--command", "true"), other
+
+    def test_children_are_cancelled_with_their_parent(self):
+        family = self.family()
+        self.ok("cancel", "--reason", "enough", family[0])
+        self.ok("wait", *family, code=130)
+        messages = [self.show(run)["outcome"]["message"] for run in family]
+        self.assertEqual(messages, ["enough; ended by SIGTERM"] + ["with its parent %s: enough" % family[0]] * 3)
+        self.home.assert_nothing_left(family[0])
+
+    def test_or_without_it(self):
+        top, child, grandchild, other = self.family()
+        self.ok("cancel", child)
+        self.ok("wait", child, grandchild, code=130)
+        self.assertEqual([self.show(run)["status"] for run in (top, other)], ["Running", "Queued"])
+        self.ok("cancel", "--no-recursive", top)
+        self.ok("wait", top, code=130)
+        self.wait(other)
+
+    def test_of_a_parent_that_has_ended_the_children_can_still_be_cancelled(self):
+        parent = self.detach("--command", "true")
+        self.wait(parent)
+        blocker = self.detach_gated("tell('running')\nawait_('never')\n")
+        self.await_gate("running")
+        child = self.detach("--parent", parent, "--command", "true")
+        self.ok("cancel", parent)
+        self.ok("wait", child, code=130)
+        self.ok("cancel", parent, code=4)
+        self.ok("cancel", blocker)
+
+    def test_a_run_is_ended_as_failed(self):
+        top, child, grandchild, other = self.family()
+        self.ok("run", "fail", "--reason", "diverges", top)
+        self.ok("wait", top, code=125)
+        run = self.show(top)
+        self.assertEqual((run["status"], run["outcome"]["kind"], run["outcome"]["message"]),
+                         ("Failed", "killed", "diverges; ended by SIGTERM"))
+        self.ok("wait", child, grandchild, other, code=130)
+
+    def test_a_waiting_run_is_ended_as_failed_and_a_killed_daemon_does_not_forget_it(self):
+        top, child, _, other = self.family()
+        self.ok("run", "fail", child)
+        self.ok("wait", child, code=125)
+        self.assertEqual(self.show(child)["status"], "Failed")
+        self.ok("queue", "pause")
+        self.home.kill_daemon()
+        self.ok("run", "fail", "--no-recursive", other)
+        self.assertEqual(self.show(other)["error"]["message"], "marked as failed by the user")
+        self.ok("cancel", top)
+
+
 class ControlC(RunnerTest):
     def following(self):
         self.write("main.py", GATE + "tell('running')\nprint('hello', flush=True)\nawait_('go')\nprint('end')\n")

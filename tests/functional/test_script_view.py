@@ -216,3 +216,21 @@ class Limits(RunnerTest):
             with self.subTest(option):
                 self.assert_error(self.runner("submit", *option, "main.py"), 125, option[0].lstrip("-"))
         self.assert_no_new_run(before)
+
+    @only_in("sandbox")
+    @only_for("ordinary")
+    def test_or_is_left_out_on_request_which_is_recorded(self):
+        self.write("main.py", "print(len(bytearray(100 << 20)))\n")
+        result = self.submit("--best-effort-limits", "--memory", "64m", "--cpus", "0.5", "main.py")
+        self.assertEqual(result.text, "%d\n" % (100 << 20))
+        self.assertIn("runner: warning: --memory is not enforced: cannot be enforced here: ", result.err)
+        run = self.show()
+        self.assertEqual(run["runDefinition"]["limitsNotEnforced"], ["--memory", "--cpus"])
+        self.assertEqual((run["runDefinition"]["memoryBytes"], run["runDefinition"]["bestEffortLimits"]), (64 << 20, True))
+        self.assertEqual(len(run["notices"]), 2)
+        self.ok("run", "rerun", "@last")
+
+    @only_where_limits_work
+    def test_where_it_can_be_enforced_it_is(self):
+        self.submit_python("x = bytearray(300 << 20)\n", "--best-effort-limits", "--memory", "64m", exit_code=137)
+        self.assertEqual((self.show()["runDefinition"]["limitsNotEnforced"], self.show()["notices"]), ([], []))

@@ -7,9 +7,11 @@ machine mean little. Times are milliseconds of wall clock from spawn to reaped e
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,18 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Callable, Sequence
+
+
+class Connection(http.client.HTTPConnection):
+    """To a daemon's socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("runner")
+        self.path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
 
 
 class Daemon:
@@ -135,8 +149,9 @@ def report(title: str, times: dict[str, list[float]]) -> dict[str, float]:
     return medians
 
 
-def verdict(name: str, value: float, bound: float, unit: str = "×") -> None:
-    print(f"  {name}: {value:.2f} {unit}  (bar: ≤ {bound:g} {unit}) {'met' if value <= bound else 'MISSED'}")
+def verdict(name: str, value: float, bound: float, unit: str = "×", least: bool = False) -> None:
+    met = value >= bound if least else value <= bound
+    print(f"  {name}: {value:.2f} {unit}  (bar: {'≥' if least else '≤'} {bound:g} {unit}) {'met' if met else 'MISSED'}")
 
 
 def arguments(description: str) -> argparse.Namespace:

@@ -8,29 +8,18 @@ it waits. Then lifecycle_log.py.
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
 import lifecycle_log
-from bench_support import Daemon, alternate, arguments, context_switches, milliseconds, report, status_value, verdict
+import lifecycle_throughput
+from bench_support import Connection, Daemon, alternate, arguments, context_switches, milliseconds, report, status_value, verdict
 
 BATCH = 250
 IDLE_SECONDS = 5
-
-
-class Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("runner")
-        self.path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self.path)
 
 
 def main() -> None:
@@ -77,6 +66,7 @@ def main() -> None:
         time.sleep(IDLE_SECONDS)
         verdict(f"wake-ups in {IDLE_SECONDS} s", context_switches(daemon.pid()) - before, 0, "")
     lifecycle_log.measure(options.bin)
+    lifecycle_throughput.measure(options)
 
 
 if __name__ == "__main__":

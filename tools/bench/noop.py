@@ -47,12 +47,12 @@ def docker_seccomp() -> dict:
     return section
 
 
-def peer_bundle(daemon: Daemon, command: list[str]) -> Path:
+def peer_bundle(daemon: Daemon, command: list[str], name: str = "peer") -> Path:
     """Our bundle of a live run, made to stand alone."""
     run = daemon.submit_detached("sleep", "600")
     directory = daemon.home / "runs" / run
     daemon.wait_for_file(directory / "start.json")
-    copy = daemon.root / "peer"
+    copy = daemon.root / name
     for name in ("upper", "work", "io", "home", "tmp"):
         (copy / name).mkdir(parents=True)
     config = json.loads((directory / "bundle" / "config.json").read_text())

@@ -56,6 +56,7 @@ LAYERS = {
     "tools/runner-shim": (["runner/core", "runner/os", "runner/shim"], []),
     "tools/runner-engine": (["runner/core", "runner/os", "runner/http", "runner/engine", "runner/shim"], ["json"]),
     "tools/runner-guard": ([], []),
+    "tools/bench": (["runner/core", "store", "runner/pipeline"], []),
     "tools/runner-init": (["runner/shim"], []),  # init_protocol.hpp only: it is compiled without the folder libraries
 }
 GENERATED = {"embedded": ["runner/daemon", "store", "envs"]}  # folder of generated headers: who may include them

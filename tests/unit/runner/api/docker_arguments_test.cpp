@@ -102,6 +102,13 @@ TEST_CASE("what only a container has becomes an option of the Engine") {
   CHECK(engine.memory_reservation == 1LL << 30);
 }
 
+TEST_CASE("GPUs are asked for as with docker run, quotes and all") {
+  CHECK(parse({"--gpus", "all"}).gpus == "all");
+  CHECK(parse({"--gpus=2"}).gpus == "2");
+  CHECK(parse({"--gpus", "\"device=0,GPU-b\""}).gpus == "device=0,GPU-b");
+  CHECK_THAT(failure({"--gpus", "all,capabilities=utility"}).message(), Contains("is not all, a number of GPUs"));
+}
+
 TEST_CASE("a network is none, the host's or one of the Engine's, and the last word counts") {
   const auto none = parse({"--network=none"});
   CHECK(none.network == false);
@@ -119,10 +126,9 @@ TEST_CASE("what is true of every run is accepted, its opposite is not") {
 }
 
 TEST_CASE("what would undo the isolation or belongs to the runner is refused by name") {
-  for (const char* name :
-       {"--privileged", "--cap-add",      "--security-opt", "--user", "--entrypoint", "--workdir", "--name",
-        "--restart",    "--log-driver",   "--pid",          "--ipc",  "--userns",     "--device",  "--gpus",
-        "--runtime",    "--volumes-from", "--interactive",  "--tty",  "--detach",     "--pull"}) {
+  for (const char* name : {"--privileged", "--cap-add", "--security-opt", "--user", "--entrypoint", "--workdir",
+                           "--name", "--restart", "--log-driver", "--pid", "--ipc", "--userns", "--device", "--runtime",
+                           "--volumes-from", "--interactive", "--tty", "--detach", "--pull"}) {
     CHECK_THAT(failure({name, "x"}).message(), Contains(std::string(name) + " is refused: "));
     CHECK_THAT(failure({std::string(name) + "=x"}).message(), Contains(std::string(name) + " is refused: "));
   }

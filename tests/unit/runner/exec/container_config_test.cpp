@@ -166,6 +166,18 @@ TEST_CASE("limits count as in the sandbox: swap is memory, and runner-init is on
   CHECK(config["PidsLimit"] == 11);
 }
 
+TEST_CASE("GPUs are asked for by name, NVIDIA's as docker does it and others by CDI") {
+  Planned planned;
+  CHECK_FALSE(planned.host_config().contains("DeviceRequests"));
+  planned.run.gpus = {{.id = "0", .other_names = {}, .kind = kNvidiaGpu, .edits = {}},
+                      {.id = "GPU-b", .other_names = {}, .kind = kNvidiaGpu, .edits = {}},
+                      {.id = "amd.com/gpu=1", .other_names = {}, .kind = "amd.com/gpu", .edits = {}},
+                      {.id = "2", .other_names = {}, .kind = "amd.com/gpu", .edits = {}}};
+  CHECK(planned.host_config()["DeviceRequests"] == json::parse(R"([
+    {"DeviceIDs": ["0", "GPU-b"], "Capabilities": [["gpu"]]},
+    {"Driver": "cdi", "DeviceIDs": ["amd.com/gpu=1", "amd.com/gpu=2"]}])"));
+}
+
 TEST_CASE("a container is labelled as ours, and no label of the user's can hide that") {
   Planned planned;
   planned.run.definition.engine.labels = {{"team", "x"}, {"runner.run", "forged"}, {"runner.home", "forged"}};

@@ -1,0 +1,69 @@
+#include "store/wal_sync.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <string>
+
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::store {
+
+std::uint64_t WalSync::committed() {
+  const std::lock_guard lock(mutex_);
+  return ++committed_;
+}
+
+void WalSync::await_all() {
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = committed_;
+  }
+  await(number);
+}
+
+void WalSync::await(std::uint64_t number) {
+  std::unique_lock lock(mutex_);
+  const auto failed = [&] { return number > failed_from_ && number <= failed_; };
+  changed_.wait(lock, [&] { return !syncing_ || synced_ >= number || failed(); });
+  // A second try could succeed and mean nothing: the kernel forgets what it could not write.
+  if (failed()) throw Error(ErrorCode::kInternal, path_.filename().string() + ": could not be synced");
+  if (synced_ >= number) return;
+  syncing_ = true;
+  const std::uint64_t target = committed_;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    sync_file();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  syncing_ = false;
+  if (error) {
+    failed_from_ = synced_;
+    failed_ = target;
+  } else {
+    synced_ = target;
+  }
+  lock.unlock();
+  changed_.notify_all();
+  if (error) std::rethrow_exception(error);
+}
+
+void WalSync::sync_file() {
+  if (!file_) {
+    // Nobody holds locks on a WAL: SQLite's are on the file beside it, so a descriptor of our own takes none away.
+    file_ = os::open_file(path_, O_RDONLY | O_CLOEXEC);
+    const os::Fd directory = os::open_file(path_.parent_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (::fsync(directory.get()) != 0) throw errno_error(errno, "sync " + path_.parent_path().string());
+  }
+  if (::fdatasync(file_.get()) != 0) throw errno_error(errno, "sync " + path_.string());
+}
+
+}  // namespace runner::store
