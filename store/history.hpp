@@ -57,9 +57,9 @@ class History {
 
   // Moves a run that has not ended to `status`; sets `started` when given (first time only). False, and nothing
   // changed, if the run has ended or waits for its cancellation while `status` is not kFinalizing. Not synced: a power
-  // cut may lose it, a killed daemon does not.
+  // cut may lose it, a killed daemon does not. `attempt`: only if the run is at this one.
   bool set_status(const std::string& id, RunStatus status, const std::string& reason,
-                  std::optional<UtcTime> started = std::nullopt);
+                  std::optional<UtcTime> started = std::nullopt, std::optional<int> attempt = std::nullopt);
   // What was learnt of the environment after the run was queued. Not synced. Error(kConflict) once the run has ended.
   void set_environment(const std::string& id, const EnvironmentRef& environment);
   // Where in the queue the run waits, durably. False, and nothing changed, if it has ended.
@@ -90,8 +90,10 @@ class History {
   void set_gpus(const std::string& id, const std::vector<std::string>& gpus);
 
   // Points and the journal offset they reach to, in one transaction. Not synced (at most 100 ms may be lost to a power
-  // cut; the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one.
-  void add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset);
+  // cut; the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one, or the run
+  // is not at `attempt`.
+  void add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset,
+                   std::optional<int> attempt = std::nullopt);
   std::int64_t journal_offset(const std::string& id) const;
   // What the run has besides what it had from the start, durably; a name that is there already stays. Ignored for a run
   // that has ended.

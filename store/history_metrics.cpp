@@ -87,10 +87,12 @@ std::int64_t offset_of(Connection& connection, std::int64_t run) {
 
 }  // namespace
 
-void History::add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset) {
+void History::add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset,
+                          std::optional<int> attempt) {
   impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
     const std::int64_t run = seq_of(connection, id);
     if (journal_offset <= offset_of(connection, run)) return;
+    if (attempt && !connection.query("SELECT 1 FROM run WHERE seq = ? AND attempt = ?", run, *attempt).next()) return;
     std::unordered_map<std::string, Series> batch;
     for (const MetricPoint& point : points) {
       auto found = batch.find(point.name);

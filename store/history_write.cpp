@@ -119,7 +119,7 @@ History::Added History::add_run(const RunRecord& run, std::span<const Artifact> 
 }
 
 bool History::set_status(const std::string& id, RunStatus status, const std::string& reason,
-                         std::optional<UtcTime> started) {
+                         std::optional<UtcTime> started, std::optional<int> attempt) {
   if (is_final(status))
     throw Error(ErrorCode::kInternal, "run " + id + ": " + std::string(to_string(status)) + " is set by its end only");
   bool changed = false;
@@ -127,8 +127,8 @@ bool History::set_status(const std::string& id, RunStatus status, const std::str
     changed = connection.run(
                   "UPDATE run SET status = ?2, status_reason = ?3, started = coalesce(started, ?4) WHERE id = ?1"
                   " AND status NOT IN ('Completed', 'Failed', 'Canceled')"
-                  " AND (status <> 'CancelRequested' OR ?2 = 'Finalizing')",
-                  id, to_string(status), reason, started) == 1;
+                  " AND (status <> 'CancelRequested' OR ?2 = 'Finalizing') AND (?5 IS NULL OR attempt = ?5)",
+                  id, to_string(status), reason, started, attempt) == 1;
     if (!changed) seq_of(connection, id);
   });
   return changed;

@@ -262,14 +262,21 @@ EnvironmentRef environment_from_json(std::string_view text) {
   });
 }
 
-// {"kind", "exitCode", "signal", "peakMemoryBytes", "cpuSeconds", "message"}
+// {"kind", "exitCode", "signal", "peakMemoryBytes", "meanMemoryBytes", "cpuSeconds", "peakCpus", "meanCpus",
+// "readBytes",
+//  "writtenBytes", "message"}
 std::string to_json(const Outcome& outcome) {
   Json json = Json::object();
   json["kind"] = to_string(outcome.kind);
   put(json, "exitCode", outcome.exit_code);
   put(json, "signal", outcome.signal);
-  put(json, "peakMemoryBytes", outcome.peak_memory_bytes);
-  put(json, "cpuSeconds", outcome.cpu_seconds);
+  put(json, "peakMemoryBytes", outcome.usage.peak_memory_bytes);
+  put(json, "meanMemoryBytes", outcome.usage.mean_memory_bytes);
+  put(json, "cpuSeconds", outcome.usage.cpu_seconds);
+  put(json, "peakCpus", outcome.usage.peak_cpus);
+  put(json, "meanCpus", outcome.usage.mean_cpus);
+  put(json, "readBytes", outcome.usage.read_bytes);
+  put(json, "writtenBytes", outcome.usage.written_bytes);
   put(json, "message", outcome.message);
   return dump_words(json);
 }
@@ -280,8 +287,13 @@ Outcome outcome_from_json(std::string_view text) {
     outcome.kind = outcome_kind_from(json.value("kind", std::string())).value_or(OutcomeKind::kLost);
     get(json, "exitCode", outcome.exit_code);
     get(json, "signal", outcome.signal);
-    get(json, "peakMemoryBytes", outcome.peak_memory_bytes);
-    get(json, "cpuSeconds", outcome.cpu_seconds);
+    get(json, "peakMemoryBytes", outcome.usage.peak_memory_bytes);
+    get(json, "meanMemoryBytes", outcome.usage.mean_memory_bytes);
+    get(json, "cpuSeconds", outcome.usage.cpu_seconds);
+    get(json, "peakCpus", outcome.usage.peak_cpus);
+    get(json, "meanCpus", outcome.usage.mean_cpus);
+    get(json, "readBytes", outcome.usage.read_bytes);
+    get(json, "writtenBytes", outcome.usage.written_bytes);
     get(json, "message", outcome.message);
     return outcome;
   });

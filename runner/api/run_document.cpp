@@ -177,14 +177,24 @@ ordered_json environment_of(const EnvironmentRef& environment) {
       {"image", image_of(environment.image)}};
 }
 
+ordered_json usage_of(const ResourceUsage& usage) {
+  return {{"peakMemoryBytes", or_null(usage.peak_memory_bytes)},
+          {"meanMemoryBytes", or_null(usage.mean_memory_bytes)},
+          {"cpuSeconds", or_null(usage.cpu_seconds)},
+          {"peakCpus", or_null(usage.peak_cpus)},
+          {"meanCpus", or_null(usage.mean_cpus)},
+          {"readBytes", or_null(usage.read_bytes)},
+          {"writtenBytes", or_null(usage.written_bytes)}};
+}
+
 ordered_json outcome_of(const std::optional<Outcome>& outcome) {
   if (!outcome) return nullptr;
-  return {{"kind", to_string(outcome->kind)},
-          {"exitCode", or_null(outcome->exit_code)},
-          {"signal", or_null(outcome->signal)},
-          {"peakMemoryBytes", or_null(outcome->peak_memory_bytes)},
-          {"cpuSeconds", or_null(outcome->cpu_seconds)},
-          {"message", outcome->message}};
+  ordered_json object{{"kind", to_string(outcome->kind)},
+                      {"exitCode", or_null(outcome->exit_code)},
+                      {"signal", or_null(outcome->signal)}};
+  object.update(usage_of(outcome->usage));
+  object["message"] = outcome->message;
+  return object;
 }
 
 ordered_json error_of(const std::optional<RunError>& error) {
@@ -270,6 +280,7 @@ std::string run_document(const RunRecord& run, const RunDetails& details) {
   }
   append_facts(document, run);
   if (run.git) append_change(document["git"], details.artifacts);
+  document["usage"] = details.usage_so_far ? usage_of(*details.usage_so_far) : ordered_json(nullptr);
   document["notices"] = details.notices;
   return dump(document);
 }

@@ -21,7 +21,8 @@ struct RunDetails {
   std::vector<MetricSeries> metrics;
   std::vector<Artifact> artifacts;
   std::vector<std::string> notices;
-  bool log_exists = false;  // a live run's log, not yet an artifact
+  bool log_exists = false;                      // a live run's log, not yet an artifact
+  std::optional<ResourceUsage> usage_so_far{};  // of a live run
 };
 
 inline constexpr std::size_t kMaxMetricValues = 1000;  // per name in `show`; longer series are thinned evenly

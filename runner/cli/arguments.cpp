@@ -231,6 +231,8 @@ void define(CLI::App& app, DownloadOptions& o) {
 void define(CLI::App& app, MetricsOptions& o) {
   add_run(app, o.run);
   add_text(app, "--name", o.name, "NAME", "every point of this metric");
+  app.add_flag("--system", o.system,
+               "what the run uses of the machine, sampled every second, instead of what it logged");
 }
 
 void define(CLI::App& app, ChildrenOptions& o) {

@@ -50,8 +50,7 @@ int exit_code_of_run(const Json& run) {
     return exit_code_of({.kind = status == RunStatus::kCanceled ? OutcomeKind::kCanceled : OutcomeKind::kLost,
                          .exit_code = {},
                          .signal = {},
-                         .peak_memory_bytes = {},
-                         .cpu_seconds = {},
+                         .usage = {},
                          .message = {}});
   }
   Outcome outcome;
@@ -61,6 +60,14 @@ int exit_code_of_run(const Json& run) {
   const Json& signal = member(json, "signal");
   if (signal.is_number_integer()) outcome.signal = signal.get<int>();
   return exit_code_of(outcome);
+}
+
+std::string post_mortem_command(const Json& run) {
+  constexpr const char* kName = "system_logs/postmortem.txt";
+  for (const Json& file : member(run, "logFiles"))
+    if (file.is_string() && file.get_ref<const std::string&>() == kName)
+      return "runner logs --name " + std::string(kName) + " " + short_id(text_at(run, "runId"));
+  return {};
 }
 
 Colour colour_of_status(std::string_view status) {

@@ -37,6 +37,8 @@ std::string metric_text(const Json& value);
 // A word as a shell takes it: in quotes where it needs them.
 std::string shell_quoted(const std::string& word);
 std::string shell_quoted(const Json& words);  // a list of them
-std::string tags_text(const Json& run);       // "quality=good fast"
+// How to read the page about an ending that asks for an explanation; empty for any other.
+std::string post_mortem_command(const Json& run);
+std::string tags_text(const Json& run);  // "quality=good fast"
 
 }  // namespace runner::cli

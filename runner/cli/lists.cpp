@@ -49,7 +49,8 @@ int run(Session& session, const MetricsOptions& options) {
               {scalar_text(member(point, "value"))},
               {text_at(point, "timeUtc"), Colour::kDim}};
     };
-    return print_list(session, run_target(options.run, "/metrics?name=" + http::percent_encode(*options.name)),
+    const std::string system = options.system ? "&system=1" : "";
+    return print_list(session, run_target(options.run, "/metrics?name=" + http::percent_encode(*options.name) + system),
                       std::move(table), row, "no points");
   }
   Table table({{.title = "METRIC", .least = 10},
@@ -64,7 +65,9 @@ int run(Session& session, const MetricsOptions& options) {
             {scalar_text(member(metric, "min"))},
             {scalar_text(member(metric, "max"))}};
   };
-  return print_list(session, run_target(options.run, "/metrics"), std::move(table), row, "no metrics");
+  return print_list(session, run_target(options.run, options.system ? "/metrics?system=1" : "/metrics"),
+                    std::move(table), row,
+                    options.system ? "nothing sampled: a run is looked at once a second" : "no metrics");
 }
 
 int run(Session& session, const ExperimentListOptions&) {

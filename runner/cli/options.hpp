@@ -114,6 +114,7 @@ struct DownloadOptions {
 struct MetricsOptions {
   std::string run;
   std::optional<std::string> name;
+  bool system = false;
 };
 struct ChildrenOptions {
   std::string run;

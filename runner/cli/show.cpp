@@ -1,5 +1,7 @@
 #include "runner/cli/show.hpp"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "runner/cli/commands.hpp"
@@ -117,15 +119,29 @@ void add_definition(Page& page, const Json& run) {
   page.line("gpus", joined_texts(member(run, "gpus")));
 }
 
+std::string with(const std::string& value, const char* words) { return value.empty() ? value : value + words; }
+
+std::string two_digits(const Json& object, const char* key) {
+  const auto value = number_at(object, key);
+  return value ? fmt::format("{:.2f}", *value) : std::string();
+}
+
+// Of the whole run, or of what has been sampled so far.
+void add_usage(Page& page, const Json& usage) {
+  page.line("CPU", joined(", ", {with(two_digits(usage, "cpuSeconds"), " s in all"),
+                                 with(two_digits(usage, "meanCpus"), " CPUs in the mean"),
+                                 with(two_digits(usage, "peakCpus"), " at most")}));
+  page.line("memory", joined(", ", {with(size_text(usage, "meanMemoryBytes"), " in the mean"),
+                                    with(size_text(usage, "peakMemoryBytes"), " at most")}));
+  page.line("disk", joined(", ", {with(size_text(usage, "readBytes"), " read"),
+                                  with(size_text(usage, "writtenBytes"), " written")}));
+}
+
 void add_outcome(Page& page, const Json& run) {
   const Json& outcome = member(run, "outcome");
-  if (outcome.is_object()) {
-    const auto cpu = number_at(outcome, "cpuSeconds");
-    const std::string memory = size_text(outcome, "peakMemoryBytes");
-    page.line("used",
-              joined(", ", {cpu ? scalar_text(*cpu) + " s CPU" : "", memory.empty() ? "" : memory + " memory"}));
-    page.line("message", text_at(outcome, "message"));
-  }
+  add_usage(page, outcome.is_object() ? outcome : member(run, "usage"));
+  page.line("message", text_at(outcome, "message"));
+  page.line("post-mortem", post_mortem_command(run));
   const Json& error = member(run, "error");
   if (error.is_object()) {
     page.lines("error", text_at(error, "message"), Colour::kRed);

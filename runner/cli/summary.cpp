@@ -54,6 +54,8 @@ std::string summary_of(const Json& run, Stream stream) {
   text += "\n";
   if (const auto metrics = metrics_line(run); !metrics.empty()) text += "  metrics  " + metrics + "\n";
   if (const auto outputs = outputs_line(run); !outputs.empty()) text += "  outputs  " + outputs + "\n";
+  if (const auto command = post_mortem_command(run); !command.empty())
+    text += "  why      '" + printable(command) + "'\n";
   const Json& error = member(run, "error");
   // "exited with code 7" is said already by the status; anything beyond that is news.
   const std::string kind = text_at(member(run, "outcome"), "kind");

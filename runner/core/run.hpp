@@ -47,12 +47,20 @@ enum class OutcomeKind {
 std::string_view to_string(OutcomeKind kind);  // "exited", "timed_out", … as in cli.md
 std::optional<OutcomeKind> outcome_kind_from(std::string_view text);
 
+// Absent: it is not known. Means are over the time in which the script ran, pauses left out.
+struct ResourceUsage {
+  std::optional<std::int64_t> peak_memory_bytes{}, mean_memory_bytes{};
+  std::optional<double> cpu_seconds{};
+  std::optional<double> peak_cpus{}, mean_cpus{};             // CPUs kept busy; the peak is of about one second
+  std::optional<std::int64_t> read_bytes{}, written_bytes{};  // of block devices
+  bool operator==(const ResourceUsage&) const = default;
+};
+
 struct Outcome {
   OutcomeKind kind = OutcomeKind::kLost;
   std::optional<int> exit_code{};
   std::optional<int> signal{};
-  std::optional<std::int64_t> peak_memory_bytes{};
-  std::optional<double> cpu_seconds{};
+  ResourceUsage usage{};
   std::string message{};  // one line for people; may be empty
 };
 

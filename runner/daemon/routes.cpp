@@ -156,6 +156,8 @@ std::string Routes::document_of(const std::string& id) {
   }
   details.artifacts = history.artifacts(id);
   details.notices = history.notices(id);
+  if (!is_final(run.status))
+    if (const auto samples = pipeline_.usage_of(id); !samples.empty()) details.usage_so_far = shim::usage_of(samples);
   details.log_exists = !is_final(run.status) && ::access(pipeline_.data().run(id).log().c_str(), F_OK) == 0;
   return api::run_document(run, details);
 }
@@ -314,21 +316,6 @@ void Routes::exec(const http::Request& request, Exchange& exchange) {
   if (words == body.end() || !words->is_array() || command.size() != words->size())
     throw Error(ErrorCode::kInvalid, "exec: 'command' must be a list of strings");
   stream_exec(pipeline_, run_of(request), command, exchange);
-}
-
-void Routes::metrics(const http::Request& request, Exchange& exchange) {
-  const std::string id = run_of(request);
-  store::History& history = pipeline_.history();
-  if (const auto name = request.parameter("name")) {
-    const auto points = history.metric_points(id, *name);
-    if (points.empty()) throw Error(ErrorCode::kNotFound, "run " + id + " has no metric '" + *name + "'");
-    return exchange.respond({.status = 200, .body = api::metric_points_document(points)});
-  }
-  std::vector<api::MetricOverview> overview;
-  for (auto& summary : history.metric_summaries(id))
-    overview.push_back(
-        {.name = summary.name, .count = summary.count, .last = summary.last, .min = summary.min, .max = summary.max});
-  exchange.respond({.status = 200, .body = api::metric_overview_document(overview)});
 }
 
 void Routes::experiments(const http::Request&, Exchange& exchange) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,8 +45,10 @@ class Routes {
   void pause(const http::Request&, Exchange&);
   void resume(const http::Request&, Exchange&);
   void exec(const http::Request&, Exchange&);
-  void metrics(const http::Request&, Exchange&);
   void experiments(const http::Request&, Exchange&);
+  // routes_metrics.cpp
+  void metrics(const http::Request&, Exchange&);
+  void system_metrics_of(const std::string& id, const std::optional<std::string>& name, Exchange& exchange);
   // routes_queue.cpp
   void move(const http::Request&, Exchange&);
   void queue(const http::Request&, Exchange&);

@@ -33,6 +33,10 @@ MountPlan plan_for(const SandboxRun& run, const Runtime& runtime, const BundleHo
 // Everything. Idempotent until a shim has claimed the run.
 void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const os::CgroupBase& base);
 
+// oom_score_adj of whatever runs in a container: the kernel's first choice when memory is short, before the daemon, the
+// shims and everything else of the user. Never below the daemon's own, which only root could do.
+int oom_score_of_runs();
+
 // The one name under which a run's cgroups are made in every hierarchy.
 std::string cgroup_name(const std::string& run_id);
 

@@ -80,6 +80,11 @@ json mounts_of(const EngineRun& run, const BundleHost& host, const engine::Engin
 json words_of(const EngineRun& run) {
   json words{"--connect", std::string(kIoTarget) + "/init"};
   if (!run.layers.empty()) words.push_back("--overlay");
+  // By init, which may lower what the Engine gives it without knowing how much that is.
+  const auto& ulimits = run.definition.engine.ulimits;
+  const bool core_given = std::any_of(ulimits.begin(), ulimits.end(),
+                                      [](const EngineOptions::Ulimit& ulimit) { return ulimit.name == "core"; });
+  if (!core_given) words.push_back("--no-core");
   for (const std::string& candidate : run.candidates) {
     words.push_back("--try");
     words.push_back(candidate);
@@ -166,6 +171,7 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
               {"LogConfig", {{"Type", "none"}}},  // the log goes through the run directory's FIFO
               {"AutoRemove", false},
               {"RestartPolicy", {{"Name", "no"}}},
+              {"OomScoreAdj", oom_score_of_runs()},
               {"Init", false}};
   if (facts.podman)
     config["UsernsMode"] = facts.rootless ? "keep-id" : "";

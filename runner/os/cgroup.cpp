@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <set>
 
 #include "runner/core/error.hpp"
+#include "runner/os/control_file.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::os {
@@ -23,18 +23,10 @@ namespace {
 using std::filesystem::path;
 
 constexpr std::array kControllers{"memory", "pids", "cpu", "cpuacct", "freezer"};
+// Beside those that limit: what somebody else's cgroups (cgroups_of) can tell.
+constexpr std::array kReadable{"memory", "pids", "cpu", "cpuacct", "freezer", "blkio"};
 constexpr std::string_view kDaemonLeaf = "runner-daemon";
 constexpr std::int64_t kPeriodMicros = 100'000;  // the kernel's default cfs period
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    const auto end = std::min(text.find(separator), text.size());
-    parts.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return parts;
-}
 
 bool contains(const std::vector<std::string_view>& parts, std::string_view wanted) {
   return std::find(parts.begin(), parts.end(), wanted) != parts.end();
@@ -137,28 +129,6 @@ void find_v2(const path& own, CgroupBase& base) {
     else
       base.reasons[name] = "the " + name + " controller is not handed down to " + parent.string();
   }
-}
-
-std::string trimmed_file(const path& file) {
-  std::string text = read_file_if_exists(file).value_or("");
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
-
-std::optional<std::int64_t> as_number(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end == text.data()) return std::nullopt;
-  return value;
-}
-
-// "key value" lines, as in memory.events, memory.oom_control and cpu.stat.
-std::optional<std::int64_t> keyed_number(const path& file, std::string_view key) {
-  const std::string text = trimmed_file(file);
-  for (const auto line : split(text, '\n'))
-    if (line.starts_with(key) && line.size() > key.size() && line[key.size()] == ' ')
-      return as_number(line.substr(key.size() + 1));
-  return std::nullopt;
 }
 
 void write_control(const path& file, const std::string& value) {
@@ -291,23 +261,6 @@ void warm_cgroups(const path& file) {
     const ssize_t wrote = ::write(fd.get(), "0", 1);
 }
 
-CgroupUsage read_usage(const RunCgroups& cgroups) {
-  CgroupUsage usage;
-  const bool v1 = cgroups.version == 1;
-  if (const auto at = cgroups.directories.find("memory"); at != cgroups.directories.end()) {
-    usage.peak_memory_bytes = as_number(trimmed_file(at->second / (v1 ? "memory.max_usage_in_bytes" : "memory.peak")));
-    usage.oom_kills = keyed_number(at->second / (v1 ? "memory.oom_control" : "memory.events"), "oom_kill").value_or(0);
-  }
-  if (const auto at = cgroups.directories.find("cpuacct"); at != cgroups.directories.end()) {
-    const auto spent = v1 ? as_number(trimmed_file(at->second / "cpuacct.usage"))  // nanoseconds
-                          : keyed_number(at->second / "cpu.stat", "usage_usec");   // microseconds
-    if (spent) usage.cpu_seconds = static_cast<double>(*spent) / (v1 ? 1e9 : 1e6);
-  }
-  return usage;
-}
-
-std::int64_t count_machine_oom_kills() { return keyed_number("/proc/vmstat", "oom_kill").value_or(0); }
-
 RunCgroups cgroups_of(pid_t pid) {
   return cgroups_of(read_proc("mountinfo"), read_file(path("/proc") / std::to_string(pid) / "cgroup"));
 }
@@ -320,7 +273,7 @@ RunCgroups cgroups_of(std::string_view mountinfo, std::string_view process_cgrou
     for (const Hierarchy& hierarchy : mounts) {
       const auto own = hierarchy.version == version ? own_directory(hierarchy, process_cgroup) : std::nullopt;
       if (!own || (version == 2 && cgroups.version == 1)) continue;
-      for (const char* controller : kControllers) {
+      for (const char* controller : kReadable) {
         if (version == 1 && !contains(hierarchy.options, controller)) continue;
         cgroups.version = version;
         cgroups.directories.insert_or_assign(controller, *own);

@@ -62,6 +62,16 @@ struct CgroupUsage {
 };
 CgroupUsage read_usage(const RunCgroups& cgroups);
 
+// At this moment; what no cgroup tells is absent. The bytes are of block devices, since the cgroup was made. v1 counts
+// no delayed writes in them.
+struct CgroupNow {
+  std::optional<double> cpu_seconds;
+  std::optional<std::int64_t> memory_bytes;  // page cache included
+  std::optional<std::int64_t> read_bytes, written_bytes;
+  std::optional<std::int64_t> tasks;  // processes and threads
+};
+CgroupNow read_now(const RunCgroups& cgroups);
+
 // Out-of-memory kills on this machine since it started, everybody's: what a run without a memory cgroup has to go by.
 std::int64_t count_machine_oom_kills();
 

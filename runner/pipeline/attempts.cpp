@@ -29,7 +29,7 @@ void Pipeline::give_way(const std::string& id, const std::string& to) {
 bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended) {
   const std::string prefix = "attempts/" + std::to_string(run.attempt) + "/";
   auto hold = content_.hold();  // until the rows name the artifacts
-  auto artifacts = collect_artifacts(run);
+  auto artifacts = collect_artifacts(run, ended);
   // The next attempt logs its metrics from the first step again: these are kept as they were written.
   const auto batch = content_.begin();
   if (auto journal = collect::gather_file(data_.run(run.id).journal(), "metrics.jsonseq", *batch))

@@ -14,6 +14,7 @@
 #include "runner/os/file.hpp"
 #include "runner/pipeline/hidden_path.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/pipeline/post_mortem.hpp"
 #include "runner/shim/records.hpp"
 #include "snapshot/snapshot.hpp"
 
@@ -31,6 +32,22 @@ std::string end_of_file(const std::filesystem::path& file, std::int64_t bytes) {
   stream.seekg(std::max<std::int64_t>(0, size - bytes));
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   return text;
+}
+
+PostMortem post_mortem_of(const RunRecord& run, const os::RunDirectory& directory, const shim::Ended& ended) {
+  std::string command = run.definition.script;
+  for (const auto* words : {&run.definition.command, &run.definition.arguments})
+    for (const std::string& word : *words) command += (command.empty() ? "" : " ") + word;
+  PostMortem facts{.run = run.id,
+                   .command = std::move(command),
+                   .started = run.started,
+                   .ended = ended.time,
+                   .outcome = ended.outcome,
+                   .look = shim::read_last_look(directory),
+                   .usage = shim::read_usage_file(directory.usage()),
+                   .log_end = end_of_file(directory.log(), kLogEndBytes)};
+  facts.whole_log = static_cast<std::int64_t>(facts.log_end.size()) < kLogEndBytes;
+  return facts;
 }
 
 shim::Ended lost(const shim::Claim& claim) {
@@ -65,15 +82,19 @@ std::optional<RunError> Pipeline::error_of(const Outcome& outcome) {
 
 void Pipeline::mark_started(const std::string& id) {
   try {
-    if (const auto started = shim::read_started(data_.run(id))) {
-      stay_awake(id);  // before the row says that it is live: whoever ends it comes after that
+    const auto claim = shim::read_claim(data_.run(id));
+    const auto started = shim::read_started(data_.run(id));
+    if (claim && started) {
       const RunRecord run = history_.get(id);
       const RunStatus status = started->paused ? RunStatus::kPaused : RunStatus::kRunning;
       std::string reason = run.status == status ? run.status_reason : "";
       if (started->paused) reason = frozen_for(id).value_or("");
-      if (!history_.set_status(id, status, reason, started->time) || started->paused) keep_awake_->leave(id);
+      const bool present = run.attempt == claim->attempt;
+      if (present) stay_awake(id);  // before the row says that it is live: whoever ends it comes after that
+      const bool live = history_.set_status(id, status, reason, started->time, claim->attempt);
+      if (present && (!live || started->paused)) keep_awake_->leave(id);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
-      scheduler_->started(id, run.queue, run.definition.grace);
+      if (run.attempt == claim->attempt) scheduler_->started(id, run.queue, run.definition.grace);
       // One that may have to start again needs them again.
       if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
@@ -95,7 +116,9 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
   try {
     // A script that writes faster than this reads must not hold up the watch for the others: what is left comes with
     // the next word of the journal, at the latest with the end.
-    constexpr int kPartsAtOnce = 8;  // of about 1 MiB
+    constexpr int kPartsAtOnce = 8;                      // of about 1 MiB
+    const auto claim = shim::read_claim(data_.run(id));  // the directory may be an earlier attempt's
+    if (!claim) return;
     std::int64_t offset = history_.journal_offset(id);
     for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
@@ -103,7 +126,7 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
       if (!complete && part.next_offset <= offset) return;
       for (const std::string& notice : part.notices) history_.add_notice(id, notice);
       if (part.next_offset <= offset) return;
-      history_.add_metrics(id, part.points, part.next_offset);
+      history_.add_metrics(id, part.points, part.next_offset, claim->attempt);
       offset = part.next_offset;
     }
   } catch (const Error& error) {
@@ -186,7 +209,9 @@ void Pipeline::finish_or_throw(const std::string& id) {
   history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
   ingest_metrics(id, true);
   auto hold = content_.hold();  // until the row names the artifacts
-  auto artifacts = collect_artifacts(run);
+  if (ended->outcome.kind == OutcomeKind::kLost)
+    ended->outcome.usage = shim::usage_of(shim::read_usage_file(directory.usage()));
+  auto artifacts = collect_artifacts(history_.get(id), *ended);
 
   note_dropped_log(id, *ended);
 
@@ -209,7 +234,7 @@ void Pipeline::note_dropped_log(const std::string& id, const shim::Ended& ended)
                                 "config.toml)");
 }
 
-std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
+std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const shim::Ended& ended) {
   const os::RunDirectory directory = data_.run(run.id);
   const auto batch = content_.begin();
   const bool copied = ::access(directory.copy().c_str(), F_OK) == 0;
@@ -222,6 +247,14 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run) {
     });
   if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch))
     collected.artifacts.push_back(std::move(*log));
+  if (auto usage = collect::gather_file(directory.usage(), std::string(kUsageName), *batch))
+    collected.artifacts.push_back(std::move(*usage));
+  if (wants_post_mortem(ended.outcome.kind)) {
+    const std::string page = to_text(post_mortem_of(run, directory, ended));
+    collected.artifacts.push_back({.name = std::string(kPostMortemName),
+                                   .bytes = static_cast<std::int64_t>(page.size()),
+                                   .sha256 = batch->put(std::as_bytes(std::span(page)))});
+  }
   batch->commit();
   for (const std::string& notice : collected.notices) history_.add_notice(run.id, notice);
   return std::move(collected.artifacts);

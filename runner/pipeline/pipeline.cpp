@@ -87,7 +87,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   ahead_ = std::make_unique<Preparer>([this](const std::string& id, const std::stop_token&) { check_out_ahead(id); },
                                       "run-checkout");
-  again_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_for_next_attempt(id); }, "run-again");
+  again_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_for_next_attempt(id); }, "run-again",
+                                     std::chrono::milliseconds(250));
   scheduler_ = std::make_unique<Scheduler>(
       machine_, gpu_slots_, history_.queue_held(),
       Scheduler::Callbacks{
@@ -142,7 +143,10 @@ void Pipeline::stop(const std::string& id, const std::string& reason, bool fails
     // has not launched it yet is refused the step to Starting.
     const os::RunDirectory directory = data_.run(id);
     try {
-      shim::write_cancel(directory, shim::CancelRequest{.reason = reason, .as_failure = fails});
+      // Of an earlier attempt's directory nothing is wanted any more: who clears it away looks at the row.
+      const auto claim = shim::read_claim(directory);
+      if (!claim || claim->attempt == history_.get(id).attempt)
+        shim::write_cancel(directory, shim::CancelRequest{.reason = reason, .as_failure = fails});
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kNotFound) throw;  // no run directory yet, or none any more
     }

@@ -46,6 +46,7 @@
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
 #include "runner/shim/records.hpp"
+#include "runner/shim/usage.hpp"
 #include "snapshot/checkouts.hpp"
 #include "snapshot/code_diff.hpp"
 #include "snapshot/snapshot.hpp"
@@ -138,6 +139,9 @@ class Pipeline {
 
   // Where the build that the run waits for writes its log; empty while there is none.
   std::filesystem::path live_build_log(const std::string& id) const;
+
+  // What the run has used so far, or did: oldest first, empty if it did not run for a second. Any thread.
+  std::vector<shim::UsageSample> usage_of(const std::string& id) const;
 
   store::History& history() { return history_; }
   store::Environments& environments() { return environments_; }
@@ -250,7 +254,7 @@ class Pipeline {
   Outcome outcome_of_cancelled(const RunRecord& run) const;
   void stop(const std::string& id, const std::string& reason, bool fails);
   void withdraw_cancelled(const std::string& id);
-  std::vector<Artifact> collect_artifacts(const RunRecord& run);
+  std::vector<Artifact> collect_artifacts(const RunRecord& run, const shim::Ended& ended);
   void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
   void mark_started(const std::string& id);

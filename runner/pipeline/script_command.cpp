@@ -115,8 +115,9 @@ Account own_account() {
 std::map<std::string, std::string> script_variables(const RunRecord& run, const Account& account,
                                                     const std::map<std::string, std::string>& image) {
   std::map<std::string, std::string> variables{
-      {"LANG", "C.UTF-8"},       {"PATH", kSystemPath}, {"HOME", account.home}, {"USER", account.user},
-      {"LOGNAME", account.user}, {"SHELL", "/bin/sh"},  {"TERM", "dumb"},       {"PYTHONUNBUFFERED", "1"},
+      {"LANG", "C.UTF-8"},         {"PATH", kSystemPath}, {"HOME", account.home}, {"USER", account.user},
+      {"LOGNAME", account.user},   {"SHELL", "/bin/sh"},  {"TERM", "dumb"},       {"PYTHONUNBUFFERED", "1"},
+      {"PYTHONFAULTHANDLER", "1"},  // a crash and a time limit show where the script was
   };
   if (!run.definition.image.empty()) variables.erase("PATH");  // the image's own, or what the Engine puts there
   for (const auto& [key, value] : image)

@@ -41,7 +41,7 @@ inline constexpr const char* kSecretsTarget = "/run/secrets";
 
 enum class InitEvent : std::uint32_t {
   kReady = 1,
-  kStarted = 2,      // the script's exec succeeded; `value` is which of the candidates it was
+  kStarted = 2,      // the script's exec succeeded; `value` is which of the candidates it was, `detail` its pid
   kExecFailed = 3,   // it did not; `value` is the errno, `detail` an InitStep
   kEnded = 4,        // the main process ended; `value` is its wait status, `detail` the signal that init was sent from
                      // elsewhere and passed on (0: none); usage is of all that init has reaped

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -22,12 +23,20 @@ std::string describe_signal(int number) {
   return name_of_signal(number) + (meaning != nullptr ? std::string(" (") + meaning + ")" : "");
 }
 
+// What the run had, and the most that it took.
 std::string limit_text(const EndFacts& facts) {
-  return facts.memory_limit ? " (limit " + format_size(*facts.memory_limit) + ")" : "";
+  std::string text;
+  if (facts.memory_limit) text = "limit " + format_size(*facts.memory_limit);
+  auto peak = facts.usage.peak_memory_bytes ? facts.usage.peak_memory_bytes : facts.sampled.peak_memory_bytes;
+  if (!peak && facts.end) peak = facts.end->peak_kib * 1024;
+  if (peak) text += (text.empty() ? "peak " : ", peak ") + format_size(*peak);
+  return text.empty() ? text : " (" + text + ")";
 }
 
 std::string manner_of_end(const EndFacts& facts) {
-  return facts.ordered->killed ? "killed after a grace of " + format_duration(facts.grace) : "ended by SIGTERM";
+  if (facts.ordered->killed) return "killed after a grace of " + format_duration(facts.grace);
+  const bool aborted = facts.end && WIFSIGNALED(facts.end->value) && WTERMSIG(facts.end->value) == SIGABRT;
+  return facts.ordered->asked_for_stacks && aborted ? "ended by SIGABRT, which showed its stack" : "ended by SIGTERM";
 }
 
 void add_sentence(std::string& message, const std::string& sentence) {
@@ -143,12 +152,16 @@ void judge_own_end(const EndFacts& facts, Outcome& outcome) {
 }
 
 void add_usage(const EndFacts& facts, Outcome& outcome) {
-  outcome.peak_memory_bytes = facts.usage.peak_memory_bytes;
-  outcome.cpu_seconds = facts.usage.cpu_seconds;
-  if (!facts.end) return;
-  if (!outcome.peak_memory_bytes) outcome.peak_memory_bytes = facts.end->peak_kib * 1024;
-  if (!outcome.cpu_seconds)
-    outcome.cpu_seconds = static_cast<double>(facts.end->user_micros + facts.end->system_micros) / 1e6;
+  ResourceUsage& usage = outcome.usage = facts.sampled;
+  if (facts.end && !facts.usage.peak_memory_bytes)
+    usage.peak_memory_bytes = std::max(usage.peak_memory_bytes.value_or(0), facts.end->peak_kib * 1024);
+  if (facts.end && !facts.usage.cpu_seconds)
+    usage.cpu_seconds = static_cast<double>(facts.end->user_micros + facts.end->system_micros) / 1e6;
+  if (facts.usage.peak_memory_bytes) usage.peak_memory_bytes = facts.usage.peak_memory_bytes;
+  if (facts.usage.cpu_seconds) usage.cpu_seconds = facts.usage.cpu_seconds;
+  if (!usage.cpu_seconds || facts.running_seconds <= 0) return;
+  usage.mean_cpus = *usage.cpu_seconds / facts.running_seconds;
+  usage.peak_cpus = std::max(usage.peak_cpus.value_or(0), *usage.mean_cpus);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct OrderedEnd {
   std::string reason;                         // for kCanceled and kKilled: "cancelled by user dev"
   bool gives_way = false;                     // of kCanceled: only this attempt
   bool killed = false;                        // the grace ran out and SIGKILL was sent
+  bool asked_for_stacks = false;              // Pythons that SIGTERM would have killed got SIGABRT instead
 };
 
 struct EndFacts {
@@ -28,6 +29,8 @@ struct EndFacts {
   std::optional<InitRecord> end;           // kEnded
   std::optional<OrderedEnd> ordered;
   os::CgroupUsage usage;
+  ResourceUsage sampled{};                   // second by second, where there was a second
+  double running_seconds = 0;                // of the script, pauses left out
   bool machine_oom = false;                  // somebody on this machine was killed for memory while the run lived
   std::optional<std::int64_t> memory_limit;  // bytes, for the message
   std::optional<std::chrono::milliseconds> max_run_duration;  // for the message

@@ -66,8 +66,13 @@ json to_json(const Outcome& outcome) {
   json object{{"kind", std::string(to_string(outcome.kind))}, {"message", outcome.message}};
   put(object, "exitCode", outcome.exit_code);
   put(object, "signal", outcome.signal);
-  put(object, "peakMemoryBytes", outcome.peak_memory_bytes);
-  put(object, "cpuSeconds", outcome.cpu_seconds);
+  put(object, "peakMemoryBytes", outcome.usage.peak_memory_bytes);
+  put(object, "meanMemoryBytes", outcome.usage.mean_memory_bytes);
+  put(object, "cpuSeconds", outcome.usage.cpu_seconds);
+  put(object, "peakCpus", outcome.usage.peak_cpus);
+  put(object, "meanCpus", outcome.usage.mean_cpus);
+  put(object, "readBytes", outcome.usage.read_bytes);
+  put(object, "writtenBytes", outcome.usage.written_bytes);
   return object;
 }
 
@@ -77,8 +82,13 @@ Outcome outcome_from(const json& object) {
   outcome.message = object.value("message", "");
   outcome.exit_code = get<int>(object, "exitCode");
   outcome.signal = get<int>(object, "signal");
-  outcome.peak_memory_bytes = get<std::int64_t>(object, "peakMemoryBytes");
-  outcome.cpu_seconds = get<double>(object, "cpuSeconds");
+  outcome.usage.peak_memory_bytes = get<std::int64_t>(object, "peakMemoryBytes");
+  outcome.usage.mean_memory_bytes = get<std::int64_t>(object, "meanMemoryBytes");
+  outcome.usage.cpu_seconds = get<double>(object, "cpuSeconds");
+  outcome.usage.peak_cpus = get<double>(object, "peakCpus");
+  outcome.usage.mean_cpus = get<double>(object, "meanCpus");
+  outcome.usage.read_bytes = get<std::int64_t>(object, "readBytes");
+  outcome.usage.written_bytes = get<std::int64_t>(object, "writtenBytes");
   return outcome;
 }
 

@@ -98,6 +98,8 @@ void Supervisor::answer_pause(bool paused, const std::string& error) {
     started_.deadline = os::monotonic_now() + *std::exchange(remaining_, std::nullopt);
     if (!facts_.ordered) set_timer(*started_.deadline);
   }
+  if (paused && !started_.paused) sampler_.pause();
+  if (!paused && started_.paused) sampler_.go_on();
   started_.paused = paused;
   started_.pause_requests = std::exchange(pause_sent_, std::nullopt).value_or(pause_.number);
   started_.pause_error = error;

@@ -20,6 +20,7 @@
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/container_start.hpp"
+#include "runner/shim/stack_request.hpp"
 #include "runner/shim/supervisor.hpp"
 
 namespace runner::shim {
@@ -27,7 +28,8 @@ namespace {
 
 // After the container's pid 1 has died without a word: how long the Engine may take to say why.
 constexpr std::chrono::seconds kEngineWords{5};
-constexpr std::chrono::seconds kBetweenKills{2};  // of a container that does not die
+constexpr std::chrono::seconds kBetweenKills{2};     // of a container that does not die
+constexpr std::chrono::milliseconds kForStacks{20};  // after the grace, for Pythons to print them
 
 }  // namespace
 
@@ -40,6 +42,7 @@ void Supervisor::open_descriptors() {
   // What the runtime leaves behind when it detaches, the container's pid 1 above all, becomes our child.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (!signals_ || !timer_) throw errno_error(errno, "signalfd, timerfd");
+  sampler_.open();
 }
 
 void Supervisor::take_secrets() {
@@ -77,6 +80,9 @@ Outcome Supervisor::run_to_end() {
     facts_.runtime_words = error.what();
   }
   if (!spec_.engine) facts_.usage = os::read_usage(spec_.cgroups);
+  sampler_.stop();
+  facts_.sampled = sampler_.usage();
+  facts_.running_seconds = sampler_.running_seconds();
   facts_.machine_oom = os::count_machine_oom_kills() > machine_oom_kills_;
   return judge(facts_);
 }
@@ -136,7 +142,7 @@ void Supervisor::refuse_start(const std::string& why) {
 }
 
 void Supervisor::wait_until_empty(LogCopy& log) {
-  enum { kSignals, kTimer, kLog, kInit, kEngine, kInitDeath, kFixed };
+  enum { kSignals, kTimer, kSample, kLog, kInit, kEngine, kInitDeath, kFixed };
   std::vector<pollfd> watched;
   while (!is_empty()) {
     // Negative ones are not looked at. All readiness is noted before anything is done: a descriptor that is closed
@@ -144,6 +150,7 @@ void Supervisor::wait_until_empty(LogCopy& log) {
     watched.assign(kFixed, {-1, POLLIN, 0});
     watched[kSignals].fd = signals_.get();
     watched[kTimer].fd = timer_.get();
+    watched[kSample].fd = sampler_.fd();
     watched[kLog].fd = log.fifo();
     watched[kInit].fd = link_.fd();
     watched[kEngine].fd = engine_.fd();
@@ -159,6 +166,7 @@ void Supervisor::wait_until_empty(LogCopy& log) {
     if (watched[kEngine].revents != 0) on_engine();
     if (watched[kInitDeath].revents != 0) on_init_death();
     if (watched[kTimer].revents != 0) on_timer();
+    if (watched[kSample].revents != 0) sampler_.on_timer();
     if (watched[kSignals].revents != 0) on_signals();
   }
   // runner-engine ends with its socket; nothing waits for an Engine that hangs.
@@ -180,7 +188,7 @@ void Supervisor::on_init(const InitLink::Received& received) {
       if (!init_) on_ready(received.sender);
       break;
     case InitEvent::kStarted:
-      on_started(static_cast<std::size_t>(record.value));
+      on_started(record);
       break;
     case InitEvent::kExecFailed:
       facts_.exec_failure = record;
@@ -219,13 +227,16 @@ void Supervisor::on_ready(pid_t init) {
   secrets_.reset();
 }
 
-void Supervisor::on_started(std::size_t candidate) {
+void Supervisor::on_started(const InitRecord& record) {
+  const auto candidate = static_cast<std::size_t>(record.value);
   facts_.started = true;
+  script_ = static_cast<pid_t>(record.detail);
   started_.time = utc_now();
   started_.init = init_identity_;
   if (candidate < spec_.candidates.size()) started_.interpreter = spec_.candidates[candidate];
   if (spec_.max_run_duration) started_.deadline = os::monotonic_now() + *spec_.max_run_duration;
   if (!facts_.ordered && started_.deadline) set_timer(*started_.deadline);
+  sampler_.start(init_ ? init_identity_.pid : 0, spec_.engine ? engine_cgroups_ : spec_.cgroups);
   publish_started();
 }
 
@@ -239,6 +250,7 @@ void Supervisor::publish_started() {
 
 void Supervisor::on_ended(const InitRecord& record) {
   facts_.end = record;
+  sampler_.stop();
   if (!spec_.engine) return;
   facts_.usage = os::read_usage(engine_cgroups_);  // they go with init, which waits for this
   link_.send(kBye);
@@ -276,8 +288,37 @@ void Supervisor::order_end(OrderedEnd end) {
     return;  // the first reason counts; a script that has ended is not cancelled any more
   facts_.ordered = std::move(end);
   let_go_on();
-  if (init_) os::signal_process(init_, SIGTERM);  // runner-init hands it to the script's process group
+  sampler_.go_on();
+  ask_to_end();
   set_timer(os::monotonic_now() + spec_.grace);
+}
+
+// The polite signal. At its time limit a Python that would die of it without a word shows instead where it was.
+void Supervisor::ask_to_end() {
+  if (!init_) return;
+  if (facts_.ordered->kind != OutcomeKind::kCanceled) {
+    const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
+    sampler_.look_before_signal(tree);
+    if (facts_.ordered->kind == OutcomeKind::kTimedOut) {
+      const StackAnswer answer = ask_for_stacks(tree, script_, StackRequest::kPolitely);
+      stacks_possible_ = answer.possible;
+      facts_.ordered->asked_for_stacks = answer.asked;
+      if (answer.asked) return;
+    }
+  }
+  os::signal_process(init_, SIGTERM);  // runner-init hands it to the script's process group
+}
+
+// The grace is over: Pythons that had something else to do with it show where they are. True: they get a moment for it.
+bool Supervisor::ask_for_last_words() {
+  OrderedEnd& ordered = *facts_.ordered;
+  if (!stacks_possible_ || ordered.killed) return false;
+  ordered.killed = true;
+  const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
+  if (!ask_for_stacks(tree, script_, StackRequest::kAtLast).asked) return false;
+  ordered.asked_for_stacks = true;
+  set_timer(os::monotonic_now() + kForStacks);
+  return true;
 }
 
 void Supervisor::on_timer() {
@@ -287,7 +328,7 @@ void Supervisor::on_timer() {
     gave_engine_up_ = true;
   else if (!facts_.ordered)
     order_end({.kind = OutcomeKind::kTimedOut, .reason = ""});
-  else if (!facts_.end)
+  else if (!facts_.end && !ask_for_last_words())
     kill_everything();
 }
 
@@ -366,10 +407,28 @@ void Supervisor::set_timer(std::chrono::nanoseconds at) {
   ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
+void Supervisor::leave_last_look(const Outcome& outcome) const {
+  switch (outcome.kind) {
+    case OutcomeKind::kSignaled:
+    case OutcomeKind::kTimedOut:
+    case OutcomeKind::kOutOfMemory:
+    case OutcomeKind::kKilled:
+      break;
+    default:
+      return;  // nobody asks why
+  }
+  try {
+    write_last_look(run_, sampler_.last_look());
+  } catch (const Error&) {
+    // A full disk: the post-mortem does without.
+  }
+}
+
 int supervise(const os::RunDirectory& run) {
   Supervisor supervisor(run);
   if (!supervisor.claim()) return 0;
   const Outcome outcome = supervisor.run_to_end();
+  supervisor.leave_last_look(outcome);
   const bool recorded = record_end(run, Ended{.time = utc_now(),
                                               .outcome = outcome,
                                               .gave_way = supervisor.gave_way(),

@@ -21,19 +21,21 @@
 #include "runner/shim/outcome.hpp"
 #include "runner/shim/records.hpp"
 #include "runner/shim/spec.hpp"
+#include "runner/shim/usage_sampler.hpp"
 
 namespace runner::shim {
 
 // Threads: one. Everything is an event of one poll(2): signals, init, runner-engine, the deadline, the log, commands.
-// No periodic wake-ups.
+// One periodic wake-up: a look at what the run uses, once a second while it runs.
 class Supervisor {
  public:
-  explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)) {}
+  explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)), sampler_(run) {}
 
   bool claim() { return write_claim_once(run_, Claim{os::identify_self(), spec_.attempt}); }
   Outcome run_to_end();
   const Spec& spec() const { return spec_; }
   std::int64_t log_bytes_over_limit() const { return log_bytes_over_limit_; }
+  void leave_last_look(const Outcome& outcome) const;
   bool gave_way() const { return facts_.ordered && facts_.ordered->gives_way; }
 
  private:
@@ -52,7 +54,7 @@ class Supervisor {
   void read_init();
   void on_init(const InitLink::Received& received);
   void on_ready(pid_t init);
-  void on_started(std::size_t candidate);
+  void on_started(const InitRecord& record);
   void on_ended(const InitRecord& record);
   void on_engine();
   void follow_again();
@@ -62,6 +64,8 @@ class Supervisor {
   bool reap();
   bool is_empty();
   void order_end(OrderedEnd end);
+  void ask_to_end();
+  bool ask_for_last_words();
   void let_go_on();
   void kill_everything();
   void kill_children();
@@ -78,8 +82,11 @@ class Supervisor {
   os::Fd secrets_;
   os::Fd init_;  // pidfd of the container's pid 1
   os::ProcessIdentity init_identity_;
-  bool init_dead_ = false;              // known in an Engine's container only, where init is no child of ours
-  bool gave_engine_up_ = false;         // its word of the end did not come in time
+  bool init_dead_ = false;        // known in an Engine's container only, where init is no child of ours
+  bool gave_engine_up_ = false;   // its word of the end did not come in time
+  pid_t script_ = 0;              // in its own pid namespace
+  bool stacks_possible_ = false;  // at the end of the grace
+  UsageSampler sampler_;
   os::RunCgroups engine_cgroups_;       // the Engine made them; only read
   pid_t runtime_ = 0;                   // 0 once it is reaped
   bool move_init_ = false;              // into the run's cgroups, before kGo

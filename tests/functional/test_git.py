@@ -54,7 +54,7 @@ class Properties(GitTest):
         self.assertEqual(document["git"], {"commit": commit, "branch": "main", "dirty": False, "remote": "https://example.org/x.git",
                                            "patch": None, "untrackedFiles": None})
         self.assertEqual(document["outputs"], [])
-        self.assertEqual(document["logFiles"], ["user_logs/std_log.txt"])
+        self.assertEqual(self.log_files(document), ["user_logs/std_log.txt"])
 
     def test_no_repository(self):
         self.write("main.py", "")
@@ -104,7 +104,7 @@ class Change(GitTest):
         self.assertEqual(self.artifact("git/untracked.txt"), b".gitignore\n\"with\\nnewline\"\n")
         names = [item["name"] for item in self.ok("run", "files", "--json", "@last").json["items"]]
         self.assertEqual(names, ["git/diff.patch", "git/untracked.txt", "user_logs/std_log.txt"])
-        self.assertEqual((document["outputs"], document["logFiles"]), ([], ["user_logs/std_log.txt"]))
+        self.assertEqual((document["outputs"], self.log_files(document)), ([], ["user_logs/std_log.txt"]))
         self.assertIn("git/diff.patch (", self.ok("run", "show", "@last").text)
         self.check_that_the_patch_makes_the_tree(document)
 

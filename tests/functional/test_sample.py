@@ -37,7 +37,7 @@ class Diabetes(RunnerTest):
         self.assertLess(run["metrics"]["best rmse"], 70)
         self.assertIsInstance(run["metrics"]["best model"], str)
         self.assertEqual(sorted(o["name"] for o in run["outputs"]), ["outputs/model.pkl", "outputs/models.png"])
-        self.assertEqual(sorted(run["logFiles"]), ["logs/models.csv", "user_logs/std_log.txt"])
+        self.assertEqual(self.log_files(run), ["logs/models.csv", "user_logs/std_log.txt"])
 
         with open(self.project + "/result/outputs/models.png", "rb") as file:
             self.assertEqual(file.read(8), b"\x89PNG\r\n\x1a\n")

@@ -146,7 +146,9 @@ def wake_ups(binaries: Path, address: str) -> None:
             sys.exit(f"the run was to sleep, but it is {state['status']}: {state['statusReason']}")
         print("one run sleeps")
         for pid, name in watched.items():
-            verdict(f"wake-ups of {name} in {IDLE_SECONDS} s", after[pid] - before[pid], 0, "")
+            # A shim looks at its run once a second.
+            bound = 2 * IDLE_SECONDS if name == "runner-shim" else 0
+            verdict(f"wake-ups of {name} in {IDLE_SECONDS} s", after[pid] - before[pid], bound, "")
         end(daemon, runs)
 
 

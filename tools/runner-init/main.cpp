@@ -1,12 +1,13 @@
-// runner-init [--connect SOCKET] [--overlay] [--try PROGRAM]... LOG ARGUMENT...: pid 1 of every container. Static, no
-// exceptions, no allocation.
+// runner-init [--connect SOCKET] [--overlay] [--no-core] [--try PROGRAM]... LOG ARGUMENT...: pid 1 of every container.
+// Static, no exceptions, no allocation.
 //
 // Points stdout and stderr at the FIFO LOG, starts ARGUMENT... (behind the first PROGRAM that exists, if any is named)
 // in a session of its own, reaps everything, passes signals on to the script's process group and ends when the script
 // does; the kernel then kills what is left of the pid namespace. Talks to the shim on descriptor 3 or, with --connect,
 // through SOCKET (runner/shim/init_protocol.hpp); when that closes, the shim is dead and everything here is killed.
-// --overlay: the working directory must be an overlay mount, or nothing is started. Exit status: the script's, 128+N
-// for a signal, 127 if it could not be started, 125 for a lost shim.
+// --overlay: the working directory must be an overlay mount, or nothing is started. --no-core: no core dumps, unless
+// the script raises the limit again. Exit status: the script's, 128+N for a signal, 127 if it could not be started, 125
+// for a lost shim.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -40,6 +41,7 @@ constexpr int kMostCandidates = 8;
 struct Options {
   const char* connect = nullptr;
   bool overlay = false;
+  bool no_core = false;
   char* candidates[kMostCandidates] = {};
   int candidate_count = 0;
   char** command = nullptr;  // [0] is the slot of LOG, free for a candidate once the log is open
@@ -120,6 +122,13 @@ void require_overlay() {
   const bool mounted = ::statfs(".", &system) == 0 && system.f_type == OVERLAYFS_SUPER_MAGIC &&
                        ::stat(".", &here) == 0 && ::stat("/", &root) == 0 && here.st_dev != root.st_dev;
   if (!mounted) give_up(InitStep::kWorkingDirectory, 0);
+}
+
+void forbid_core_dumps() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_CORE, &limit);
+  limit.rlim_cur = 0;
+  ::setrlimit(RLIMIT_CORE, &limit);
 }
 
 // One message of the shim into `message`, with up to three descriptors (-1 where there is none). What recvmsg says.
@@ -226,7 +235,7 @@ pid_t start_script(const Options& options) {
     const bool there = error == ENOENT && ::access(slot[1], F_OK) == 0;
     give_up(there ? InitStep::kInterpreter : InitStep::kExec, error);
   }
-  report(InitEvent::kStarted, chosen);
+  report(InitEvent::kStarted, chosen, static_cast<std::uint32_t>(child));
   return child;
 }
 
@@ -340,6 +349,8 @@ bool read_options(int argc, char* argv[], Options& options) {
   for (; at < argc && argv[at][0] == '-'; ++at) {
     if (::strcmp(argv[at], "--overlay") == 0)
       options.overlay = true;
+    else if (::strcmp(argv[at], "--no-core") == 0)
+      options.no_core = true;
     else if (::strcmp(argv[at], "--connect") == 0 && at + 1 < argc)
       options.connect = argv[++at];
     else if (::strcmp(argv[at], "--try") == 0 && at + 1 < argc && options.candidate_count < kMostCandidates)
@@ -369,6 +380,7 @@ int main(int argc, char* argv[]) {
   const int signals = ::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
   open_standard_descriptors(options.command[0]);
   if (options.overlay) require_overlay();
+  if (options.no_core) forbid_core_dumps();
   wait_for_go();
   const pid_t script = start_script(options);
 

@@ -153,6 +153,12 @@ class RunnerTest(unittest.TestCase):
     def log(self, run="@last", **options):
         return self.ok("logs", run, **options).out
 
+    @staticmethod
+    def log_files(document):
+        """The names in `logFiles`, sorted, without what depends on how a run ended and how long it took."""
+        about = ("system_logs/usage.jsonl", "system_logs/postmortem.txt")
+        return sorted(name for name in document["logFiles"] if name not in about)
+
     def runs(self, *filters):
         return self.ok("run", "list", "--all", *filters, "--json").json["items"]
 

@@ -339,6 +339,16 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
   CHECK(history.artifacts(id).size() == 1);
   CHECK(history.metric_summaries(id).empty());
   CHECK(history.journal_offset(id) == 0);
+  SECTION("what comes late of an earlier one is not taken for this one's") {
+    CHECK_FALSE(history.set_status(id, RunStatus::kRunning, "", at(9), 1));
+    CHECK(history.get(id).status == RunStatus::kQueued);
+    history.add_metrics(
+        id, std::vector{MetricPoint{.name = "loss", .step = {}, .real = 1.0, .integer = {}, .text = {}}}, 200, 1);
+    CHECK(history.journal_offset(id) == 0);
+    CHECK(history.set_status(id, RunStatus::kRunning, "", at(9), 2));
+    history.add_metrics(id, {}, 200, 2);
+    CHECK(history.journal_offset(id) == 200);
+  }
   SECTION("one that is to be cancelled has none, whatever its status has become since") {
     history.request_cancel(id, {.reason = "enough"});
     history.set_status(id, RunStatus::kFinalizing, "waiting to store the outputs");
@@ -382,8 +392,13 @@ TEST_CASE("A run finishes once, with outcome, error and artifacts") {
   Outcome outcome;
   outcome.kind = OutcomeKind::kOutOfMemory;
   outcome.signal = 9;
-  outcome.peak_memory_bytes = 1LL << 33;
-  outcome.cpu_seconds = 0.25;
+  outcome.usage = {.peak_memory_bytes = 1LL << 41,
+                   .mean_memory_bytes = 1LL << 40,
+                   .cpu_seconds = 0.25,
+                   .peak_cpus = 1.75,
+                   .mean_cpus = 0.5,
+                   .read_bytes = 4096,
+                   .written_bytes = 1LL << 42};
   outcome.message = "killed";
   const std::vector<Artifact> artifacts{
       {"outputs/\xff", 2, hash_of_byte(2)}, {"outputs/a", 1, hash_of_byte(1)}, {"logs/z", 3, hash_of_byte(3)}};
@@ -398,8 +413,7 @@ TEST_CASE("A run finishes once, with outcome, error and artifacts") {
   CHECK(run.outcome->kind == OutcomeKind::kOutOfMemory);
   CHECK(run.outcome->signal == 9);
   CHECK_FALSE(run.outcome->exit_code);
-  CHECK(run.outcome->peak_memory_bytes == 1LL << 33);
-  CHECK(run.outcome->cpu_seconds == 0.25);
+  CHECK(run.outcome->usage == outcome.usage);
   CHECK(run.outcome->message == "killed");
   REQUIRE(run.error);
   CHECK(run.error->message == "m");

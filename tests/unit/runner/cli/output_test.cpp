@@ -30,10 +30,10 @@ Json example_run() {
     "snapshotId": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     "tags": {"quality": "good", "fast": null}, "properties": {"azureml.git.commit": "abc", "mine": "x"},
     "metrics": {"mse": [3.5, 2.5, 3000.123456789], "alpha": 0.5, "note": "hi", "n": 17, "more": 1, "z": 2, "zz": 3},
-    "outputs": [{"name": "outputs/model.pkl", "bytes": 2048, "sha256": "aa"}], "logFiles": ["user_logs/std_log.txt"],
+    "outputs": [{"name": "outputs/model.pkl", "bytes": 2048, "sha256": "aa"}], "logFiles": ["system_logs/postmortem.txt", "user_logs/std_log.txt"],
     "git": {"commit": "fedcba9876543210", "branch": "main", "dirty": true, "remote": null},
     "environment": {"name": "user-managed", "version": null, "kind": "interpreter", "interpreter": "/usr/bin/python3", "pythonVersion": "3.11.2"},
-    "isolation": "sandbox", "outcome": {"kind": "exited", "exitCode": 3, "signal": null, "peakMemoryBytes": 1048576, "cpuSeconds": 1.25, "message": ""},
+    "isolation": "sandbox", "outcome": {"kind": "exited", "exitCode": 3, "signal": null, "peakMemoryBytes": 1048576, "meanMemoryBytes": 524288, "cpuSeconds": 1.25, "peakCpus": 1.5, "meanCpus": 0.4167, "readBytes": 4096, "writtenBytes": 0, "message": ""},
     "error": {"code": "UserError", "message": "boom \u001b[31m", "hint": "look at the log"},
     "runDefinition": {"script": "train.py", "arguments": ["--x", "a b", "it's"], "command": null, "sourceDirectory": "/p", "network": "off", "maxRunDurationSeconds": 90},
     "notices": ["no swap limit here"]})");
@@ -118,12 +118,28 @@ TEST_CASE(
     "the page of a run has status, times, snapshot, git, environment, metrics, outputs, logs and the error with its "
     "hint") {
   const std::string page = run_page(example_run(), kNow);
-  for (const char* part :
-       {"diabetes_1795228734_6f7108a8", "best one", "Failed (exit code 3)", "2026-11-21T01:00:00Z (2h ago)", "3.0s",
-        "train.py --x 'a b' 'it'\\''s'", "0123456789ab", "main fedcba987654 (with uncommitted changes)",
-        "user-managed · /usr/bin/python3 · Python 3.11.2", "at most 90 s, no network", "1.25 s CPU, 1.0 MiB memory",
-        "3000.12  (3 values, 2.5 to 3000.12)", "2.0 KiB", "outputs/model.pkl", "user_logs/std_log.txt",
-        "boom \\x1b[31m", "look at the log", "no swap limit here", "mine=x"})
+  for (const char* part : {"diabetes_1795228734_6f7108a8",
+                           "best one",
+                           "Failed (exit code 3)",
+                           "2026-11-21T01:00:00Z (2h ago)",
+                           "3.0s",
+                           "train.py --x 'a b' 'it'\\''s'",
+                           "0123456789ab",
+                           "main fedcba987654 (with uncommitted changes)",
+                           "user-managed · /usr/bin/python3 · Python 3.11.2",
+                           "at most 90 s, no network",
+                           "1.25 s in all, 0.42 CPUs in the mean, 1.50 at most",
+                           "512.0 KiB in the mean, 1.0 MiB at most",
+                           "4.0 KiB read, 0 B written",
+                           "runner logs --name system_logs/postmortem.txt 6f7108a8",
+                           "3000.12  (3 values, 2.5 to 3000.12)",
+                           "2.0 KiB",
+                           "outputs/model.pkl",
+                           "user_logs/std_log.txt",
+                           "boom \\x1b[31m",
+                           "look at the log",
+                           "no swap limit here",
+                           "mine=x"})
     CHECK_THAT(page, Catch::Contains(part));
   CHECK(page.find("azureml.git.commit") == std::string::npos);
   CHECK(page.find('\x1b') == std::string::npos);

@@ -239,6 +239,10 @@ TEST_CASE("the bundle says what the design promises, for each runtime and user")
   CHECK(config["process"]["env"] == json{"K=V"});
   CHECK(config["process"]["cwd"] == "/home/me/project");
   CHECK(config["process"]["noNewPrivileges"] == true);
+  CHECK(config["process"]["oomScoreAdj"] == std::max(800, oom_score_of_runs()));
+  REQUIRE(config["process"]["rlimits"].size() == 1);
+  CHECK(config["process"]["rlimits"][0]["type"] == "RLIMIT_CORE");
+  CHECK(config["process"]["rlimits"][0]["soft"] == 0);
   for (const auto& [set, capabilities] : config["process"]["capabilities"].items()) CHECK(capabilities.empty());
   CHECK(config["process"]["user"]["uid"] == (crun ? host.uid : 0));
   const auto& section = config["linux"];

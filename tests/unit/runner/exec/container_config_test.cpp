@@ -108,14 +108,14 @@ TEST_CASE("runner-init is what the container runs, and the script's words reach 
   json config = planned.config();
   CHECK(config["Image"] == "sha256:abc");
   CHECK(config["Entrypoint"] == json{kInitTarget});
-  CHECK(config["Cmd"] ==
-        Words{"--connect", "/run/runner/init", "--overlay", "/run/runner/log", "./tool", "--x", "", "a b"});
+  CHECK(config["Cmd"] == Words{"--connect", "/run/runner/init", "--overlay", "--no-core", "/run/runner/log", "./tool",
+                               "--x", "", "a b"});
   CHECK(config["WorkingDir"] == "/home/me/project");
   CHECK(config["Env"] == Words{"HOME=/home/me", "K=V=W"});
   planned.run.candidates = {"python3", "python"};
   planned.run.layers.clear();  // Podman: a copy, and no overlay to insist on
-  CHECK(planned.config()["Cmd"] == Words{"--connect", "/run/runner/init", "--try", "python3", "--try", "python",
-                                         "/run/runner/log", "./tool", "--x", "", "a b"});
+  CHECK(planned.config()["Cmd"] == Words{"--connect", "/run/runner/init", "--no-core", "--try", "python3", "--try",
+                                         "python", "/run/runner/log", "./tool", "--x", "", "a b"});
 }
 
 TEST_CASE("words and variables that JSON cannot carry are refused") {
@@ -311,6 +311,10 @@ TEST_CASE("the engine's own options are passed on, and only those that were give
   CHECK(config["DnsSearch"] == json{"corp"});
   CHECK(config["DnsOptions"] == json{"ndots:1"});
   CHECK(config["Ulimits"] == json::array({{{"Name", "nofile"}, {"Soft", 10}, {"Hard", 20}}}));
+  CHECK_THAT(planned.config()["Cmd"].dump(), Contains("\"--no-core\""));
+  planned.run.definition.engine.ulimits = {{.name = "core", .soft = -1, .hard = -1}};  // asked for: left alone
+  CHECK_THAT(planned.config()["Cmd"].dump(), !Contains("--no-core"));
+  CHECK(planned.host_config()["Ulimits"] == json::array({{{"Name", "core"}, {"Soft", -1}, {"Hard", -1}}}));
   CHECK(config["CpusetCpus"] == "0-2");
   CHECK(config["CpuShares"] == 512);
   CHECK(config["MemoryReservation"] == 4096);

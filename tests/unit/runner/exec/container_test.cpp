@@ -59,8 +59,8 @@ TEST_CASE("a run ends with its script's exit code, its log in order and nothing 
   CHECK(finished.outcome.kind == OutcomeKind::kExited);
   CHECK(finished.outcome.exit_code == 7);
   CHECK(finished.log == "one\ntwo\nthree\nfour\n");
-  CHECK(finished.outcome.peak_memory_bytes.value_or(0) > 0);
-  CHECK(finished.outcome.cpu_seconds.value_or(0) > 0);
+  CHECK(finished.outcome.usage.peak_memory_bytes.value_or(0) > 0);
+  CHECK(finished.outcome.usage.cpu_seconds.value_or(0) > 0);
   REQUIRE(shim::read_started(run.directory));
   CHECK_FALSE(os::open_process(shim::read_started(run.directory)->init));
   CHECK_FALSE(cgroups_exist(run));
@@ -404,7 +404,7 @@ TEST_CASE("memory over the limit ends a run as out_of_memory, and only its own m
   const Finished child = fixture.finish(run);
   CHECK(child.outcome.kind == OutcomeKind::kExited);
   CHECK(child.outcome.exit_code == 0);
-  CHECK(child.outcome.message == "a child process was killed for memory (limit 64.0 MiB)");
+  CHECK(child.outcome.message == "a child process was killed for memory (limit 64.0 MiB, peak 64.0 MiB)");
   CHECK_THAT(child.log, Contains("survived"));
 
   SandboxRun main = fixture.shell("");
@@ -412,7 +412,7 @@ TEST_CASE("memory over the limit ends a run as out_of_memory, and only its own m
   main.limits = run.limits;
   const Finished killed = fixture.finish(main);
   CHECK(killed.outcome.kind == OutcomeKind::kOutOfMemory);
-  CHECK(killed.outcome.message == "killed for memory (limit 64.0 MiB)");
+  CHECK(killed.outcome.message == "killed for memory (limit 64.0 MiB, peak 64.0 MiB)");
   CHECK_FALSE(cgroups_exist(main));
 }
 
@@ -440,7 +440,7 @@ TEST_CASE("on a v2 machine the run is born in its cgroup", "[container]") {
   ::kill(child.pid, SIGTERM);
   const Finished finished = fixture.wait(run, child);
   CHECK(finished.outcome.kind == OutcomeKind::kCanceled);
-  CHECK(finished.outcome.cpu_seconds.value_or(0) > 0);
+  CHECK(finished.outcome.usage.cpu_seconds.value_or(0) > 0);
   CHECK_FALSE(std::filesystem::exists(unified / cgroup_name(run.id)));
 }
 

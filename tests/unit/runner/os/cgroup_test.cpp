@@ -235,6 +235,47 @@ TEST_CASE("the cgroups of another process are found for its figures, on either v
   }
 }
 
+TEST_CASE("what a run uses at this moment is read from its cgroups, on either version") {
+  const FakeMachine machine;
+  const path directory = machine.root / "run";
+  SECTION("v1") {
+    machine.file("run/memory.usage_in_bytes", "4096\n");
+    machine.file("run/cpuacct.usage", "1500000000\n");
+    machine.file("run/pids.current", "7\n");
+    machine.file("run/blkio.throttle.io_service_bytes",
+                 "8:0 Read 10\n8:0 Write 20\n8:16 Read 1\n8:16 Write 2\nTotal 33\n");
+    const RunCgroups cgroups{
+        .version = 1,
+        .directories = {{"memory", directory}, {"cpuacct", directory}, {"pids", directory}, {"blkio", directory}},
+        .foreign = {}};
+    const CgroupNow now = read_now(cgroups);
+    CHECK(now.memory_bytes == 4096);
+    CHECK(now.cpu_seconds == 1.5);
+    CHECK(now.tasks == 7);
+    CHECK(now.read_bytes == 11);
+    CHECK(now.written_bytes == 22);
+  }
+  SECTION("v2") {
+    machine.file("run/memory.current", "4096\n");
+    machine.file("run/cpu.stat", "usage_usec 250000\nuser_usec 1\n");
+    machine.file("run/io.stat", "8:0 rbytes=10 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n8:16 rbytes=1 wbytes=2\n");
+    const RunCgroups cgroups{
+        .version = 2, .directories = {{"memory", directory}, {"cpuacct", directory}}, .foreign = {}};
+    const CgroupNow now = read_now(cgroups);
+    CHECK(now.memory_bytes == 4096);
+    CHECK(now.cpu_seconds == 0.25);
+    CHECK_FALSE(now.tasks);
+    CHECK(now.read_bytes == 11);
+    CHECK(now.written_bytes == 22);
+    machine.file("run/io.stat", "");
+    CHECK(read_now(cgroups).written_bytes == 0);  // nothing yet
+  }
+  SECTION("none") {
+    const CgroupNow now = read_now({});
+    CHECK_FALSE((now.memory_bytes || now.cpu_seconds || now.tasks || now.read_bytes || now.written_bytes));
+  }
+}
+
 TEST_CASE("on a hybrid machine v1's controllers come first, whatever the order of mounts") {
   const std::string v1 = "32 31 0:29 / /cg/memory rw - cgroup cgroup rw,memory\n";
   const std::string v2 = "33 31 0:30 / /cg/unified rw - cgroup2 cgroup2 rw\n";

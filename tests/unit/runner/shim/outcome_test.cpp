@@ -53,16 +53,16 @@ TEST_CASE("a script that exits has its code and the usage that init saw") {
   CHECK(outcome.kind == OutcomeKind::kExited);
   CHECK(outcome.exit_code == 3);
   CHECK(outcome.message.empty());
-  CHECK(outcome.cpu_seconds == 2.0);
-  CHECK(outcome.peak_memory_bytes == 2048 * 1024);
+  CHECK(outcome.usage.cpu_seconds == 2.0);
+  CHECK(outcome.usage.peak_memory_bytes == 2048 * 1024);
 }
 
 TEST_CASE("the cgroup's usage counts before init's") {
   EndFacts facts = running();
   facts.end = ended(exited(0));
   facts.usage = {.peak_memory_bytes = 7, .cpu_seconds = 0.5, .oom_kills = 0};
-  CHECK(judge(facts).peak_memory_bytes == 7);
-  CHECK(judge(facts).cpu_seconds == 0.5);
+  CHECK(judge(facts).usage.peak_memory_bytes == 7);
+  CHECK(judge(facts).usage.cpu_seconds == 0.5);
 }
 
 TEST_CASE("a signal is a signal, and memory only with the kernel's word for it") {
@@ -73,7 +73,7 @@ TEST_CASE("a signal is a signal, and memory only with the kernel's word for it")
   facts.usage.oom_kills = 1;
   facts.memory_limit = 512 << 20;
   CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
-  CHECK(judge(facts).message == "killed for memory (limit 512.0 MiB)");
+  CHECK(judge(facts).message == "killed for memory (limit 512.0 MiB, peak 2.0 MiB)");
   facts.end = ended(signalled(11));
   CHECK(judge(facts).kind == OutcomeKind::kSignaled);
 }
@@ -83,7 +83,9 @@ TEST_CASE("without a memory cgroup the machine's counter tells an out-of-memory 
   facts.end = ended(signalled(9));
   facts.machine_oom = true;
   CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
-  CHECK(judge(facts).message == "killed for memory");
+  CHECK(judge(facts).message == "killed for memory (peak 2.0 MiB)");
+  facts.sampled.peak_memory_bytes = 3 << 20;  // of all processes, not of the largest
+  CHECK(judge(facts).message == "killed for memory (peak 3.0 MiB)");
   facts.usage.peak_memory_bytes = 1;  // an own cgroup knows better
   CHECK(judge(facts).kind == OutcomeKind::kSignaled);
   facts.usage.peak_memory_bytes.reset();
@@ -98,7 +100,7 @@ TEST_CASE("a child killed for memory is told, and the script's own end counts") 
   facts.usage.oom_kills = 1;
   CHECK(judge(facts).kind == OutcomeKind::kExited);
   CHECK(judge(facts).exit_code == 0);
-  CHECK(judge(facts).message == "a child process was killed for memory");
+  CHECK(judge(facts).message == "a child process was killed for memory (peak 2.0 MiB)");
 }
 
 TEST_CASE("an init that ended without a word was killed by the host, or for memory") {
@@ -237,7 +239,7 @@ TEST_CASE("memory that only the engine knows of is memory") {
   CHECK(judge(facts).kind == OutcomeKind::kOutOfMemory);
   facts.end = ended(exited(0));
   CHECK(judge(facts).kind == OutcomeKind::kExited);
-  CHECK(judge(facts).message == "a child process was killed for memory (limit 64.0 MiB)");
+  CHECK(judge(facts).message == "a child process was killed for memory (limit 64.0 MiB, peak 2.0 MiB)");
 }
 
 TEST_CASE("somebody else's out-of-memory kill says nothing about a container of an engine") {

@@ -35,8 +35,13 @@ TEST_CASE("every record comes back as it was written, and none is nothing") {
   Outcome outcome;
   outcome.kind = OutcomeKind::kOutOfMemory;
   outcome.signal = 9;
-  outcome.peak_memory_bytes = std::int64_t{1} << 41;
-  outcome.cpu_seconds = 0.25;
+  outcome.usage = {.peak_memory_bytes = 1LL << 41,
+                   .mean_memory_bytes = 1LL << 40,
+                   .cpu_seconds = 0.25,
+                   .peak_cpus = 1.75,
+                   .mean_cpus = 0.5,
+                   .read_bytes = 4096,
+                   .written_bytes = 1LL << 42};
   outcome.message = "killed \"for\" memory\n\xff";  // not UTF-8: replaced, never an error
   write_ended(run, {.time = time, .outcome = outcome});
   const auto ended = read_ended(run);
@@ -44,8 +49,7 @@ TEST_CASE("every record comes back as it was written, and none is nothing") {
   CHECK(ended->outcome.kind == OutcomeKind::kOutOfMemory);
   CHECK(ended->outcome.signal == 9);
   CHECK_FALSE(ended->outcome.exit_code);
-  CHECK(ended->outcome.peak_memory_bytes == std::int64_t{1} << 41);
-  CHECK(ended->outcome.cpu_seconds == 0.25);
+  CHECK(ended->outcome.usage == outcome.usage);
   CHECK(ended->outcome.message == "killed \"for\" memory\n\xef\xbf\xbd");
 
   write_cancel(run, {.reason = "enough", .as_failure = true});
