@@ -108,7 +108,7 @@ EngineOptions engine_from(const Json& json) {
 }  // namespace
 
 // {"script", "arguments": [], "command": [], "sourceDirectory", "config", "isolation", "maxRunDurationMs", "graceMs",
-//  "cpus", "memoryBytes", "pids", "shmBytes", "network", "mounts": [{"source", "target", "writable"}],
+//  "cpus", "memoryBytes", "pids", "shmBytes", "maxLogBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
 //  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
 //  "pullImage", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options]}
@@ -126,6 +126,7 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "memoryBytes", definition.memory_bytes);
   put(json, "pids", definition.pids);
   put(json, "shmBytes", definition.shm_bytes);
+  put(json, "maxLogBytes", definition.max_log_bytes);
   if (const auto& gpus = definition.gpus) {
     json["gpus"] = Json::object();
     put(json["gpus"], "count", gpus->count);
@@ -167,6 +168,7 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "memoryBytes", definition.memory_bytes);
     get(json, "pids", definition.pids);
     get(json, "shmBytes", definition.shm_bytes);
+    get(json, "maxLogBytes", definition.max_log_bytes);
     if (const auto gpus = json.find("gpus"); gpus != json.end()) {
       GpuRequest& request = definition.gpus.emplace();
       get(*gpus, "count", request.count);

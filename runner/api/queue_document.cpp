@@ -17,6 +17,7 @@ ordered_json cpus_of(std::int64_t millicpus) {
 std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> runs) {
   ordered_json document;
   document["paused"] = facts.held;
+  document["heldFor"] = facts.held_for.empty() ? ordered_json(nullptr) : ordered_json(facts.held_for);
   document["cpus"] = {{"total", cpus_of(facts.millicpus)}, {"free", cpus_of(facts.free_millicpus)}};
   document["memoryBytes"] = {{"total", facts.memory_bytes}, {"free", facts.free_memory_bytes}};
   document["gpus"] = {{"total", facts.gpus}, {"free", facts.free_gpus}};

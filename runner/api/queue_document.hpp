@@ -1,7 +1,7 @@
-// JSON of the queue: {"paused", "cpus": {"total", "free"}, "memoryBytes": {"total", "free"}, "gpus": {"total",
-// "free"}, "running": [ids], "items": [{"runId", "priority", "cpus", "memoryBytes", "gpus", "reason"}], "nextToken":
-// null}. Items are in the order of their turns. What is free is negative while runs of an earlier daemon take more than
-// there is.
+// JSON of the queue: {"paused", "heldFor", "cpus": {"total", "free"}, "memoryBytes": {"total", "free"}, "gpus":
+// {"total", "free"}, "running": [ids], "items": [{"runId", "priority", "cpus", "memoryBytes", "gpus", "reason"}],
+// "nextToken": null}. Items are in the order of their turns. What is free is negative while runs of an earlier daemon
+// take more than there is.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@ namespace runner::api {
 
 struct QueueFacts {
   bool held = false;
+  std::string held_for;  // by the machine's state; empty: by nothing
   std::int64_t millicpus = 0;
   std::int64_t free_millicpus = 0;
   std::int64_t memory_bytes = 0;

@@ -118,6 +118,7 @@ ordered_json definition_of(const RunDefinition& definition) {
   object["memoryBytes"] = or_null(definition.memory_bytes);
   object["pids"] = or_null(definition.pids);
   object["shmBytes"] = or_null(definition.shm_bytes);
+  object["maxLogBytes"] = or_null(definition.max_log_bytes);
   object["gpus"] = gpus_text(definition.gpus);
   object["bestEffortLimits"] = definition.best_effort_limits;
   object["limitsNotEnforced"] = definition.unenforced;

@@ -97,6 +97,7 @@ const std::unordered_map<std::string, Reader>& readers() {
       {"memory", text_into(&Submission::memory, "memory")},
       {"pids", text_into(&Submission::pids, "pids")},
       {"shmSize", text_into(&Submission::shm_size, "shmSize")},
+      {"maxLogSize", text_into(&Submission::max_log_size, "maxLogSize")},
       {"gpus", text_into(&Submission::gpus, "gpus")},
       {"bestEffortLimits",
        [](Submission& s, const json& v) { s.best_effort_limits = truth_of(v, "bestEffortLimits"); }},

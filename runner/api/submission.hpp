@@ -39,6 +39,7 @@ struct Submission {
   std::optional<std::string> memory;
   std::optional<std::string> pids;
   std::optional<std::string> shm_size;
+  std::optional<std::string> max_log_size;
   std::optional<std::string> gpus;
   std::optional<bool> best_effort_limits;
   std::optional<std::string> network;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runner/cli/env_arguments.hpp"
+#include "runner/cli/log_arguments.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/nearest.hpp"
 
@@ -79,6 +80,7 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   add_text(app, "--memory", o.memory, "SIZE", "memory: 512m, 2g");
   add_text(app, "--pids", o.pids, "N", "processes and threads");
   add_text(app, "--shm-size", o.shm_size, "SIZE", "/dev/shm (half of the memory)");
+  add_text(app, "--max-log-size", o.max_log_size, "SIZE", "of its output that is kept, or 'unlimited' (10g)");
   add_text(app, "--gpus", o.gpus, "all|N|IDS|none", "GPUs: all (the default), any N, or these: 0,1, device=0");
   app.add_flag("--best-effort-limits", o.best_effort_limits,
                "leave out a limit that cannot be enforced here, and record that, instead of refusing the run");
@@ -93,6 +95,7 @@ void define_run(CLI::App& app, SubmitOptions& o) {
       ->type_name("N");
   add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
+  app.add_flag("--raw", o.raw, "on a terminal, too, its output as it is");
   add_text(app, "--idempotency-key", o.idempotency_key, "KEY", "the same key gives the same run");
 }
 
@@ -159,11 +162,7 @@ void define(CLI::App& app, ShowOptions& o) { add_run(app, o.run); }
 
 void define(CLI::App& app, LogsOptions& o) {
   add_run(app, o.run);
-  app.add_flag("-f,--follow", o.follow, "go on until the run has ended");
-  add_text(app, "--name", o.file, "FILE", "another file of the run: logs/…, outputs/… (user_logs/std_log.txt)");
-  app.add_option("--offset", o.offset, "skip so many bytes (0)")
-      ->type_name("N")
-      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
+  define_log(app, o);
 }
 
 void define(CLI::App& app, WaitOptions& o) { add_runs(app, o.runs); }

@@ -11,9 +11,11 @@
 #include <chrono>
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "runner/cli/document.hpp"
+#include "runner/cli/log_display.hpp"
 #include "runner/cli/terminal.hpp"
 #include "runner/core/error.hpp"
 
@@ -60,14 +62,36 @@ void write_counted(int fd, std::span<const std::byte> bytes, std::int64_t& offse
 namespace {
 
 void follow_stream(Session& session, FollowedLog& log, const std::string& parameters) {
-  const WriteSome write = [&](std::span<const std::byte> piece) { write_counted(log.output, piece, log.offset); };
+  std::optional<LogDisplay> display;
+  if (!log.raw && ::isatty(log.output) == 1) display.emplace(terminal_width(log.output), true);
+  const auto show = [&](const std::string& text) {
+    std::int64_t shown = 0;
+    write_counted(log.output, std::as_bytes(std::span(text)), shown);
+  };
+  const WriteSome write = [&](std::span<const std::byte> piece) {
+    if (!display) return write_counted(log.output, piece, log.offset);
+    log.offset += static_cast<std::int64_t>(piece.size());
+    show(display->take({reinterpret_cast<const char*>(piece.data()), piece.size()}));
+  };
   for (;;) {
     try {
-      session.client().stream(
-          "GET", run_target(log.run, "/log?follow=1&offset=" + std::to_string(log.offset) + parameters), write);
+      http::Client& client = session.client();
+      // From then on it is known where the last lines began.
+      client.tell_offset([&log](std::int64_t offset) {
+        if (log.tail) log.offset = offset;
+        log.tail.reset();
+      });
+      const std::string from =
+          log.tail ? "&tail=" + std::to_string(*log.tail) : "&offset=" + std::to_string(log.offset);
+      client.stream("GET", run_target(log.run, "/log?follow=1" + from + parameters), write);
+      client.tell_offset({});
+      if (display) show(display->finish());
       return;
     } catch (const http::ConnectionLost&) {
       session.reconnect();
+    } catch (const http::Interrupted&) {
+      if (display) print_error(display->finish());  // the styles that are on end
+      throw;
     }
   }
 }

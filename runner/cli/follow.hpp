@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "runner/cli/session.hpp"
@@ -11,10 +12,12 @@ namespace runner::cli {
 
 struct FollowedLog {
   std::string run;
-  std::string file;         // empty: the standard log
-  std::int64_t offset = 0;  // bytes to skip
-  int attempt = 0;          // of the run, for its standard log; 0: the present one
-  int output = 1;           // descriptor
+  std::string file;                    // empty: the standard log
+  std::int64_t offset = 0;             // bytes to skip
+  std::optional<std::int64_t> tail{};  // only the last so many lines of what is there, then on
+  int attempt = 0;                     // of the run, for its standard log; 0: the present one
+  int output = 1;                      // descriptor
+  bool raw = false;                    // the bytes as they are on a terminal, too; elsewhere they always are
 };
 
 // Writes the log's bytes as they arrive, at once, and returns when the run is final and its log complete. A run that

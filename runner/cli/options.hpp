@@ -22,8 +22,8 @@ using KeyValue = std::pair<std::string, std::optional<std::string>>;
 
 struct SubmitOptions {
   std::optional<std::string> config, experiment, name, source_directory, parent, python, image, requirements, conda,
-      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, gpus, network,
-      idempotency_key;
+      dockerfile, environment, isolation, max_run_duration, grace, cpus, memory, pids, shm_size, max_log_size, gpus,
+      network, idempotency_key;
   std::vector<KeyValue> tags;
   std::vector<KeyValue> properties;             // value always set
   std::vector<KeyValue> environment_variables;  // no value: the caller's
@@ -36,6 +36,7 @@ struct SubmitOptions {
   bool best_effort_limits = false;
   std::optional<int> priority;
   bool detach = false;
+  bool raw = false;
   bool dry_run = false;
   bool command = false;            // `words` is a command instead of SCRIPT ARGS…
   std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
@@ -53,7 +54,10 @@ struct ShowOptions {
 struct LogsOptions {
   std::string run;
   std::optional<std::string> file;
-  std::int64_t offset = 0;  // bytes
+  std::int64_t offset = 0;                 // bytes
+  std::optional<std::int64_t> limit;       // bytes
+  std::optional<std::int64_t> head, tail;  // lines
+  bool raw = false;
   bool follow = false;
 };
 struct WaitOptions {

@@ -49,7 +49,9 @@ int run(Session& session, const QueueListOptions&) {
     return 0;
   }
   const Json queue = parse_document(answer);
-  print_error("runner: " + summary_of(queue) + (is_paused(queue) ? "; paused: `runner queue resume`" : "") + "\n");
+  const std::string held_for = text_at(queue, "heldFor");
+  print_error("runner: " + summary_of(queue) + (is_paused(queue) ? "; paused: `runner queue resume`" : "") +
+              (held_for.empty() ? "" : "; held: " + printable(held_for)) + "\n");
   Table table({{.title = "RUN"},
                {.title = "PRIORITY", .right = true},
                {.title = "CPUS", .right = true},

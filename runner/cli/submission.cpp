@@ -168,6 +168,7 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   set(document, "memory", options.memory);
   set(document, "pids", options.pids);
   set(document, "shmSize", options.shm_size);
+  set(document, "maxLogSize", options.max_log_size);
   set(document, "gpus", options.gpus);
   if (options.best_effort_limits) document["bestEffortLimits"] = true;
   set(document, "network", options.network);

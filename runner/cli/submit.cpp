@@ -43,11 +43,11 @@ bool may_be_prepared(const Json& run) {
 }
 
 // The daemon has acknowledged a run with `answer`: follows it, unless it is left alone.
-int follow_submitted(Session& session, const std::string& answer, bool detach) {
+int follow_submitted(Session& session, const std::string& answer, const SubmitOptions& options) {
   const Json submitted = parse_document(answer);
   const std::string id = text_at(submitted, "runId");
   print_notices(submitted);
-  if (detach) {
+  if (options.detach) {
     print((session.json() ? answer : id) + "\n");
     return 0;
   }
@@ -56,8 +56,11 @@ int follow_submitted(Session& session, const std::string& answer, bool detach) {
   std::string ended;
   try {
     if (may_be_prepared(submitted) || !text_at(submitted, "statusReason").empty()) follow_progress(session, id);
-    follow_log(session,
-               {.run = id, .file = {}, .attempt = 1, .output = session.json() ? STDERR_FILENO : STDOUT_FILENO});
+    follow_log(session, {.run = id,
+                         .file = {},
+                         .attempt = 1,
+                         .output = session.json() ? STDERR_FILENO : STDOUT_FILENO,
+                         .raw = options.raw});
     // The log ends when the run is final; should a daemon disagree, the run is awaited.
     ended = session.get_patiently(run_target(id));
     if (!is_final_run(parse_document(ended))) ended = session.get_patiently(run_target(id, "/wait"));
@@ -75,13 +78,12 @@ int follow_submitted(Session& session, const std::string& answer, bool detach) {
 int run(Session& session, const SubmitOptions& options) {
   const std::string document = submission_document(options, this_caller());
   if (options.dry_run) return show_plan(session, session.post("/v1/dry-run", document));
-  return follow_submitted(session, session.post_with_notices("/v1/runs", document), options.detach);
+  return follow_submitted(session, session.post_with_notices("/v1/runs", document), options);
 }
 
 int run(Session& session, const RerunOptions& options) {
   const std::string target = run_target(options.run, "/rerun");
-  return follow_submitted(session, session.post(target, rerun_document(options, this_caller())),
-                          options.overrides.detach);
+  return follow_submitted(session, session.post(target, rerun_document(options, this_caller())), options.overrides);
 }
 
 }  // namespace runner::cli

@@ -29,8 +29,8 @@ std::size_t display_width(std::string_view text);
 // At most `width` columns, the last one "…" when something was cut off.
 std::string shortened(std::string_view text, std::size_t width);
 
-// Columns of the terminal on standard output; 0 when there is none: then nothing is shortened.
-std::size_t terminal_width();
+// Columns of the terminal on standard output (or another descriptor); 0 when there is none: then nothing is shortened.
+std::size_t terminal_width(int descriptor = 1);
 
 enum class Colour { kNone, kGreen, kRed, kYellow, kBlue, kDim, kBold };
 enum class Stream { kOut, kError };

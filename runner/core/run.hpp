@@ -121,6 +121,8 @@ struct QueuePlace {
 
 // What the user asked to run; immutable once the run exists.
 struct RunDefinition {
+  static constexpr std::int64_t kUnlimited = -1;
+
   std::string script;                  // relative to the source directory; empty when `command` is used
   std::vector<std::string> arguments;  // of the script
   std::vector<std::string> command;    // exact argument vector instead of script + arguments
@@ -133,9 +135,10 @@ struct RunDefinition {
   std::optional<std::int64_t> memory_bytes;
   std::optional<std::int64_t> pids;
   std::optional<std::int64_t> shm_bytes;
-  std::optional<GpuRequest> gpus;       // absent: all there are, and none where there is none
-  bool best_effort_limits = false;      // a limit that cannot be enforced here is left out
-  std::vector<std::string> unenforced;  // options that were: "--memory"
+  std::optional<std::int64_t> max_log_bytes;  // of its output that are kept, or kUnlimited; absent: the configuration's
+  std::optional<GpuRequest> gpus;             // absent: all there are, and none where there is none
+  bool best_effort_limits = false;            // a limit that cannot be enforced here is left out
+  std::vector<std::string> unenforced;        // options that were: "--memory"
   bool network = true;
   std::vector<Mount> mounts;
   std::map<std::string, std::string> environment_variables;  // -E and the runconfig's
@@ -151,6 +154,10 @@ struct RunDefinition {
   std::vector<std::string> withheld;  // names of variables, or the kind of file, whose credentials are stored nowhere
   bool rebuild_environment = false;   // --rebuild: only what was built after the run was submitted will do
   bool pull_image = false;            // --pull: what the registry has now, though an image of that name is here
+
+  std::optional<std::int64_t> log_limit() const {  // bytes; none: all of it is kept
+    return max_log_bytes && *max_log_bytes != kUnlimited ? max_log_bytes : std::nullopt;
+  }
 };
 
 struct GitState {                             // absent facts are absent properties (DESIGN.md)

@@ -66,6 +66,7 @@ class Connection final : public Exchange {
 
   void respond(const http::Response& response) override;
   void inform(std::string_view notice) override;
+  void set_header(std::string_view name, std::string_view value) override;
   void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) override;
   void write(std::span<const std::byte> piece) override;
   void finish_stream() override;
@@ -94,6 +95,7 @@ class Connection final : public Exchange {
   bool keep_alive_ = false;
 
   Answer answered_ = Answer::kNone;
+  std::string headers_;         // of the answer, whole lines
   std::int64_t announced_ = 0;  // bytes of a stream with a known length that are still owed
   std::optional<nanoseconds> stop_deadline_;
 };
@@ -170,6 +172,8 @@ void Connection::read_request() {
   request_.method = as_view(message.method_string());
   if (!http::parse_target(as_view(message.target()), request_))
     throw Refusal{400, "the request's target is not a well-formed path"};
+  if (const auto range = message.find(beast::http::field::range); range != message.end())
+    request_.range = as_view(range->value());
   request_.body = std::move(parser.get().body());
 }
 
@@ -179,7 +183,7 @@ std::string Connection::head(int status, std::string_view content_type) const {
   const auto reason = beast::http::obsolete_reason(beast::http::int_to_status(static_cast<unsigned>(status)));
   std::string text = "HTTP/1.1 " + std::to_string(status) + " ";
   text.append(reason.data(), reason.size()).append("\r\nServer: runner\r\nContent-Type: ").append(content_type);
-  text.append(keep_alive_ ? "\r\n" : "\r\nConnection: close\r\n");
+  text.append(keep_alive_ ? "\r\n" : "\r\nConnection: close\r\n").append(headers_);
   return text;
 }
 
@@ -245,6 +249,11 @@ void Connection::inform(std::string_view notice) {
   send({as_iovec(text), {}, {}});
 }
 
+void Connection::set_header(std::string_view name, std::string_view value) {
+  if (answered_ != Answer::kNone) throw std::logic_error("a header after the answer");
+  headers_.append(name).append(": ").append(value).append("\r\n");
+}
+
 void Connection::start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) {
   if (answered_ != Answer::kNone) throw std::logic_error("a request was answered twice");
   if (!length && version_ < 11) keep_alive_ = false;  // the end of the connection is the end of the body
@@ -307,12 +316,14 @@ bool Connection::wait(int wake_fd, std::optional<milliseconds> limit) {
 void Connection::refuse(const Refusal& refusal) {
   keep_alive_ = false;
   answered_ = Answer::kNone;
+  headers_.clear();
   request_.method.clear();
   respond({.status = refusal.status, .body = http::error_json(Error(ErrorCode::kInvalid, refusal.message))});
 }
 
 void Connection::answer() {
   answered_ = Answer::kNone;
+  headers_.clear();
   stop_deadline_.reset();
   try {
     server_.handler(request_, *this);

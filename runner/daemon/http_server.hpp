@@ -24,6 +24,8 @@ class Exchange {
   virtual void respond(const http::Response& response) = 0;
   // Before the answer, to a client that has asked for it: an interim response (102) with one line of text.
   virtual void inform(std::string_view notice) = 0;
+  // One more header of the answer, before it begins.
+  virtual void set_header(std::string_view name, std::string_view value) = 0;
   // A body in pieces: Content-Length when the length is known, else chunked. Exactly one finish_stream() ends it.
   virtual void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) = 0;
   virtual void write(std::span<const std::byte> piece) = 0;

@@ -184,6 +184,7 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
   for (const auto& [parameter, variable] : {std::pair{"dockerHost", "DOCKER_HOST"}, {"runtimeDir", "XDG_RUNTIME_DIR"}})
     if (const auto value = request.parameter(parameter)) caller[variable] = *value;
   checks.push_back(pipeline_.containers().check(caller));
+  for (exec::Check& check : pipeline_.laptop_checks()) checks.push_back(std::move(check));
   checks.push_back(exec::gpu_check(pipeline_.gpus()));
   for (const exec::Check& check : checks)
     rows.push_back({.name = check.name, .works = check.works, .detail = check.detail, .remedy = check.remedy});
@@ -251,6 +252,10 @@ void Routes::log(const http::Request& request, Exchange& exchange) {
   LogRequest wanted{.run = run_of(request)};
   if (const auto name = request.parameter("name")) wanted.name = *name;
   if (const auto offset = request.parameter("offset")) wanted.offset = whole_number(*offset, "offset");
+  for (const auto& [parameter, value] :
+       {std::pair{"limit", &LogRequest::limit}, {"head", &LogRequest::head}, {"tail", &LogRequest::tail}})
+    if (const auto text = request.parameter(parameter)) wanted.*value = whole_number(*text, parameter);
+  wanted.range = request.range;
   if (const auto attempt = request.parameter("attempt"))
     wanted.attempt = static_cast<int>(whole_number(*attempt, "attempt"));
   const auto follow = request.parameter("follow");
@@ -269,7 +274,7 @@ void Routes::file(const http::Request& request, Exchange& exchange) {
   const std::string id = run_of(request);
   const auto name = request.parameter("name");
   if (!name) throw Error(ErrorCode::kInvalid, "query: 'name' is missing", "GET …/files lists the names");
-  stream_artifact(pipeline_, id, *name, exchange);
+  stream_artifact(pipeline_, id, *name, request.range, exchange);
 }
 
 void Routes::cancel(const http::Request& request, Exchange& exchange) {

@@ -23,6 +23,7 @@ std::string queue_of(const pipeline::Pipeline& pipeline) {
                     .reason = queue.reasons[i]});
   }
   return api::queue_document({.held = queue.state.held,
+                              .held_for = queue.state.held_for,
                               .millicpus = queue.state.machine.millicpus,
                               .free_millicpus = queue.state.free.millicpus,
                               .memory_bytes = queue.state.machine.memory,

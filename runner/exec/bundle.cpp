@@ -242,6 +242,7 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
        .limits = {.memory_bytes = run.limits.memory_bytes, .pids = run.limits.pids, .cpus = run.limits.cpus},
        .max_run_duration = run.limits.max_run_duration,
        .grace = run.limits.grace,
+       .max_log_bytes = run.limits.log_limit(),
        .script_name = run.arguments.front(),
        .secrets = !run.limits.secrets.empty()});
 }

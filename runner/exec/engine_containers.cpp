@@ -250,6 +250,7 @@ void EngineContainers::prepare(const EngineRun& run, const engine::EngineFacts& 
                                    .limits = {.memory_bytes = definition.memory_bytes, .pids = {}, .cpus = {}},
                                    .max_run_duration = definition.max_run_duration,
                                    .grace = definition.grace,
+                                   .max_log_bytes = definition.log_limit(),
                                    .script_name = run.arguments.front(),
                                    .candidates = run.candidates,
                                    .image = definition.image,

@@ -13,6 +13,7 @@
 #include <boost/beast/http/fields.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -119,6 +120,7 @@ class Client::Impl {
 
   int interrupt_fd = -1;
   std::function<void(const std::string&)> tell_notice;
+  std::function<void(std::int64_t)> tell_offset;
 
  private:
   using Parser = beast::http::response_parser<SinkBody>;
@@ -127,6 +129,12 @@ class Client::Impl {
     Request decoded;  // the header is encoded as a path's segment is
     if (!tell_notice || encoded.empty() || !parse_target("/" + std::string(encoded), decoded)) return;
     if (!decoded.path.empty()) tell_notice(decoded.path[0]);
+  }
+
+  void tell_offset_of(beast::string_view header) const {
+    std::int64_t offset = 0;
+    const char* end = header.data() + header.size();
+    if (tell_offset && !header.empty() && std::from_chars(header.data(), end, offset).ptr == end) tell_offset(offset);
   }
 
   // One response off the connection; what follows it stays in the buffer.
@@ -141,6 +149,7 @@ class Client::Impl {
           throw Error(ErrorCode::kInternal, "the daemon's answer is not HTTP: " + error.message());
         if (parser.is_header_done() && !parser.eager()) {  // the body has not been touched yet
           parser.get().body().refused = parser.get().result_int() >= 400;
+          tell_offset_of(parser.get()[beast::string_view(kOffsetHeader.data(), kOffsetHeader.size())]);
           parser.eager(true);
         }
         if (parser.is_done()) break;
@@ -232,6 +241,8 @@ void Client::stream(std::string_view method, std::string_view target, const Writ
 }
 
 void Client::tell_notices(std::function<void(const std::string&)> tell) { impl_->tell_notice = std::move(tell); }
+
+void Client::tell_offset(std::function<void(std::int64_t)> tell) { impl_->tell_offset = std::move(tell); }
 
 void Client::interrupt_on(int fd) { impl_->interrupt_fd = fd; }
 

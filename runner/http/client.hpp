@@ -1,6 +1,7 @@
 // Our API's client: one keep-alive connection over a unix socket. For the CLI; one thread at a time.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -38,6 +39,9 @@ class Client {
 
   // What the daemon has to say before it answers: told as it comes. Only a request with "?notices=1" is told anything.
   void tell_notices(std::function<void(const std::string&)> tell);
+
+  // Where in its log an answer begins, told before its first byte.
+  void tell_offset(std::function<void(std::int64_t)> tell);
 
   // While an answer is awaited, a readable `fd` (a signal's eventfd) throws Interrupted; -1: nothing does. Not owned.
   void interrupt_on(int fd);

@@ -13,12 +13,15 @@ namespace runner::http {
 
 // Of an interim response: a percent-encoded line for people, ahead of the answer.
 inline constexpr std::string_view kNoticeHeader = "Runner-Notice";
+// Of a log: how many bytes of it come before the answer's first.
+inline constexpr std::string_view kOffsetHeader = "Runner-Offset";
 
 struct Request {
   std::string method;             // "GET"
   std::vector<std::string> path;  // percent-decoded segments: /v1/runs/a%2Fb → {"v1", "runs", "a/b"}
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order, repeatable
   std::string body;
+  std::optional<std::string> range{};  // the header of that name
 
   std::optional<std::string> parameter(std::string_view name) const;  // the first of that name
 };

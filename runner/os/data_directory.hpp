@@ -65,6 +65,7 @@ class DataDirectory {
   std::filesystem::path environments() const { return home_ / "envs"; }  // built ones; database rows say which count
   std::filesystem::path tools() const { return home_ / "cache" / "tools"; }    // py-rattler's private environment
   std::filesystem::path wheels() const { return home_ / "cache" / "wheels"; }  // copies of wheels, to build offline
+  std::filesystem::path ended_runs() const { return home_ / "on_end"; }        // whose on_end is still to be run
   std::filesystem::path runs() const { return home_ / "runs"; }
   RunDirectory run(const std::string& id) const { return RunDirectory(runs() / id); }
 

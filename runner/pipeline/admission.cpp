@@ -150,6 +150,10 @@ std::map<std::string, AfterEnd> after_from(const std::vector<std::string>& texts
   return after;
 }
 
+std::int64_t log_size_from(const std::string& text) {
+  return text == "unlimited" ? RunDefinition::kUnlimited : parse_size(text, "--max-log-size");
+}
+
 void read_limits(const api::Submission& submission, RunDefinition& definition) {
   if (submission.max_run_duration)
     definition.max_run_duration = parse_duration(*submission.max_run_duration, "--max-run-duration");
@@ -163,6 +167,7 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
     throw Error(ErrorCode::kInvalid, "--memory: less than 6 MiB cannot run anything");
   if (submission.pids) definition.pids = positive_integer(*submission.pids, "--pids");
   if (submission.shm_size) definition.shm_bytes = parse_size(*submission.shm_size, "--shm-size");
+  if (submission.max_log_size) definition.max_log_bytes = log_size_from(*submission.max_log_size);
   definition.after = after_from(submission.after);  // of a repetition, too: what came before the original is over
   if (submission.gpus) definition.gpus = gpus_from(*submission.gpus);
   if (submission.best_effort_limits) definition.best_effort_limits = *submission.best_effort_limits;

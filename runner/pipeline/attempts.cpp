@@ -38,7 +38,9 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   for (Artifact& artifact : artifacts) artifact.name.insert(0, prefix);
   if (!history_.begin_next_attempt(run.id, run.attempt, ended.time, ended.outcome.message, artifacts)) return false;
   hold.reset();
+  note_dropped_log(run.id, ended);
   watch_->remove(run.id);
+  keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   events_.notify(run.id);
   again_->enqueue(run.id);

@@ -48,6 +48,53 @@ std::vector<std::string> texts_of(const std::filesystem::path& file, const toml:
   return texts;
 }
 
+// A string for the shell, an exact command, or the word for a notification.
+void read_on_end(const std::filesystem::path& file, const toml::node& value, OnEndRule& rule) {
+  if (const auto text = value.value<std::string>()) {
+    if (text->empty()) throw wrong(file, value.source(), "on_end must not be empty: leave it out");
+    rule.notify = *text == "notify";
+    if (!rule.notify) rule.command = {"/bin/sh", "-c", *text};
+    return;
+  }
+  const toml::array* list = value.as_array();
+  if (list)
+    for (const toml::node& item : *list)
+      if (const auto word = item.value<std::string>()) rule.command.push_back(*word);
+  if (!list || list->empty() || rule.command.size() != list->size())
+    throw wrong(file, value.source(), "on_end must be \"notify\", a shell command, or a command as a list of strings");
+}
+
+LaptopAction action_of(const std::filesystem::path& file, const toml::node& value, const std::string& key) {
+  const auto text = value.value<std::string>();
+  for (const auto& [word, action] :
+       {std::pair{"run", LaptopAction::kRun}, {"hold", LaptopAction::kHold}, {"freeze", LaptopAction::kFreeze}})
+    if (text == word) return action;
+  throw wrong(file, value.source(), key + " must be \"run\", \"hold\" or \"freeze\"");
+}
+
+void read_laptop(const std::filesystem::path& file, const toml::node& value, LaptopRules& rules) {
+  const toml::table* table = value.as_table();
+  if (!table) throw wrong(file, value.source(), "laptop must be a table: [laptop]");
+  for (const auto& [name, setting] : *table) {
+    const std::string key = "laptop." + std::string(name.str());
+    if (name == "on_battery") {
+      rules.on_battery = action_of(file, setting, key);
+    } else if (name == "hot") {
+      rules.hot = action_of(file, setting, key);
+    } else if (name == "busy") {
+      rules.busy = action_of(file, setting, key);
+    } else if (name == "every") {
+      rules.every = duration_of(file, setting, key);
+      if (rules.every < std::chrono::milliseconds{100})
+        throw wrong(file, setting.source(), key + " must be at least 100ms");
+    } else if (name == "calm") {
+      rules.calm = duration_of(file, setting, key);
+    } else {
+      throw wrong(file, setting.source(), "unknown key '" + key + "'");
+    }
+  }
+}
+
 }  // namespace
 
 std::filesystem::path default_configuration_file() {
@@ -118,6 +165,21 @@ Configuration load_configuration(const std::filesystem::path& file) {
       configuration.snapshot_warn_files = *files;
     } else if (key == "snapshot_warn_bytes") {
       configuration.snapshot_warn_bytes = size_of(file, value, "snapshot_warn_bytes");
+    } else if (key == "keep_awake") {
+      const auto keep = value.value<bool>();
+      if (!keep || !value.is_boolean()) throw wrong(file, value.source(), "keep_awake must be true or false");
+      configuration.keep_awake = *keep;
+    } else if (key == "on_end") {
+      read_on_end(file, value, configuration.on_end);
+    } else if (key == "on_end_limit") {
+      configuration.on_end.limit = duration_of(file, value, "on_end_limit");
+    } else if (key == "laptop") {
+      read_laptop(file, value, configuration.laptop);
+    } else if (key == "max_log_size") {
+      if (value.value<std::string>() == "unlimited")
+        configuration.max_log_bytes.reset();
+      else
+        configuration.max_log_bytes = size_of(file, value, "max_log_size");
     } else {
       throw wrong(file, value.source(), "unknown key '" + std::string(key.str()) + "'");
     }

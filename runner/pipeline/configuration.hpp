@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "runner/pipeline/laptop.hpp"
+#include "runner/pipeline/on_end.hpp"
+
 namespace runner::pipeline {
 
 struct Configuration {
@@ -29,6 +32,11 @@ struct Configuration {
   // A snapshot of so much new content is announced before it is copied, with what could be left out.
   std::int64_t snapshot_warn_files = 20'000;
   std::int64_t snapshot_warn_bytes = 300'000'000;
+  // Of a run's output that are kept, where the run does not say; none: all.
+  std::optional<std::int64_t> max_log_bytes = std::int64_t{10} << 30;
+  bool keep_awake = true;  // no idle sleep while runs are live
+  OnEndRule on_end;
+  LaptopRules laptop;
 };
 
 // The file's values over the defaults; a missing file is the defaults. Error(kInvalid) with file, line and column for a

@@ -87,7 +87,12 @@ void Pipeline::mark_started(const std::string& id) {
     if (claim && started) {
       const RunRecord run = history_.get(id);
       const RunStatus status = started->paused ? RunStatus::kPaused : RunStatus::kRunning;
-      history_.set_status(id, status, run.status == status ? run.status_reason : "", started->time, claim->attempt);
+      std::string reason = run.status == status ? run.status_reason : "";
+      if (started->paused) reason = frozen_for(id).value_or("");
+      const bool present = run.attempt == claim->attempt;
+      if (present) stay_awake(id);  // before the row says that it is live: whoever ends it comes after that
+      const bool live = history_.set_status(id, status, reason, started->time, claim->attempt);
+      if (present && (!live || started->paused)) keep_awake_->leave(id);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
       if (run.attempt == claim->attempt) scheduler_->started(id, run.queue, run.definition.grace);
       // One that may have to start again needs them again.
@@ -183,6 +188,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {
       // The shim died before it claimed the run: nothing was started, so another may.
       watch_->remove(id);
+      keep_awake_->leave(id);
       enqueue(run);
       return;
     } else {
@@ -207,6 +213,8 @@ void Pipeline::finish_or_throw(const std::string& id) {
     ended->outcome.usage = shim::usage_of(shim::read_usage_file(directory.usage()));
   auto artifacts = collect_artifacts(history_.get(id), *ended);
 
+  note_dropped_log(id, *ended);
+
   auto error = error_of(ended->outcome);
   if (error && ended->outcome.kind == OutcomeKind::kExited) {
     const std::string log_end = end_of_file(directory.log(), 8192);
@@ -216,6 +224,14 @@ void Pipeline::finish_or_throw(const std::string& id) {
       error->hint = "the path exists on this machine but is not visible in the run: --mount " + *hidden + ":" + *hidden;
   }
   end(history_.get(id), ended->outcome, error, std::move(artifacts), std::move(hold));
+}
+
+void Pipeline::note_dropped_log(const std::string& id, const shim::Ended& ended) {
+  const std::int64_t over = ended.log_bytes_over_limit;
+  if (over > 0)
+    history_.add_notice(id, std::string(kLogName) + ": the last " + format_size(over) + " (" + std::to_string(over) +
+                                " bytes) were not kept: the log reached its limit (--max-log-size, or max_log_size in "
+                                "config.toml)");
 }
 
 std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const shim::Ended& ended) {
@@ -247,10 +263,13 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const sh
 void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error,
                    std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
+  on_end_->expect(run.id);
   history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+  on_end_->ended(run.id);
   hold.reset();  // what follows may take its time
   events_.notify(run.id);
   watch_->remove(run.id);
+  keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   build_settings_.with([&](auto& all) { all.erase(run.id); });

@@ -169,6 +169,7 @@ void Pipeline::fetch_base_images(RunRecord& run, const std::stop_token& stop) {
 
 // The preparer's thread.
 void Pipeline::fetch_image(const std::string& id, const std::stop_token& stop) {
+  const Awake awake(configuration_.keep_awake ? keep_awake_.get() : nullptr, "a pull");
   try {
     RunRecord run = history_.get(id);
     if (is_final(run.status)) return;
@@ -254,6 +255,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
       .definition = enforced(run.definition),
       .image = std::move(facts),
   };
+  wanted.definition.max_log_bytes = log_limit_of(run.definition);
   wanted.gpus = gpus_of(run);
   if (run.environment.kind == "conda-image") enter_prefix(run, wanted);
   if (containers_.occupies(engine, image, wanted.working_directory)) {

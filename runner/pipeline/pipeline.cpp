@@ -49,6 +49,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       containers_(exec::describe_host(data, os::program_directory() / "runner-init", os::python_package_directory()),
                   os::program_directory() / "runner-shim", os::program_directory() / "runner-engine") {
   git::start();
+  start_laptop();
   watch_ = std::make_unique<RunWatch>(RunObserver{
       .started = [this](const std::string& id) { mark_started(id); },
       .log_grew = [this](const std::string& id) { events_.notify(id); },
@@ -63,7 +64,11 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       data_, environments_, probe_, containers_,
       PreparedEnvironments::Limits{.build = configuration_.build_limit, .conda_client = configuration_.conda});
   builds_ = std::make_unique<EnvironmentBuilds>(EnvironmentBuilds::Callbacks{
-      .build = [this](const BuildJob& job, BuildControl& control) { return prepared_->build(job, control); },
+      .build =
+          [this](const BuildJob& job, BuildControl& control) {
+            const Awake awake(configuration_.keep_awake ? keep_awake_.get() : nullptr, "a build");
+            return prepared_->build(job, control);
+          },
       .progress =
           [this](const std::string& id, const std::string& line) {
             try {
@@ -91,10 +96,12 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
           .give_way = [this](const std::string& id, const std::string& to) { give_way(id, to); },
       });
   recover();
+  watch_laptop();
 }
 
 Pipeline::~Pipeline() {
   constexpr std::chrono::seconds kPatience{3};
+  stop_laptop();
   containers_.stop_waiting(kPatience);  // for an engine that hangs; one that is well has nearly done by then
   watch_->stop();                       // from here on nothing is posted to the workers
   preparer_->stop();                    // it queues runs, and is given some by the workers
@@ -103,6 +110,8 @@ Pipeline::~Pipeline() {
   again_->stop();      // what it is given after this the next daemon finds
   scheduler_.reset();  // joins them; they use the watch
   clearer_->stop();    // removes what they have just ended
+  on_end_->stop();
+  keep_awake_->stop();
 }
 
 RunRecord Pipeline::cancel(const std::string& id, const store::History::Cancellation& cancellation) {
@@ -161,15 +170,15 @@ RunRecord Pipeline::pause(const std::string& id, bool paused) {
   constexpr std::chrono::seconds kAnswer{15};  // an Engine that hangs is given up by runner-engine after 10 s
   const char* const word = paused ? "pause " : "resume ";
   const RunRecord run = history_.get(id);
-  if (run.status != (paused ? RunStatus::kRunning : RunStatus::kPaused))
+  // One that the machine has frozen may be paused: then it stays so when the machine would let it go on.
+  const bool frozen = run.status == RunStatus::kPaused && frozen_for(id);
+  if (run.status != (paused ? RunStatus::kRunning : RunStatus::kPaused) && !(paused && frozen))
     throw Error(ErrorCode::kConflict, word + id + ": it is " + std::string(to_string(run.status)),
                 paused ? "only a running run can be paused" : "only a paused run can be resumed");
   const os::RunDirectory directory = data_.run(id);
   const auto subscription = events_.subscribe(id);
-  const auto before = shim::read_pause(directory);
-  const shim::PauseRequest request{.paused = paused, .number = before ? before->number + 1 : 1};
-  shim::write_pause(directory, request);
-  watch_->signal_shim(id, SIGUSR2);
+  if (!paused && frozen) let_be_.with([&](auto& runs) { runs.insert(id); });
+  const std::uint64_t number = ask_for_pause(id, paused, "");
   const auto deadline = os::monotonic_now() + kAnswer;
   for (;;) {
     subscription.clear();
@@ -177,7 +186,7 @@ RunRecord Pipeline::pause(const std::string& id, bool paused) {
     if (is_final(now.status) || now.status == RunStatus::kFinalizing)
       throw Error(ErrorCode::kConflict, word + id + ": it has ended meanwhile");
     const auto answer = shim::read_started(directory);
-    if (answer && answer->pause_requests >= request.number) {
+    if (answer && answer->pause_requests >= number) {
       if (!answer->pause_error.empty())
         throw Error(ErrorCode::kUnavailable, word + id + ": " + answer->pause_error,
                     "`runner run show` tells its state");

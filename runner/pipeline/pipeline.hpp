@@ -34,6 +34,11 @@
 #include "runner/pipeline/configuration.hpp"
 #include "runner/pipeline/curated_environments.hpp"
 #include "runner/pipeline/environment_builds.hpp"
+#include "runner/pipeline/keep_awake.hpp"
+#include "runner/pipeline/laptop.hpp"
+#include "runner/pipeline/machine_signs.hpp"
+#include "runner/pipeline/message_bus.hpp"
+#include "runner/pipeline/on_end.hpp"
 #include "runner/pipeline/prepared_environments.hpp"
 #include "runner/pipeline/preparer.hpp"
 #include "runner/pipeline/run_events.hpp"
@@ -111,6 +116,8 @@ class Pipeline {
   // Returns when the run is paused (or goes on), with its row. Error(kConflict) if it is not running (paused). Any
   // thread.
   RunRecord pause(const std::string& id, bool paused);
+  // What `runner doctor` says of idle sleep and logout. Asks the message bus: up to some seconds. Any thread.
+  std::vector<exec::Check> laptop_checks();
   // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
   os::Fd connect_for_exec(const std::string& id);
   // What waits in the queue, in order, and why.
@@ -231,6 +238,7 @@ class Pipeline {
   exec::SandboxRun sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
                                std::vector<std::filesystem::path> layers);
   void launch(const RunRecord& run, const os::Fd& secrets);
+  std::optional<std::int64_t> log_limit_of(const RunDefinition& definition) const;
   std::vector<std::string> visible_paths(const RunRecord& run, const envs::Interpreter& interpreter,
                                          const std::string& working_directory);
   // finish.cpp
@@ -247,9 +255,19 @@ class Pipeline {
   void stop(const std::string& id, const std::string& reason, bool fails);
   void withdraw_cancelled(const std::string& id);
   std::vector<Artifact> collect_artifacts(const RunRecord& run, const shim::Ended& ended);
+  void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
+  // laptop_runs.cpp
+  void start_laptop();
+  void watch_laptop();
+  void stop_laptop();
+  void stay_awake(const std::string& id);
+  LaptopSigns look_at_machine();
+  void obey(const LaptopVerdict& verdict);
+  std::optional<std::string> frozen_for(const std::string& id) const;
+  std::uint64_t ask_for_pause(const std::string& id, bool paused, const std::string& reason);
   // attempts.cpp
   void give_way(const std::string& id, const std::string& to);
   bool begin_next_attempt(const RunRecord& run, const shim::Ended& ended);
@@ -280,8 +298,16 @@ class Pipeline {
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
   os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
-      secrets_;             // values by run and name, until it has started: here and nowhere else
-  os::Guarded<int> moves_;  // one at a time: each looks at its neighbours
+      secrets_;                                // values by run and name, until it has started: here and nowhere else
+  os::Guarded<int> moves_;                     // one at a time: each looks at its neighbours
+  os::Guarded<int> pauses_;                    // the same
+  os::Guarded<std::set<std::string>> let_be_;  // runs that the user let go on though the machine had frozen them
+  os::Guarded<LaptopVerdict> last_verdict_;
+  bool told_of_no_logind_ = false;  // the watch's thread
+  MessageBus bus_;
+  MachineSigns machine_signs_{MachineSigns::root_of_environment()};  // hot(): the watch's thread
+  std::unique_ptr<KeepAwake> keep_awake_;
+  std::unique_ptr<OnEnd> on_end_;
   os::Guarded<std::map<std::string, envs::BuildSettings>>
       build_settings_;                         // by run, until its environment is there: they may hold credentials
   os::Guarded<std::set<std::string>> missed_;  // runs whose environment was not there when they started
@@ -292,7 +318,8 @@ class Pipeline {
   std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<EnvironmentBuilds> builds_;
   std::unique_ptr<Preparer> ahead_;       // checkouts of runs that wait for something else
-  std::unique_ptr<Scheduler> scheduler_;  // last: its workers use everything above
+  std::unique_ptr<Scheduler> scheduler_;  // its workers use everything above
+  std::unique_ptr<LaptopWatch> laptop_;   // last: it uses everything above
 };
 
 }  // namespace runner::pipeline

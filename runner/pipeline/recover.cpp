@@ -74,6 +74,11 @@ void Pipeline::recover_run(const RunRecord& run) {
   watch_->add(run.id, directory);  // reports what happened meanwhile: start.json, exit.json
   if (auto shim = os::open_process(claim->shim)) {
     watch_->set_shim(run.id, std::move(*shim));
+    stay_awake(run.id);
+    // A pause that was written down and not told.
+    if (const auto pause = shim::read_pause(directory))
+      if (const auto started = shim::read_started(directory); started && started->pause_requests < pause->number)
+        watch_->signal_shim(run.id, SIGUSR2);
     // A cancel that was acknowledged but not yet handed over.
     if (run.status == RunStatus::kCancelRequested) {
       shim::write_cancel(directory, {.reason = run.status_reason, .as_failure = history_.cancel_fails(run.id)});

@@ -141,7 +141,7 @@ void RunQueue::may_give_way(const std::string& id, const QueuePlace& place, std:
 }
 
 RunQueue::GiveWay RunQueue::make_way(Time now) {
-  if (low_.empty() || held_ || ready_.empty()) return {};
+  if (low_.empty() || held_ || !held_for_.empty() || ready_.empty()) return {};
   const Waiting& first = waiting_.at(ready_.begin()->second);
   if (first.place.priority < kNormalPriority) return {};
   Resources free = free_;
@@ -204,6 +204,11 @@ void RunQueue::hold(bool held) {
   all_seen_ = false;
 }
 
+void RunQueue::hold_for(const std::string& reason) {
+  held_for_ = reason;
+  all_seen_ = false;
+}
+
 RunQueue::Reservation RunQueue::reserve(const Waiting& first) const {
   std::vector<const Taken*> by_end;
   by_end.reserve(taken_.size());
@@ -238,7 +243,7 @@ std::string RunQueue::take(const std::string& id, const Resources& taken, Time n
 }
 
 std::optional<std::string> RunQueue::next(Time now) {
-  if (held_ || ready_.empty()) {
+  if (held_ || !held_for_.empty() || ready_.empty()) {
     newcomers_.clear();
     return std::nullopt;
   }
@@ -277,6 +282,7 @@ std::string RunQueue::why(const std::string& id) const {
     return text;
   }
   if (held_) return "the queue is paused";
+  if (!held_for_.empty()) return "the queue is held: " + held_for_;
   if (!choose(run, free_)) {
     std::string text = "waits for " + shortage(run);
     if (!taken_.empty()) text += "; " + taken_.begin()->first + " has some";
@@ -311,7 +317,8 @@ std::vector<std::string> RunQueue::gpus_of(const std::string& id) const {
 
 std::vector<std::string> RunQueue::first(std::size_t most) const {
   std::vector<std::string> ids;
-  if (ready_.empty() || (!held_ && choose(waiting_.at(ready_.begin()->second), free_))) return ids;
+  const bool held = held_ || !held_for_.empty();
+  if (ready_.empty() || (!held && choose(waiting_.at(ready_.begin()->second), free_))) return ids;
   for (auto at = ready_.begin(); at != ready_.end() && ids.size() < most; ++at) ids.push_back(at->second);
   return ids;
 }

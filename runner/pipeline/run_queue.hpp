@@ -69,6 +69,9 @@ class RunQueue {
   // Nothing starts while it is held.
   void hold(bool held);
   bool held() const { return held_; }
+  // The same for a reason of the machine's ("on battery"), beside what the user holds; empty: no more.
+  void hold_for(const std::string& reason);
+  const std::string& held_for() const { return held_for_; }
 
   // The run that starts now: it waits no more, and occupies.
   std::optional<std::string> next(Time now);
@@ -113,6 +116,7 @@ class RunQueue {
   const Resources machine_;
   Resources free_;
   bool held_ = false;
+  std::string held_for_;
   std::map<std::string, Waiting> waiting_;                   // by id
   std::map<Key, std::string> ready_;                         // those that wait for resources only
   std::map<std::string, std::set<std::string>> dependents_;  // by the run whose end they wait for

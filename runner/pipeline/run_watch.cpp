@@ -38,6 +38,12 @@ struct Place {
   bool io = false;  // the io/ subdirectory, else the run directory
 };
 
+// A script that prints without end would wake this thread, and everybody who waits for its run, at every piece: after
+// so many in a row that came closer than kClose to each other it looks again only after kRest.
+constexpr int kMostInARow = 16;
+constexpr std::chrono::milliseconds kRest{4};
+constexpr std::chrono::milliseconds kClose{6};
+
 enum class Happening { kStarted, kLogGrew, kJournalGrew, kEnded };
 
 struct Tables {
@@ -172,12 +178,32 @@ class RunWatch::Impl {
           shim_gone(fd);
       }
       report_due();
+      if (resting_ && os::monotonic_now() >= rested_at_) listen_to_files(true);
     }
+  }
+
+  void listen_to_files(bool listen) {
+    epoll_event event{};
+    event.events = listen ? std::uint32_t{EPOLLIN} : 0;
+    event.data.fd = inotify_.get();
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, inotify_.get(), &event);
+    resting_ = !listen;
+  }
+
+  // The ends of runs are heard meanwhile: their shims' descriptors are others.
+  void rest_from_logs() {
+    const auto now = os::monotonic_now();
+    log_events_ = now - last_log_event_ < kClose ? log_events_ + 1 : 0;
+    last_log_event_ = now;
+    if (log_events_ < kMostInARow) return;
+    rested_at_ = now + kRest;
+    listen_to_files(false);
   }
 
   int timeout() {
     std::optional<std::chrono::nanoseconds> due;
     if (!journals_.empty()) due = journals_due_;
+    if (resting_ && (!due || rested_at_ < *due)) due = rested_at_;
     tables_.with([&](Tables& tables) {
       if (!tables.retries.empty() && (!due || tables.retries.begin()->first < *due))
         due = tables.retries.begin()->first;
@@ -202,9 +228,10 @@ class RunWatch::Impl {
 
   void read_inotify() {
     alignas(inotify_event) std::array<char, 16384> buffer;
+    log_grew_ = false;
     for (;;) {
       const ssize_t got = ::read(inotify_.get(), buffer.data(), buffer.size());
-      if (got <= 0) return;
+      if (got <= 0) break;
       for (ssize_t at = 0; at < got;) {
         const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
         at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
@@ -212,6 +239,7 @@ class RunWatch::Impl {
         if (event->len > 0) interpret(event->wd, event->name);
       }
     }
+    if (log_grew_) rest_from_logs();
   }
 
   void interpret(int watch, std::string_view name) {
@@ -224,7 +252,10 @@ class RunWatch::Impl {
       if (name == "metrics.jsonseq") happened(place->id, Happening::kJournalGrew);
       return;
     }
-    if (name == "std_log.txt") happened(place->id, Happening::kLogGrew);
+    if (name == "std_log.txt") {
+      log_grew_ = true;
+      happened(place->id, Happening::kLogGrew);
+    }
     if (name == "start.json") happened(place->id, Happening::kStarted);
     if (name == "exit.json") happened(place->id, Happening::kEnded);
   }
@@ -305,7 +336,12 @@ class RunWatch::Impl {
   os::Fd wake_;
   os::Guarded<Tables> tables_;
   os::Guarded<std::vector<std::pair<std::string, os::RunDirectory>>> pending_;
-  std::set<std::string> journals_;  // watch thread only
+  bool log_grew_ = false;  // among the events of one look; this and what follows: watch thread only
+  int log_events_ = 0;     // looks in a row that found it so
+  std::chrono::nanoseconds last_log_event_{};
+  bool resting_ = false;
+  std::chrono::nanoseconds rested_at_{};
+  std::set<std::string> journals_;
   std::chrono::nanoseconds journals_due_{};
   std::jthread thread_;  // last: it uses everything above
 };

@@ -98,11 +98,25 @@ void Scheduler::hold(bool held) {
   wake_.notify_one();
 }
 
+void Scheduler::hold_for(const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_.held_for() == reason) return;
+    queue_.hold_for(reason);
+  }
+  wake_.notify_one();
+}
+
+std::vector<std::string> Scheduler::running() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.running();
+}
+
 Scheduler::State Scheduler::state() const {
   const std::lock_guard lock(mutex_);
   const auto count = [this](const Resources& some) { return queue_.gpus().count(some.gpus); };
-  return {queue_.held(),        queue_.machine(), queue_.free(),   count(queue_.machine()),
-          count(queue_.free()), queue_.running(), queue_.waiting()};
+  return {queue_.held(),           queue_.held_for(),    queue_.machine(), queue_.free(),
+          count(queue_.machine()), count(queue_.free()), queue_.running(), queue_.waiting()};
 }
 
 std::string Scheduler::why(const std::string& id) const {

@@ -39,9 +39,11 @@ class Scheduler {
   std::vector<std::string> ended(const std::string& id, bool success);
   bool move(const std::string& id, const QueuePlace& place);  // false: it does not wait
   void hold(bool held);
+  void hold_for(const std::string& reason);  // RunQueue::hold_for
 
   struct State {
     bool held = false;
+    std::string held_for;
     Resources machine;
     Resources free;
     int gpus = 0;  // all there are, and those of them that are free
@@ -50,6 +52,7 @@ class Scheduler {
     std::vector<RunQueue::Waiting> waiting;  // in order
   };
   State state() const;
+  std::vector<std::string> running() const;      // ids
   std::string why(const std::string& id) const;  // RunQueue::why
   // The first of those that wait because nothing is free.
   std::vector<std::string> held_up(std::size_t most) const;

@@ -149,9 +149,14 @@ void Pipeline::launch(const RunRecord& run, const os::Fd& secrets) {
   const os::RunDirectory directory = data_.run(run.id);
   launches_.with([&](auto& launches) { ++launches[run.id]; });
   watch_->add(run.id, directory);
+  stay_awake(run.id);
   os::Child child = run.definition.isolation == Isolation::kDocker ? containers_.launch(directory, secrets.get())
                                                                    : sandbox_.launch(directory, secrets.get());
   watch_->set_shim(run.id, std::move(child.pidfd));
+}
+
+std::optional<std::int64_t> Pipeline::log_limit_of(const RunDefinition& definition) const {
+  return definition.max_log_bytes ? definition.max_log_bytes : configuration_.max_log_bytes;
 }
 
 exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional<envs::Interpreter>& interpreter,
@@ -172,6 +177,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .home = account_.home,
       .limits = enforced(run.definition),
   };
+  sandboxed.limits.max_log_bytes = log_limit_of(run.definition);
   for (const exec::Gpu& gpu : gpus_of(run)) exec::add(sandboxed.devices, gpu.edits);
   for (const std::string& cache : configuration_.cache_directories)
     sandboxed.cache_paths.push_back(cache.starts_with('/') ? cache : account_.home + "/" + cache);

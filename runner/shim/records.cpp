@@ -133,13 +133,14 @@ std::optional<Ended> read_ended(const os::RunDirectory& run) {
   return read_record(run.ended(), [](const json& object) {
     return Ended{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
                  .outcome = outcome_from(object.at("outcome")),
-                 .gave_way = object.value("gaveWay", false)};
+                 .gave_way = object.value("gaveWay", false),
+                 .log_bytes_over_limit = object.value("logBytesOverLimit", std::int64_t{0})};
   });
 }
 
 void write_ended(const os::RunDirectory& run, const Ended& ended) {
-  const json object{
-      {"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
+  json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
+  if (ended.log_bytes_over_limit > 0) object["logBytesOverLimit"] = ended.log_bytes_over_limit;
   os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
 }
 
@@ -163,13 +164,16 @@ bool record_end(const os::RunDirectory& run, const Ended& ended) {
 
 std::optional<PauseRequest> read_pause(const os::RunDirectory& run) {
   return read_record(run.pause(), [](const json& object) {
-    return PauseRequest{.paused = object.at("paused").get<bool>(), .number = object.at("number").get<std::uint64_t>()};
+    return PauseRequest{.paused = object.at("paused").get<bool>(),
+                        .number = object.at("number").get<std::uint64_t>(),
+                        .reason = object.value("reason", "")};
   });
 }
 
 void write_pause(const os::RunDirectory& run, const PauseRequest& request) {
-  os::publish_file(run.pause(), text_of({{"paused", request.paused}, {"number", request.number}}),
-                   os::Durability::kAtomic);
+  json object{{"paused", request.paused}, {"number", request.number}};
+  if (!request.reason.empty()) object["reason"] = request.reason;
+  os::publish_file(run.pause(), text_of(std::move(object)), os::Durability::kAtomic);
 }
 
 std::optional<CancelRequest> read_cancel(const os::RunDirectory& run) {

@@ -38,7 +38,8 @@ void write_started(const os::RunDirectory& run, const Started& started);
 struct Ended {
   UtcTime time{};
   Outcome outcome;
-  bool gave_way = false;  // CancelRequest::give_way: the run is to start again
+  bool gave_way = false;                  // CancelRequest::give_way: the run is to start again
+  std::int64_t log_bytes_over_limit = 0;  // that the script printed and the log's limit kept out
 };
 std::optional<Ended> read_ended(const os::RunDirectory& run);
 void write_ended(const os::RunDirectory& run, const Ended& ended);
@@ -50,6 +51,7 @@ bool record_end(const os::RunDirectory& run, const Ended& ended);
 struct PauseRequest {
   bool paused = false;
   std::uint64_t number = 0;  // counts the requests of this run, from 1
+  std::string reason{};      // why the machine has it paused ("on battery"); empty: somebody asked for it
 };
 std::optional<PauseRequest> read_pause(const os::RunDirectory& run);
 void write_pause(const os::RunDirectory& run, const PauseRequest& request);

@@ -63,6 +63,7 @@ Spec read_spec(const os::RunDirectory& run) {
     if (const auto limit = get<std::int64_t>(object, "maxRunDurationMillis"))
       spec.max_run_duration = std::chrono::milliseconds{*limit};
     spec.grace = std::chrono::milliseconds{object.at("graceMillis").get<std::int64_t>()};
+    spec.max_log_bytes = get<std::int64_t>(object, "maxLogBytes");
     spec.script_name = object.at("scriptName").get<std::string>();
     spec.candidates = object.value("candidates", std::vector<std::string>());
     spec.image = object.value("image", "");
@@ -97,6 +98,7 @@ void write_spec(const os::RunDirectory& run, const Spec& spec) {
               {"image", spec.image},
               {"secrets", spec.secrets}};
   if (spec.max_run_duration) object["maxRunDurationMillis"] = spec.max_run_duration->count();
+  put(object, "maxLogBytes", spec.max_log_bytes);
   // Argument vectors are bytes; what is not UTF-8 must not stop the run, and only messages show it.
   os::publish_file(run.spec(), object.dump(-1, ' ', false, json::error_handler_t::replace), os::Durability::kAtomic);
 }

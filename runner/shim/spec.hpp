@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,10 +26,11 @@ struct Spec {
   os::CgroupLimits limits;
   std::optional<std::chrono::milliseconds> max_run_duration;
   std::chrono::milliseconds grace{10'000};
-  std::string script_name;                // argv[0], for messages
-  std::vector<std::string> candidates{};  // the programs of which one runs the script (runner-init --try)
-  std::string image{};                    // its reference, for messages; empty: none
-  bool secrets = false;                   // a memfd with them comes as descriptor kSecretsDescriptor
+  std::optional<std::int64_t> max_log_bytes{};  // that are kept of the script's output; none: all
+  std::string script_name;                      // argv[0], for messages
+  std::vector<std::string> candidates{};        // the programs of which one runs the script (runner-init --try)
+  std::string image{};                          // its reference, for messages; empty: none
+  bool secrets = false;                         // a memfd with them comes as descriptor kSecretsDescriptor
 };
 
 inline constexpr int kSecretsDescriptor = 3;  // of runner-shim, if Spec::secrets

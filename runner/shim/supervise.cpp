@@ -62,7 +62,7 @@ Outcome Supervisor::run_to_end() {
   try {
     take_secrets();
     open_descriptors();
-    LogCopy log(run_);
+    LogCopy log(run_, spec_.max_log_bytes);
     execs_.emplace(run_);
     if (!cancelled_before_start()) {
       start_container();
@@ -72,6 +72,7 @@ Outcome Supervisor::run_to_end() {
     log.finish();
     facts_.lost_log_bytes = log.lost_bytes();
     facts_.lost_log_reason = log.lost_reason();
+    log_bytes_over_limit_ = log.bytes_over_limit();
     if (!facts_.started && !facts_.exec_failure && facts_.runtime_words.empty())
       facts_.runtime_words = runtime_words(run_);
   } catch (const Error& error) {
@@ -428,8 +429,10 @@ int supervise(const os::RunDirectory& run) {
   if (!supervisor.claim()) return 0;
   const Outcome outcome = supervisor.run_to_end();
   supervisor.leave_last_look(outcome);
-  const bool recorded =
-      record_end(run, Ended{.time = utc_now(), .outcome = outcome, .gave_way = supervisor.gave_way()});
+  const bool recorded = record_end(run, Ended{.time = utc_now(),
+                                              .outcome = outcome,
+                                              .gave_way = supervisor.gave_way(),
+                                              .log_bytes_over_limit = supervisor.log_bytes_over_limit()});
   os::remove_run_cgroups(supervisor.spec().cgroups);
   return recorded ? 0 : 1;
 }

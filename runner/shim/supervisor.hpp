@@ -34,6 +34,7 @@ class Supervisor {
   bool claim() { return write_claim_once(run_, Claim{os::identify_self(), spec_.attempt}); }
   Outcome run_to_end();
   const Spec& spec() const { return spec_; }
+  std::int64_t log_bytes_over_limit() const { return log_bytes_over_limit_; }
   void leave_last_look(const Outcome& outcome) const;
   bool gave_way() const { return facts_.ordered && facts_.ordered->gives_way; }
 
@@ -97,6 +98,7 @@ class Supervisor {
   int restarts_ = 0;                                   // of the runtime, or of runner-engine
   std::optional<std::chrono::nanoseconds> remaining_;  // of the time limit, while paused
   EndFacts facts_;
+  std::int64_t log_bytes_over_limit_ = 0;
 };
 
 }  // namespace runner::shim

@@ -3,7 +3,7 @@
 
 Submits -n times 250 runs (10 000 by default) to a paused queue over one connection, against as many durable inserts of a row in an SQLite
 database of its own. Then: the daemon's memory a waiting run, a listing of the newest ten and of the whole queue, and wake-ups while
-it waits. Then lifecycle_kill.py: the end of a large tree.
+it waits. Then lifecycle_log.py, and lifecycle_kill.py: the end of a large tree.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import lifecycle_kill
+import lifecycle_log
 import lifecycle_throughput
 from bench_support import Connection, Daemon, alternate, arguments, context_switches, milliseconds, report, status_value, verdict
 
@@ -65,6 +66,7 @@ def main() -> None:
         before = context_switches(daemon.pid())
         time.sleep(IDLE_SECONDS)
         verdict(f"wake-ups in {IDLE_SECONDS} s", context_switches(daemon.pid()) - before, 0, "")
+    lifecycle_log.measure(options.bin)
     lifecycle_throughput.measure(options)
     lifecycle_kill.main()
 

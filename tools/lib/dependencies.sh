@@ -4,7 +4,7 @@
 # To build. Catch2 is here because configuring covers the tests, too.
 build_packages=(
   g++ libc6-dev make cmake ninja-build ccache pkg-config
-  libarchive-dev libboost-dev libcli11-dev libcurl4-openssl-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev
+  libarchive-dev libboost-dev libcli11-dev libcurl4-openssl-dev libfmt-dev libgit2-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev
   libtomlplusplus-dev libyaml-cpp-dev libzstd-dev nlohmann-json3-dev catch2
 )
 # To run, the sample included.
@@ -16,6 +16,7 @@ test_packages=(
   docker.io docker-registry podman mmdebstrap busybox-static musl-tools
   clang-format shellcheck
   bubblewrap golang-github-containers-common
+  dbus-daemon python3-dbusmock
 )
 # For `tools/test --long`.
 long_test_packages=(clang-tidy)

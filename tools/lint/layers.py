@@ -22,6 +22,7 @@ LIBRARIES = {
     "openssl": ("openssl/",),
     "spdlog": ("spdlog/",),
     "sqlite": ("sqlite3",),
+    "systemd": ("systemd/",),
     "toml": ("toml++/",),
     "yaml": ("yaml-cpp/",),
     "zstd": ("zstd",),
@@ -46,7 +47,7 @@ LAYERS = {
     "runner/pipeline": (
         ["runner/core", "runner/os", "runner/api", "runner/engine", "snapshot", "git", "envs", "store"]
         + ["runner/collect", "runner/shim", "runner/exec"],
-        ["fmt", "json", "openssl", "spdlog", "toml"],
+        ["fmt", "json", "openssl", "spdlog", "systemd", "toml"],
     ),
     "runner/daemon": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/shim", "runner/exec", "runner/pipeline"], ["fmt", "json", "boost", "spdlog"]),
     "runner/cli": (["runner/core", "runner/os", "runner/api", "runner/http", "runner/jmespath"], ["fmt", "json", "cli11"]),

@@ -201,7 +201,7 @@ TEST_CASE("the runtime's last line is what people see of it") {
 
 TEST_CASE("the log takes what the FIFO holds, in order, whoever opened it") {
   const ScratchRun scratch;
-  LogCopy log(scratch.run);
+  LogCopy log(scratch.run, std::nullopt);
   CHECK_FALSE(log.copy_some());
   {
     const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY | O_TRUNC);
@@ -222,7 +222,7 @@ TEST_CASE("a log that cannot grow is counted, and the script goes on") {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit small{.rlim_cur = 6, .rlim_max = 6};
     ::setrlimit(RLIMIT_FSIZE, &small);
-    LogCopy log(scratch.run);
+    LogCopy log(scratch.run, std::nullopt);
     const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
     os::write_all(script.get(), "kept\nlost\n", "fifo");
     log.finish();
@@ -232,6 +232,29 @@ TEST_CASE("a log that cannot grow is counted, and the script goes on") {
   ::waitpid(child, &status, 0);
   CHECK(status == 0);
   CHECK(os::read_file(scratch.run.log()) == "kept\nl");
+}
+
+TEST_CASE("beyond its limit a log keeps nothing more, counts it, and the FIFO is emptied") {
+  const ScratchRun scratch;
+  LogCopy log(scratch.run, 6);
+  const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
+  os::write_all(script.get(), "kept\nlost\n", "fifo");
+  CHECK(log.copy_some());
+  os::write_all(script.get(), "more\n", "fifo");
+  log.finish();
+  CHECK(log.bytes_over_limit() == 9);
+  CHECK(log.lost_bytes() == 0);
+  CHECK(os::read_file(scratch.run.log()) == "kept\nl");
+}
+
+TEST_CASE("a limit of nothing keeps nothing") {
+  const ScratchRun scratch;
+  LogCopy log(scratch.run, 0);
+  const os::Fd script = os::open_file(scratch.run.log_fifo(), O_WRONLY);
+  os::write_all(script.get(), "lost\n", "fifo");
+  log.finish();
+  CHECK(log.bytes_over_limit() == 5);
+  CHECK(os::read_file(scratch.run.log()).empty());
 }
 
 }  // namespace runner::shim
