@@ -165,6 +165,27 @@ TEST_CASE("nothing starts while the queue is held") {
   CHECK(started(queue) == Ids{"a"});
 }
 
+TEST_CASE("the machine's reason to hold the queue is another one than the user's") {
+  RunQueue queue({1000, 0});
+  queue.add(run("low", 1, {}, -1));
+  CHECK(started(queue) == Ids{"low"});
+  queue.may_give_way("low", {-1, 0}, 1s, kNow);
+  queue.add(run("a", 1));
+  queue.hold_for("on battery");
+  CHECK(started(queue).empty());
+  CHECK(queue.why("a") == "the queue is held: on battery");
+  CHECK(queue.make_way(kNow).ids.empty());
+  CHECK(queue.first(9) == Ids{"a"});
+  queue.hold(true);
+  queue.hold_for("");
+  CHECK(queue.why("a") == "the queue is paused");
+  CHECK(queue.make_way(kNow).ids.empty());
+  queue.hold(false);
+  CHECK(queue.make_way(kNow).ids == Ids{"low"});
+  queue.release("low");
+  CHECK(started(queue) == Ids{"a"});
+}
+
 TEST_CASE("a run is moved") {
   RunQueue queue({1000, 0});
   for (const char* id : {"a", "b", "c"}) queue.add(run(id, 1));
