@@ -27,7 +27,13 @@ struct GroupCommit::Request {
 void GroupCommit::run(Sync sync, const Work& work) {
   Request request{.sync = sync, .work = &work, .error = nullptr, .changed = {}};
   take_turn(request);
-  if (wal_ != nullptr && sync == Sync::kDurable) wal_->await(request.commit);
+  if (wal_ == nullptr || sync != Sync::kDurable) return;
+  try {
+    wal_->await(request.commit);
+  } catch (const Error&) {
+    // Copied into the file and synced there it is as durable.
+    if (!checkpoint()) throw;
+  }
 }
 
 bool GroupCommit::checkpoint() {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/shim/records.hpp"
 
 namespace runner::daemon {
 namespace {
@@ -31,6 +32,11 @@ os::Fd open_live_log(const pipeline::Pipeline& pipeline, const std::string& run,
   return file.empty() ? os::Fd() : os::Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
 }
 
+bool is_of_attempt(const pipeline::Pipeline& pipeline, const std::string& run, int attempt) {
+  const auto claim = shim::read_claim(pipeline.data().run(run));
+  return claim && claim->attempt == attempt;
+}
+
 std::int64_t read_live_log(const os::Fd& file, std::int64_t begin, std::int64_t end, const WriteSome& write) {
   std::array<std::byte, 65536> buffer;
   while (begin < end) {
@@ -49,6 +55,7 @@ std::optional<LogSource> LogSource::open(pipeline::Pipeline& pipeline, const std
                                          const std::string& name) {
   // Opened before the artifact is looked for, so that the moment between the two is covered.
   os::Fd live = open_live_log(pipeline, run, name);
+  if (live && name == kStandardLog && !is_of_attempt(pipeline, run, pipeline.history().get(run).attempt)) live.reset();
   auto stored = find_artifact(pipeline.history(), run, name);
   if (!stored && !live) return std::nullopt;
   if (stored) live.reset();

@@ -44,6 +44,9 @@ class LogSource {
 
 // The file that grows; an invalid descriptor where there is none.
 os::Fd open_live_log(const pipeline::Pipeline& pipeline, const std::string& run, const std::string& name);
+// Whether a standard log that was opened before this is the one of that attempt: the directories of all attempts have
+// the same name, one after the other.
+bool is_of_attempt(const pipeline::Pipeline& pipeline, const std::string& run, int attempt);
 // Bytes [begin, end) of it, or as many as there are; returns how far it came.
 std::int64_t read_live_log(const os::Fd& file, std::int64_t begin, std::int64_t end, const WriteSome& write);
 

@@ -138,8 +138,8 @@ void follow_standard_log(pipeline::Pipeline& pipeline, const LogRequest& request
     RunRecord run = pipeline.history().get(request.run);
     if (!live && attempt == run.attempt) {
       live = open_live_log(pipeline, request.run, request.name);
-      // The directory of the next attempt has the same name; the row changes before it does.
-      if (live && pipeline.history().get(request.run).attempt != attempt) live.reset();
+      // The directories of all attempts have the same name, one after the other.
+      if (live && !is_of_attempt(pipeline, request.run, attempt)) live.reset();
     }
     if (live) offset = read_live_log(live, offset, kToTheEnd, into(exchange));
     if (const bool final = is_final(run.status); final || attempt < run.attempt) {

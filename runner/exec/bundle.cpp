@@ -95,7 +95,17 @@ json linux_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& h
     section["gidMappings"] = id_mapping(inner_id(runtime, host.gid), crun ? 0 : host.gid);
   }
   section["namespaces"] = std::move(namespaces);
-  if (host.uid == 0 && !run.devices.nodes.empty()) section["devices"] = devices_of(run.devices.nodes);
+  if (host.uid == 0 && !run.devices.nodes.empty()) {
+    section["devices"] = devices_of(run.devices.nodes);
+    // runc's cgroup lets a container open nothing but what every container may.
+    if (runtime.kind == Runtime::Kind::kRunc)
+      for (const json& device : section["devices"])
+        section["resources"]["devices"].push_back({{"allow", true},
+                                                   {"type", device["type"]},
+                                                   {"major", device["major"]},
+                                                   {"minor", device["minor"]},
+                                                   {"access", "rwm"}});
+  }
   if (json filter = seccomp_filter(host.machine); !filter.empty()) section["seccomp"] = std::move(filter);
   if (runtime.kind == Runtime::Kind::kRunc && !cgroups.directories.empty()) {
     // v1: relative to runc's own cgroup in every hierarchy, which is ours; v2: from the root of the one mount.
@@ -185,7 +195,9 @@ int oom_score_of_runs() {
   return std::max(kFirstChoice, std::atoi(own.c_str()));
 }
 
-std::string cgroup_name(const std::string& run_id) { return "runner-" + run_id; }
+std::string cgroup_name(const std::string& run_id, int attempt) {
+  return "runner-" + run_id + (attempt > 1 ? "." + std::to_string(attempt) : "");
+}
 
 std::string make_config(const SandboxRun& run, const Runtime& runtime, const BundleHost& host, const MountPlan& plan,
                         const path& root, const os::RunCgroups& cgroups) {
@@ -221,7 +233,7 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
   const MountPlan plan = plan_for(run, runtime, host);
   make_mount_points({}, plan.backing);
   const path root = root_skeleton(host.data.roots(), plan.skeleton);
-  os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id));
+  os::RunCgroups cgroups = os::plan_run_cgroups(base, cgroup_name(run.id, run.attempt));
   const bool crun = runtime.kind == Runtime::Kind::kCrun;
   os::publish_file(run.directory.bundle() / "config.json", make_config(run, runtime, host, plan, root, cgroups),
                    os::Durability::kAtomic);

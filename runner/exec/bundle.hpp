@@ -37,7 +37,8 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
 // shims and everything else of the user. Never below the daemon's own, which only root could do.
 int oom_score_of_runs();
 
-// The one name under which a run's cgroups are made in every hierarchy.
-std::string cgroup_name(const std::string& run_id);
+// The one name under which the cgroups of a run's attempt are made in every hierarchy. Each has its own: a slow shim of
+// the last attempt removes what was its.
+std::string cgroup_name(const std::string& run_id, int attempt = 1);
 
 }  // namespace runner::exec

@@ -147,10 +147,12 @@ json device_requests_of(const std::vector<Gpu>& gpus) {
   json nvidia = json::array();
   json others = json::array();
   for (const Gpu& gpu : gpus) {
+    const std::string prefix = gpu.kind + "=";
+    const std::string name = gpu.id.starts_with(prefix) ? gpu.id.substr(prefix.size()) : gpu.id;
     if (gpu.kind == kNvidiaGpu)
-      nvidia.push_back(gpu.id);
+      nvidia.push_back(name);
     else
-      others.push_back(gpu.id.starts_with(gpu.kind + "=") ? gpu.id : gpu.kind + "=" + gpu.id);
+      others.push_back(prefix + name);
   }
   json requests = json::array();
   if (!nvidia.empty()) requests.push_back({{"DeviceIDs", nvidia}, {"Capabilities", {{"gpu"}}}});

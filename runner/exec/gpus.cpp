@@ -46,7 +46,7 @@ void take_cdi(GpuInventory& inventory, const GpuPlaces& places) {
       // Two vendors' first GPU are both "0": the later one is known by its whole name.
       if (inventory.find(gpu.id) != nullptr) {
         if (inventory.find(spec.kind + "=" + gpu.id) != nullptr) continue;
-        gpu.other_names.clear();
+        std::erase_if(gpu.other_names, [&](const std::string& name) { return inventory.find(name) != nullptr; });
         gpu.id = spec.kind + "=" + gpu.id;
       } else {
         gpu.other_names.push_back(spec.kind + "=" + gpu.id);

@@ -1,27 +1,48 @@
 // A run of low priority that gives way to one of normal priority: this attempt ends, what it left is kept, and the run
-// waits for its next attempt, which begins anew from the snapshot. The row first: after a crash a claim of an earlier
-// attempt than the row's says that the directory has still to be cleared.
+// waits for its next attempt, which begins anew from the snapshot. The row first, then the directory goes aside under
+// another name, and only then the run is queued: after a crash a claim of an earlier attempt than the row's says that
+// the directory is still there.
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <stdio.h>
+
+#include <cerrno>
 
 #include "runner/collect/outputs.hpp"
 #include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/pipeline/secrets.hpp"
 #include "runner/shim/records.hpp"
 
 namespace runner::pipeline {
 
-void Pipeline::give_way(const std::string& id, const std::string& to) {
+// False if it could not be told.
+bool Pipeline::give_way(const std::string& id, const std::string& to) {
   try {
     const RunRecord run = history_.get(id);
     // What has been cancelled ends all the same, and its reason stays.
-    if (is_final(run.status) || run.status == RunStatus::kCancelRequested) return;
+    if (is_final(run.status) || run.status == RunStatus::kCancelRequested) return true;
     shim::write_cancel(data_.run(id), {.reason = "gave way to " + to, .give_way = true});
+    const bool told = watch_->signal_shim(id, SIGUSR1);
     history_.set_status(id, run.status, "gives way to " + to);
-    watch_->signal_shim(id, SIGUSR1);
     events_.notify(id);
+    return told;
   } catch (const Error& error) {
-    spdlog::warn("run {}: does not give way to {}: {}", id, to, error.message());
+    spdlog::warn("run {}: does not give way to {} yet: {}", id, to, error.message());
+    return false;
+  }
+}
+
+// Whether the run could begin anew: its secrets are gone with the daemon that had them, unless the file has them.
+bool Pipeline::can_begin_again(const RunRecord& run) const {
+  if (run.definition.secrets.empty()) return true;
+  if (secrets_.with([&](const auto& secrets) { return secrets.contains(run.id); })) return true;
+  try {
+    find_secrets(run.definition.secrets, {}, default_secrets_file());
+    return true;
+  } catch (const Error&) {
+    return false;
   }
 }
 
@@ -36,9 +57,9 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
     artifacts.push_back(std::move(*journal));
   batch->commit();
   for (Artifact& artifact : artifacts) artifact.name.insert(0, prefix);
+  note_dropped_log(run.id, ended);
   if (!history_.begin_next_attempt(run.id, run.attempt, ended.time, ended.outcome.message, artifacts)) return false;
   hold.reset();
-  note_dropped_log(run.id, ended);
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
@@ -47,24 +68,59 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   return true;
 }
 
-// The thread of its own: what the last attempt has left here goes before the next one may come.
+// A thread of its own. True when there is nothing more to do; may be asked twice.
 bool Pipeline::clear_for_next_attempt(const std::string& id) {
-  if (!clear_container(id)) return false;
   try {
     const RunRecord run = history_.get(id);
+    if (is_final(run.status)) return true;
+    const os::RunDirectory directory = data_.run(id);
+    const auto claim = shim::read_claim(directory);
+    if (claim && claim->attempt == run.attempt) return true;  // it lives already
     if (run.status == RunStatus::kCancelRequested) {
-      end_cancelled(run);
+      end_cancelled(run);  // with the directory
       return true;
     }
-    if (is_final(run.status)) return true;
-    enqueue(run);
-    withdraw_cancelled(id);
-    look_ahead();
+    if (claim) {
+      sandbox_.remove_remains(id);
+      containers_.remove_remains(id);  // its container has the run's name
+      checkouts_.release(id);
+      const auto aside = data_.run(id + "." + std::to_string(claim->attempt)).root();
+      if (::rename(directory.root().c_str(), aside.c_str()) != 0)
+        throw errno_error(errno, "rename to " + aside.string());
+      queue_again(run);
+      os::remove_tree(aside);
+    } else {
+      queue_again(run);
+    }
     return true;
   } catch (const Error& error) {
-    spdlog::error("run {}: not queued again yet: {}", id, error.message());
-    return false;
+    spdlog::warn("run {}: its last attempt is not cleared away yet: {}", id, error.message());
+    return was_queued_again(id, error);
   }
+}
+
+void Pipeline::queue_again(const RunRecord& run) {
+  history_.set_status(run.id, RunStatus::kQueued, "", std::nullopt, run.attempt);
+  enqueue(run);
+  withdraw_cancelled(run.id);
+  look_ahead();
+}
+
+// After an error: what could not be removed stays until the next start, once it is out of the way.
+bool Pipeline::was_queued_again(const std::string& id, const Error& error) {
+  try {
+    const RunRecord run = history_.get(id);
+    const auto claim = shim::read_claim(data_.run(id));
+    if (is_final(run.status) || (claim && claim->attempt == run.attempt)) return true;
+    if (!claim) {
+      enqueue(run);  // once more does no harm
+      return true;
+    }
+    history_.set_status(id, RunStatus::kQueued, "waits until its last attempt is cleared away: " + error.message(),
+                        std::nullopt, run.attempt);
+  } catch (const Error&) {  // the same trouble
+  }
+  return false;
 }
 
 }  // namespace runner::pipeline

@@ -94,7 +94,7 @@ void Pipeline::mark_started(const std::string& id) {
       const bool live = history_.set_status(id, status, reason, started->time, claim->attempt);
       if (present && (!live || started->paused)) keep_awake_->leave(id);
       if (!started->interpreter.empty()) record_interpreter(id, started->interpreter);
-      if (run.attempt == claim->attempt) scheduler_->started(id, run.queue, run.definition.grace);
+      if (present && can_begin_again(run)) scheduler_->started(id, run.queue, run.definition.grace);
       // One that may have to start again needs them again.
       if (run.queue.priority >= kNormalPriority) secrets_.with([&](auto& secrets) { secrets.erase(id); });
     }
@@ -171,7 +171,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
   if (is_final(run.status)) return;
   const os::RunDirectory directory = data_.run(id);
   const auto claim = shim::read_claim(directory);
-  if (claim && claim->attempt < run.attempt) return;  // a late word of the last attempt
+  if (claim && claim->attempt < run.attempt) return again_->enqueue(id);  // a late word of the last attempt
   auto ended = shim::read_ended(directory);
   if (!ended) {
     if (claim) {
@@ -264,7 +264,12 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
                    std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
   on_end_->expect(run.id);
-  history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+  try {
+    history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+  } catch (const Error& failure) {
+    if (!is_final(history_.get(run.id).status)) throw;
+    spdlog::error("run {}: its end is written, and not on the disk: {}", run.id, failure.message());
+  }
   on_end_->ended(run.id);
   hold.reset();  // what follows may take its time
   events_.notify(run.id);

@@ -69,11 +69,4 @@ GpuSet GpuSlots::slots_of(const std::vector<std::string>& ids, GpuSet free) cons
   return slots;
 }
 
-GpuWish GpuSlots::possible(GpuWish wish) const {
-  wish.count = std::min(wish.count, count(all()));
-  std::erase_if(wish.ids,
-                [&](const std::string& id) { return std::find(slots_.begin(), slots_.end(), id) == slots_.end(); });
-  return wish;
-}
-
 }  // namespace runner::pipeline

@@ -34,8 +34,6 @@ class GpuSlots {
   std::vector<std::string> ids(GpuSet slots) const;
   // For a run that has them already: free ones where possible. A GPU that is not here any more is left out.
   GpuSet slots_of(const std::vector<std::string>& ids, GpuSet free) const;
-  // Of the wish what can ever be.
-  GpuWish possible(GpuWish wish) const;
 
  private:
   std::vector<std::string> slots_;  // the id of each

@@ -93,7 +93,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       machine_, gpu_slots_, history_.queue_held(),
       Scheduler::Callbacks{
           .start = [this](const std::string& id) { start(id); },
-          .give_way = [this](const std::string& id, const std::string& to) { give_way(id, to); },
+          .give_way = [this](const std::string& id, const std::string& to) { return give_way(id, to); },
       });
   recover();
   watch_laptop();
@@ -145,7 +145,9 @@ void Pipeline::stop(const std::string& id, const std::string& reason, bool fails
     try {
       // Of an earlier attempt's directory nothing is wanted any more: who clears it away looks at the row.
       const auto claim = shim::read_claim(directory);
-      if (!claim || claim->attempt == history_.get(id).attempt)
+      if (claim && claim->attempt < history_.get(id).attempt)
+        again_->enqueue(id);
+      else
         shim::write_cancel(directory, shim::CancelRequest{.reason = reason, .as_failure = fails});
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kNotFound) throw;  // no run directory yet, or none any more

@@ -269,7 +269,10 @@ class Pipeline {
   std::optional<std::string> frozen_for(const std::string& id) const;
   std::uint64_t ask_for_pause(const std::string& id, bool paused, const std::string& reason);
   // attempts.cpp
-  void give_way(const std::string& id, const std::string& to);
+  bool give_way(const std::string& id, const std::string& to);
+  bool can_begin_again(const RunRecord& run) const;
+  void queue_again(const RunRecord& run);
+  bool was_queued_again(const std::string& id, const Error& error);
   bool begin_next_attempt(const RunRecord& run, const shim::Ended& ended);
   bool clear_for_next_attempt(const std::string& id);
   // recover.cpp
@@ -297,7 +300,7 @@ class Pipeline {
       launches_;  // shims started per run by this daemon, for those that died unclaimed
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
-  os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
+  mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;                                // values by run and name, until it has started: here and nowhere else
   os::Guarded<int> moves_;                     // one at a time: each looks at its neighbours
   os::Guarded<int> pauses_;                    // the same

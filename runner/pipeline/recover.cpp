@@ -33,7 +33,17 @@ void Pipeline::recover() {
   const auto unfinished = history_.unfinished();
   adopt_checkouts(unfinished);
   remove_orphans(unfinished);  // first: what is queued below makes temporary files of its own at once
-  for (const RunRecord& run : unfinished) {
+  const auto lives = [this](const RunRecord& run) {
+    try {
+      const auto claim = shim::read_claim(data_.run(run.id));
+      return claim && claim->attempt == run.attempt;
+    } catch (const Error&) {
+      return false;  // damaged: said below
+    }
+  };
+  auto ordered = unfinished;  // what lives has its resources before anything else may start
+  std::stable_partition(ordered.begin(), ordered.end(), lives);
+  for (const RunRecord& run : ordered) {
     try {
       recover_run(run);
     } catch (const Error& error) {

@@ -74,6 +74,7 @@ std::string RunQueue::shortage(const Waiting& run) const {
 }
 
 void RunQueue::make_ready(const Waiting& run) {
+  if (!gpus_.choose(run.gpus, machine_.gpus)) return;  // waits for another machine, and keeps nobody from starting
   ready_.emplace(key_of(run), run.id);
   newcomers_.push_back(key_of(run));
 }
@@ -82,7 +83,6 @@ void RunQueue::add(Waiting run) {
   if (waiting_.contains(run.id) || taken_.contains(run.id)) return;
   run.wanted.millicpus = std::min(run.wanted.millicpus, machine_.millicpus);
   run.wanted.memory = std::min(run.wanted.memory, machine_.memory);
-  run.gpus = gpus_.possible(std::move(run.gpus));
   for (const auto& [other, end] : run.after) dependents_[other].insert(run.id);
   if (run.after.empty()) make_ready(run);
   const std::string id = run.id;
@@ -149,7 +149,7 @@ RunQueue::GiveWay RunQueue::make_way(Time now) {
   for (const auto& [id, low] : low_) {
     if (low.asked)
       free = free + taken_.at(id).resources;
-    else
+    else if (!low.spared)
       candidates.push_back(id);
   }
   if (choose(first, free)) return {};  // is free, or soon will be
@@ -172,12 +172,26 @@ RunQueue::GiveWay RunQueue::make_way(Time now) {
     return true;
   });
   for (const std::string& id : way.ids) {
-    low_.at(id).asked = true;
     Taken& taken = taken_.at(id);
+    low_.at(id).asked = true;
+    low_.at(id).end = taken.end;
     taken.end = std::min(taken.end.value_or(Time::max()), now + low_.at(id).grace);
   }
   all_seen_ = false;  // the first one's start has become known
   return way;
+}
+
+void RunQueue::not_told(const std::string& id) {
+  const auto found = low_.find(id);
+  if (found == low_.end()) return;
+  found->second.asked = false;
+  found->second.spared = true;
+  taken_.at(id).end = found->second.end;
+  all_seen_ = false;
+}
+
+void RunQueue::ask_again() {
+  for (auto& [id, low] : low_) low.spared = false;
 }
 
 std::vector<std::string> RunQueue::ended(const std::string& id, bool success) {
@@ -281,6 +295,8 @@ std::string RunQueue::why(const std::string& id) const {
     if (run.after.size() > 1) text += " and " + std::to_string(run.after.size() - 1) + " more";
     return text;
   }
+  if (!gpus_.choose(run.gpus, machine_.gpus))
+    return "waits for " + to_text(run.gpus) + ": this machine has " + std::to_string(gpus_.count(machine_.gpus));
   if (held_) return "the queue is paused";
   if (!held_for_.empty()) return "the queue is held: " + held_for_;
   if (!choose(run, free_)) {

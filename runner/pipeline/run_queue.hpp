@@ -48,7 +48,8 @@ class RunQueue {
   // `machine.gpus` is not looked at: all of `gpus` are there.
   explicit RunQueue(const Resources& machine, GpuSlots gpus = {});
 
-  // Ignored for a run that waits or runs. One that wants more than the machine has waits for all of it.
+  // Ignored for a run that waits or runs. One that wants more CPUs or memory than the machine has waits for all of it;
+  // one that wants GPUs that are not there waits, and is in nobody's way.
   void add(Waiting run);
   bool remove(const std::string& id);                         // true: it waited
   bool move(const std::string& id, const QueuePlace& place);  // true: it waits
@@ -63,6 +64,9 @@ class RunQueue {
     std::string to;
   };
   GiveWay make_way(Time now);
+  // One of those could not be told: others may be asked in its place, and it again after ask_again().
+  void not_told(const std::string& id);
+  void ask_again();
   bool release(const std::string& id);  // true: it had some
   // `id` has ended. Gives and removes those that wait for another end than this.
   std::vector<std::string> ended(const std::string& id, bool success);
@@ -99,6 +103,8 @@ class RunQueue {
     Time since;
     std::chrono::milliseconds grace;
     bool asked = false;
+    bool spared = false;           // not_told()
+    std::optional<Time> end = {};  // of its limit, while it is asked
   };
   struct Reservation {
     std::optional<Time> start;  // of the first run; nothing: when something ends that has no limit

@@ -9,6 +9,7 @@ namespace runner::pipeline {
 
 // Two threads collect or start while two more may be held up by a large checkout; more would only fight for two cores.
 constexpr int kWorkers = 4;
+constexpr std::chrono::seconds kAskAgain{10};
 
 Scheduler::Scheduler(const Resources& machine, GpuSlots gpus, bool held, Callbacks callbacks)
     : callbacks_(std::move(callbacks)), queue_(machine, std::move(gpus)) {
@@ -140,7 +141,14 @@ void Scheduler::post(std::function<void()> work) {
 // With the lock held.
 void Scheduler::ask_to_give_way() {
   const RunQueue::GiveWay way = queue_.make_way(RunQueue::Time::clock::now());
-  for (const std::string& id : way.ids) posted_.emplace_back([this, id, to = way.to] { callbacks_.give_way(id, to); });
+  for (const std::string& id : way.ids) posted_.emplace_back([this, id, to = way.to] { give_way(id, to); });
+}
+
+void Scheduler::give_way(const std::string& id, const std::string& to) {
+  if (callbacks_.give_way(id, to)) return;
+  const std::lock_guard lock(mutex_);
+  queue_.not_told(id);
+  ask_again_ = RunQueue::Time::clock::now() + kAskAgain;
 }
 
 void Scheduler::work(const std::stop_token& stop) {
@@ -152,7 +160,19 @@ void Scheduler::work(const std::stop_token& stop) {
     if (!next) ask_to_give_way();
     return next.has_value() || !posted_.empty();
   };
-  while (wake_.wait(lock, stop, has_work)) {
+  // True when there is work; the one who has set the time waits for it himself.
+  const auto wait = [&] {
+    while (ask_again_) {
+      const RunQueue::Time at = *ask_again_;
+      if (wake_.wait_until(lock, stop, at, has_work)) return true;
+      if (stop.stop_requested()) return false;
+      if (ask_again_ != at) continue;
+      ask_again_.reset();
+      queue_.ask_again();
+    }
+    return wake_.wait(lock, stop, has_work);
+  };
+  while (wait()) {
     if (stop.stop_requested()) return;
     if (next) {
       const std::string id = *std::exchange(next, std::nullopt);

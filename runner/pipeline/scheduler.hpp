@@ -20,8 +20,8 @@ class Scheduler {
   // Called on a worker thread; must not throw, as nothing that is posted may.
   struct Callbacks {
     std::function<void(const std::string& id)> start;  // the run has its resources
-    // The run is to end so that `to` can start; then release().
-    std::function<void(const std::string& id, const std::string& to)> give_way;
+    // The run is to end so that `to` can start; then release(). False: it could not be told, and is asked again later.
+    std::function<bool(const std::string& id, const std::string& to)> give_way;
   };
   Scheduler(const Resources& machine, GpuSlots gpus, bool held, Callbacks callbacks);
   ~Scheduler();  // finishes what is being done, drops what waits (recovery finds it again)
@@ -63,11 +63,13 @@ class Scheduler {
   void work(const std::stop_token& stop);
 
   void ask_to_give_way();
+  void give_way(const std::string& id, const std::string& to);
 
   const Callbacks callbacks_;
   mutable std::mutex mutex_;  // guards everything below
   std::condition_variable_any wake_;
   RunQueue queue_;
+  std::optional<RunQueue::Time> ask_again_;  // when those that could not be told to give way are asked again
   std::deque<std::function<void()>> posted_;
   std::vector<std::jthread> workers_;
 };

@@ -173,9 +173,16 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   const auto added = [&] {
     try {
       return history_.add_run(run, admission.artifacts);
-    } catch (...) {
-      secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
-      throw;
+    } catch (const Error& error) {
+      try {
+        // Written, and not on the disk: it runs all the same, and the user is told.
+        store::History::Added there{history_.get(run.id), false};
+        warnings.push_back("a power cut could lose this run: " + error.message());
+        return there;
+      } catch (const Error&) {
+        secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
+        throw Error(error);
+      }
     }
   }();
   if (added.existed) secrets_.with([&](auto& secrets) { secrets.erase(run.id); });

@@ -1,5 +1,6 @@
 """Runs of low priority: they give way to normal ones and start again from their snapshot."""
 import os
+import threading
 
 from support.waiting import wait_until
 from test_queue import QueueTest
@@ -140,3 +141,58 @@ class GivingWay(QueueTest):
         self.await_gate("low-2")
         self.open_gate("low-go-2")
         self.wait(low)
+
+    def test_what_waits_takes_nothing_of_what_lives_when_the_daemon_starts_anew(self):
+        low = self.low()
+        normal = self.gives_way(low)
+        for _ in range(3):
+            self.home.kill_daemon()
+            queue = self.queue()
+            self.assertEqual((queue["running"], self.waiting(), queue["cpus"]["free"]), ([normal], [low], 0))
+        self.let_go("normal")
+        self.await_gate("low-2")
+        self.open_gate("low-go-2")
+        self.wait(low)
+
+    def test_an_attempt_that_cannot_be_removed_is_in_nobodys_way(self):
+        deep = LOW.replace('print("left over', """if attempt == "1":
+        here = os.getcwd()
+        for _ in range(4500):
+            os.mkdir("d")
+            os.chdir("d")
+        os.chdir(here)
+    print("left over""")
+        low = self.low(code=deep)
+        normal = self.gives_way(low)
+        self.let_go("normal")
+        self.await_gate("low-2")
+        self.open_gate("low-go-2")
+        self.wait(low)
+        self.wait(normal)
+
+    def test_a_run_whose_secrets_died_with_the_daemon_does_not_give_way(self):
+        low = self.low("--secret", "TOKEN", environment={"TOKEN": "hush"})
+        self.home.kill_daemon()
+        normal = self.gated("normal")
+        wait_until(lambda: self.show(normal)["statusReason"].startswith("waits for"), "the normal run waits")
+        self.assertEqual(self.show(low)["statusReason"], "")
+        self.open_gate("low-go-1")
+        self.wait(low)
+        self.begun("normal")
+        self.let_go("normal")
+        self.wait(normal)
+        self.assertEqual(self.show(low)["attempt"], 1)
+
+    def test_who_follows_through_the_api_gets_each_log_once(self):
+        low = self.low()
+        answers = []
+        follower = threading.Thread(target=lambda: answers.append(self.home.call(
+            "curl", "-sSN", "--unix-socket", self.home.data + "/control.sock", "http://localhost/v1/runs/%s/log?follow=1" % low)))
+        follower.start()
+        self.gives_way(low)
+        self.let_go("normal")
+        self.await_gate("low-2")
+        self.open_gate("low-go-2")
+        self.wait(low)
+        follower.join()
+        self.assertEqual(answers[0].text, "left over: False\nattempt 1\nsaved in attempt 1\nleft over: False\nattempt 2\n")

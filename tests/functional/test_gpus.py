@@ -4,6 +4,7 @@ import json
 import os
 import textwrap
 
+from support import settings
 from test_queue import QueueTest
 
 LOOK = """
@@ -18,10 +19,14 @@ LOOK = """
     if devices["fakegpu0"]:
         with open("/dev/fakegpu0", "rb") as file:
             assert file.read(3) == bytes(3)
+    if devices["fakegpu1"]:
+        os.close(os.open("/dev/fakegpu1", os.O_RDWR))
     tell("seen-" + sys.argv[1], json.dumps([devices, os.environ.get("FAKE_VISIBLE_DEVICES")]))
     await_("go-" + sys.argv[1])
 """
-ZERO, FULL, NULL = [1, 5], [1, 7], [1, 3]
+# Root's second one is none of those that every container may open.
+OTHER = "/dev/fuse" if settings.USER == "root" else "/dev/full"
+ZERO, SECOND, NULL = [1, 5], [10, 229] if settings.USER == "root" else [1, 7], [1, 3]
 
 
 class GpuTest(QueueTest):
@@ -34,8 +39,8 @@ class GpuTest(QueueTest):
             "devices": [
                 {"name": "0", "containerEdits": {"deviceNodes": nodes(("fakegpu0", "/dev/zero"))}},
                 {"name": "GPU-zero", "containerEdits": {"deviceNodes": nodes(("fakegpu0", "/dev/zero"))}},
-                {"name": "1", "containerEdits": {"deviceNodes": nodes(("fakegpu1", "/dev/full"))}},
-                {"name": "all", "containerEdits": {"deviceNodes": nodes(("fakegpu0", "/dev/zero"), ("fakegpu1", "/dev/full"))}}],
+                {"name": "1", "containerEdits": {"deviceNodes": nodes(("fakegpu1", OTHER))}},
+                {"name": "all", "containerEdits": {"deviceNodes": nodes(("fakegpu0", "/dev/zero"), ("fakegpu1", OTHER))}}],
             "containerEdits": {"env": ["FAKE_VISIBLE_DEVICES=void"], "deviceNodes": nodes(("fakectl", "/dev/null")),
                                "hooks": [{"hookName": "createContainer", "path": "/bin/false", "args": ["false"]}]}}), 0o644)
         self.home.configure('cdi_dirs = ["%s"]\n' % self.cdi + self.more_configuration)
@@ -65,7 +70,7 @@ class InTheSandbox(GpuTest):
         none = self.looking("none", "--gpus", "none")
         self.assertEqual(self.seen("none"), [{"fakegpu0": None, "fakegpu1": None, "fakectl": None}, None])
         other = self.looking("other", "--gpus", "1")
-        self.assertEqual(self.seen("other")[0], {"fakegpu0": None, "fakegpu1": FULL, "fakectl": NULL})
+        self.assertEqual(self.seen("other")[0], {"fakegpu0": None, "fakegpu1": SECOND, "fakectl": NULL})
         third = self.looking("third", "--gpus", "device=GPU-zero")
         self.assertEqual(self.show(third)["statusReason"].split(";")[0], "waits for GPU 0 (0 of 2 free)")
         self.assertEqual(self.show(other)["gpus"], ["1"])
@@ -85,10 +90,26 @@ class InTheSandbox(GpuTest):
 
     def test_without_a_word_a_run_has_all_of_them(self):
         run = self.looking("any")
-        self.assertEqual(self.seen("any")[0], {"fakegpu0": ZERO, "fakegpu1": FULL, "fakectl": NULL})
+        self.assertEqual(self.seen("any")[0], {"fakegpu0": ZERO, "fakegpu1": SECOND, "fakectl": NULL})
         self.let_go("any")
         self.wait(run)
         self.assertEqual((self.show(run)["gpus"], self.show(run)["runDefinition"]["gpus"]), (["0", "1"], None))
+
+    def test_a_run_whose_gpu_has_gone_waits_and_keeps_nobody_from_starting(self):
+        blocker = self.looking("one", "--gpus", "2")
+        self.seen("one")
+        waiting = self.looking("two", "--gpus", "device=1")
+        self.home.kill_daemon()
+        os.rename(os.path.join(self.cdi, "fake.json"), os.path.join(self.cdi, "away"))
+        self.let_go("one", "two")
+        self.wait(blocker)
+        self.assertEqual(self.show(waiting)["statusReason"], "waits for GPU 1: this machine has 0")
+        self.submit("--command", "true")
+        self.assertEqual(self.show(waiting)["status"], "Queued")
+        self.home.kill_daemon()
+        os.rename(os.path.join(self.cdi, "away"), os.path.join(self.cdi, "fake.json"))
+        self.wait(waiting)
+        self.assertEqual(self.show(waiting)["gpus"], ["1"])
 
     def test_what_cannot_be_is_refused(self):
         for wish, words in (("3", "--gpus 3: there are 2 on this machine: 0, 1"), ("device=7", "there is no GPU '7' here"),

@@ -124,6 +124,12 @@ TEST_CASE("a run's config.json has the devices and variables that a CDI runtime 
       {"path": "/dev/nvidia0", "type": "c", "major": 1, "minor": 5, "fileMode": 438, "uid": 0, "gid": 0}])");
     CHECK(config["linux"]["devices"] == golden);
     CHECK(config["process"]["env"] == json{"NVIDIA_VISIBLE_DEVICES=void"});
+    CHECK_FALSE(config["linux"].contains("resources"));
+    const Runtime runc{.kind = Runtime::Kind::kRunc, .program = "/usr/sbin/runc", .version = "1"};
+    const json with_runc = json::parse(make_config(run, runc, host, plan_for(run, runc, host), "/root", {}));
+    REQUIRE(with_runc["linux"]["resources"]["devices"].size() == 3);
+    CHECK(with_runc["linux"]["resources"]["devices"][2] ==
+          json{{"allow", true}, {"type", "c"}, {"major", 1}, {"minor", 5}, {"access", "rwm"}});
     CHECK_FALSE(config.contains("hooks"));  // the host's /usr has what they would make
     for (const json& mount : config["mounts"]) CHECK(mount["destination"] != "/usr/lib/os-release");  // seen already
   }

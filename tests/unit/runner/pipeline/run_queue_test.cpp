@@ -292,17 +292,23 @@ TEST_CASE("GPUs are given by number or by name, each to one run") {
   CHECK(queue.gpus_of("named") == Ids{"1"});
   CHECK(queue.gpus_of("two") == Ids{"0", "2"});
   CHECK(queue.gpus_of("none").empty());
-  queue.add(wants("more than there are", {.count = 9}));
-  CHECK(queue.why("more than there are") == "waits for 3 GPUs (0 of 3 free); named has some, and 2 more");
+  queue.add(wants("more than there are", {.count = 4}));
+  queue.add(wants("gone", {.ids = {"7"}}));
+  CHECK(queue.why("more than there are") == "waits for 4 GPUs: this machine has 3");
+  CHECK(queue.why("gone") == "waits for GPU 7: this machine has 3");
+  CHECK(queue.first(9).empty());
+  queue.add(wants("all of them", {.count = 3}));
+  CHECK(queue.why("all of them") == "waits for 3 GPUs (0 of 3 free); named has some, and 2 more");
   queue.release("named");
   // What is free now is not what it waits for in the end: that is all three.
   queue.add(wants("small", {.count = 1}));
   CHECK(started(queue).empty());
   queue.release("two");
-  CHECK(started(queue) == Ids{"more than there are"});
-  CHECK(queue.gpus_of("more than there are") == Ids{"0", "1", "2"});
-  queue.release("more than there are");
+  CHECK(started(queue) == Ids{"all of them"});
+  CHECK(queue.gpus_of("all of them") == Ids{"0", "1", "2"});
+  queue.release("all of them");
   CHECK(started(queue) == Ids{"small"});
+  CHECK(queue.waiting().size() == 2);
 }
 
 TEST_CASE("one that overtakes takes a GPU that the first one can do without") {

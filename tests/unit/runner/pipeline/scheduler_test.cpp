@@ -40,7 +40,11 @@ runner::pipeline::RunQueue::Waiting run(const std::string& id, int priority) {
 
 runner::pipeline::Scheduler::Callbacks callbacks(Starts& starts) {
   return {.start = [&](const std::string& id) { starts.add(id); },
-          .give_way = [&](const std::string& id, const std::string& to) { starts.add(id + " gives way to " + to); }};
+          .give_way =
+              [&](const std::string& id, const std::string& to) {
+                starts.add(id + " gives way to " + to);
+                return id != "deaf";
+              }};
 }
 
 }  // namespace
@@ -144,6 +148,20 @@ TEST_CASE("a run that has started gives way when one of normal priority waits, a
   CHECK(starts.wait_for(4).back() == "another");
   scheduler.release("another");
   CHECK(starts.wait_for(5) == Ids{"low", "low gives way to normal", "normal", "another", "low"});
+}
+
+TEST_CASE("where one cannot be told to give way another is asked in its place") {
+  Starts starts;
+  runner::pipeline::Scheduler scheduler({2000, 0}, {}, false, callbacks(starts));
+  for (const char* id : {"deaf", "low"}) scheduler.enqueue(run(id, -1));
+  starts.wait_for(2);
+  scheduler.started("deaf", {-2, 1}, std::chrono::seconds{1});
+  scheduler.started("low", {-1, 2}, std::chrono::seconds{1});
+  scheduler.enqueue(run("normal", 0));
+  const Ids all = starts.wait_for(4);
+  CHECK(Ids(all.begin() + 2, all.end()) == Ids{"deaf gives way to normal", "low gives way to normal"});
+  scheduler.release("low");
+  CHECK(starts.wait_for(5).back() == "normal");
 }
 
 TEST_CASE("a GPU is given to one run, and an adopted run keeps its own") {
