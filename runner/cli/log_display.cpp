@@ -141,6 +141,7 @@ void LogDisplay::put(std::string_view shown) {
 
 void LogDisplay::put_style(std::string_view sequence) {
   put(sequence);
+  style_end_ = line_.size();
   const std::string_view parameters = sequence.substr(2, sequence.size() - 3);
   if (parameters.empty() || parameters == "0")
     styles_.clear();
@@ -153,8 +154,7 @@ void LogDisplay::erase_one() {
   if (returned_) return;
   std::size_t end = line_.size();
   while (end > 0 && (static_cast<unsigned char>(line_[end - 1]) & 0xC0) == 0x80) --end;
-  const auto escape = line_.rfind('\x1b');
-  if (escape != std::string::npos && escape + style_at(std::string_view(line_).substr(escape)) == line_.size()) return;
+  if (line_.size() == style_end_) return;  // not into an escape: what is left of one could become another
   if (end > 0) line_.erase(end - 1);
 }
 
@@ -177,6 +177,7 @@ void LogDisplay::start_over() {
     out_ += '\n';
   }
   line_ = styles_;
+  style_end_ = line_.size();
 }
 
 void LogDisplay::erase_shown() {

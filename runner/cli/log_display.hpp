@@ -34,12 +34,13 @@ class LogDisplay {
   const std::size_t columns_;
   const bool live_;
   std::string out_;
-  std::string pending_;     // bytes that mean something only with those that follow
-  std::string line_;        // the unfinished line, ready to be written
-  std::string shown_;       // what of it is on the terminal
-  std::string styles_;      // that are on
-  bool returned_ = false;   // a carriage return: what comes next replaces the line
-  bool overflown_ = false;  // the line was too long to be kept: what is on the terminal of it stays there
+  std::string pending_;        // bytes that mean something only with those that follow
+  std::string line_;           // the unfinished line, ready to be written
+  std::size_t style_end_ = 0;  // in it, of the last style
+  std::string shown_;          // what of it is on the terminal
+  std::string styles_;         // that are on
+  bool returned_ = false;      // a carriage return: what comes next replaces the line
+  bool overflown_ = false;     // the line was too long to be kept: what is on the terminal of it stays there
 };
 
 }  // namespace runner::cli

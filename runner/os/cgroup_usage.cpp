@@ -34,7 +34,9 @@ void read_io(const RunCgroups& cgroups, CgroupNow& now) {
                                                         : &cgroups.directories.begin()->second;
   if (directory == nullptr) return;
   const path file = *directory / (v1 ? "blkio.throttle.io_service_bytes" : "io.stat");
-  if (!v1 && std::filesystem::exists(file)) now.read_bytes = now.written_bytes = 0;  // empty before the first byte
+  std::error_code failed;
+  if (!v1 && std::filesystem::exists(file, failed))
+    now.read_bytes = now.written_bytes = 0;  // empty before the first byte
   const std::string text = trimmed_file(file);
   for (const auto line : split(text, '\n')) {
     const auto words = split(line, ' ');

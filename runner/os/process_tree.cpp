@@ -58,10 +58,13 @@ class Walk {
  public:
   Walk(pid_t root, std::size_t most_files) : files_left_(most_files) {
     if (auto facts = read_process(root)) tree_.processes.push_back(std::move(*facts));
-    for (std::size_t i = 0; i < tree_.processes.size(); ++i)
+    for (std::size_t i = 0; i < tree_.processes.size() && files_left_ > 0; ++i)
       add_children(tree_.processes[i].pid, tree_.processes[i].threads);
   }
-  ProcessTree tree() && { return std::move(tree_); }
+  ProcessTree tree() && {
+    if (files_left_ == 0) tree_.complete = false;
+    return std::move(tree_);
+  }
 
  private:
   bool may_open() {
@@ -74,7 +77,7 @@ class Walk {
     const std::string tasks = directory_of(pid) + "/task/";
     if (threads <= 1) return add_children_of_thread(tasks + std::to_string(pid), pid);
     const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(tasks.c_str()));
-    while (const dirent* entry = directory ? ::readdir(directory.get()) : nullptr)
+    while (const dirent* entry = directory && files_left_ > 0 ? ::readdir(directory.get()) : nullptr)
       if (entry->d_name[0] != '.') add_children_of_thread(tasks + entry->d_name, pid);
   }
 

@@ -25,7 +25,6 @@ void Pipeline::start_laptop() {
 }
 
 void Pipeline::watch_laptop() {
-  on_end_->recover();
   if (configuration_.laptop.any())
     laptop_ = std::make_unique<LaptopWatch>(
         configuration_.laptop, LaptopWatch::Callbacks{.look = [this] { return look_at_machine(); },
@@ -100,6 +99,8 @@ std::uint64_t Pipeline::ask_for_pause(const std::string& id, bool paused, const 
   return pauses_.with([&](int& pauses) {  // each counts on from the last
     ++pauses;
     const auto before = shim::read_pause(directory);
+    // What the user has asked for stays, also while it is not yet answered.
+    if (before && before->paused && before->reason.empty() && !reason.empty()) return before->number;
     const shim::PauseRequest request{
         .paused = paused, .number = before ? before->number + 1 : 1, .reason = paused ? reason : std::string()};
     shim::write_pause(directory, request);

@@ -95,6 +95,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
           .start = [this](const std::string& id) { start(id); },
           .give_way = [this](const std::string& id, const std::string& to) { return give_way(id, to); },
       });
+  on_end_->recover();  // first: what the next ends comes to it by itself
   recover();
   watch_laptop();
 }

@@ -182,6 +182,8 @@ Outcome judge(const EndFacts& facts) {
   else
     judge_own_end(facts, outcome);
   add_usage(facts, outcome);
+  if (facts.lost_log_bytes == 0 && !facts.lost_log_reason.empty())
+    add_sentence(outcome.message, "its log may not be whole: " + facts.lost_log_reason);
   if (facts.lost_log_bytes > 0)
     add_sentence(outcome.message,
                  format_size(facts.lost_log_bytes) + " of its log could not be written: " + facts.lost_log_reason);

@@ -87,11 +87,20 @@ StackAnswer ask_for_stacks(const os::ProcessTree& tree, pid_t script, StackReque
       if (wanted(member))
         send(member.process, SIGABRT);
       else if (!last)
-        send(member.process, SIGTERM);
+        send(member.process, SIGSTOP);
     }
     if (last || !news || look == kLooks) return answer;
     members = members_of(os::read_process_tree(tree.processes.front().pid, os::kMostFilesOfLook), script);
   }
+}
+
+bool end_politely(const os::ProcessTree& tree, pid_t script) {
+  const auto members = members_of(tree, script);
+  for (const Member& member : members) {
+    send(member.process, SIGTERM);
+    send(member.process, SIGCONT);
+  }
+  return !members.empty();
 }
 
 }  // namespace runner::shim

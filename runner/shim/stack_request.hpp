@@ -9,8 +9,11 @@
 namespace runner::shim {
 
 enum class StackRequest {
-  kPolitely,  // instead of SIGTERM where that would have killed without a word; the others get SIGTERM
-  kAtLast,    // SIGKILL is next: everybody who can print one
+  // Those that SIGTERM, which is next, would kill without a word. The others are stopped: a shell would go on with its
+  // next
+  // command when the Python it waits for has died.
+  kPolitely,
+  kAtLast,  // SIGKILL is next: everybody who can print one
 };
 struct StackAnswer {
   bool asked = false;     // false: nobody would print a stack, or there is too much to look through; nothing was sent
@@ -19,5 +22,8 @@ struct StackAnswer {
 // To the process group of the script, which is `script` in its own pid namespace and a child of the root of `tree`, as
 // a polite end goes to it.
 StackAnswer ask_for_stacks(const os::ProcessTree& tree, pid_t script, StackRequest request);
+// After kPolitely: SIGTERM to all of the group that is left, and lets it go on. False if there is nobody, or too many
+// to look through.
+bool end_politely(const os::ProcessTree& tree, pid_t script);
 
 }  // namespace runner::shim

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
@@ -28,6 +29,8 @@ namespace {
 
 // After the container's pid 1 has died without a word: how long the Engine may take to say why.
 constexpr std::chrono::seconds kEngineWords{5};
+// Between SIGABRT to Pythons that show their stacks and SIGTERM to the rest of the script's group.
+constexpr std::chrono::milliseconds kForFirstStacks{100};
 constexpr std::chrono::seconds kBetweenKills{2};     // of a container that does not die
 constexpr std::chrono::milliseconds kForStacks{20};  // after the grace, for Pythons to print them
 
@@ -79,7 +82,7 @@ Outcome Supervisor::run_to_end() {
     // Nothing of the container exists: every step after the runtime's start reports through facts_.
     facts_.runtime_words = error.what();
   }
-  if (!spec_.engine) facts_.usage = os::read_usage(spec_.cgroups);
+  if (!spec_.engine) read_usage(spec_.cgroups);
   sampler_.stop();
   facts_.sampled = sampler_.usage();
   facts_.running_seconds = sampler_.running_seconds();
@@ -248,11 +251,19 @@ void Supervisor::publish_started() {
   }
 }
 
+// Figures are no reason to lose a run's end.
+void Supervisor::read_usage(const os::RunCgroups& cgroups) {
+  try {
+    facts_.usage = os::read_usage(cgroups);
+  } catch (const std::exception&) {
+  }
+}
+
 void Supervisor::on_ended(const InitRecord& record) {
   facts_.end = record;
   sampler_.stop();
   if (!spec_.engine) return;
-  facts_.usage = os::read_usage(engine_cgroups_);  // they go with init, which waits for this
+  read_usage(engine_cgroups_);  // they go with init, which waits for this
   link_.send(kBye);
 }
 
@@ -289,11 +300,13 @@ void Supervisor::order_end(OrderedEnd end) {
   facts_.ordered = std::move(end);
   let_go_on();
   sampler_.go_on();
+  grace_end_ = os::monotonic_now() + spec_.grace;
   ask_to_end();
-  set_timer(os::monotonic_now() + spec_.grace);
+  set_timer(stacks_first_ ? std::min(os::monotonic_now() + kForFirstStacks, grace_end_) : grace_end_);
 }
 
-// The polite signal. At its time limit a Python that would die of it without a word shows instead where it was.
+// The polite signal. At its time limit a Python that would die of it without a word shows where it was first: a shell
+// that has started it would end at once, and the container with it.
 void Supervisor::ask_to_end() {
   if (!init_) return;
   if (facts_.ordered->kind != OutcomeKind::kCanceled) {
@@ -303,10 +316,20 @@ void Supervisor::ask_to_end() {
       const StackAnswer answer = ask_for_stacks(tree, script_, StackRequest::kPolitely);
       stacks_possible_ = answer.possible;
       facts_.ordered->asked_for_stacks = answer.asked;
+      stacks_first_ = answer.asked;
       if (answer.asked) return;
     }
   }
   os::signal_process(init_, SIGTERM);  // runner-init hands it to the script's process group
+}
+
+void Supervisor::end_the_others() {
+  const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
+  if (!end_politely(tree, script_)) {
+    os::signal_process(init_, SIGTERM);
+    link_.send(kContinue);
+  }
+  set_timer(grace_end_);
 }
 
 // The grace is over: Pythons that had something else to do with it show where they are. True: they get a moment for it.
@@ -328,6 +351,8 @@ void Supervisor::on_timer() {
     gave_engine_up_ = true;
   else if (!facts_.ordered)
     order_end({.kind = OutcomeKind::kTimedOut, .reason = ""});
+  else if (std::exchange(stacks_first_, false) && os::monotonic_now() < grace_end_)
+    end_the_others();
   else if (!facts_.end && !ask_for_last_words())
     kill_everything();
 }

@@ -63,6 +63,8 @@ class Supervisor {
   void on_timer();
   bool reap();
   bool is_empty();
+  void read_usage(const os::RunCgroups& cgroups);
+  void end_the_others();
   void order_end(OrderedEnd end);
   void ask_to_end();
   bool ask_for_last_words();
@@ -86,6 +88,8 @@ class Supervisor {
   bool gave_engine_up_ = false;   // its word of the end did not come in time
   pid_t script_ = 0;              // in its own pid namespace
   bool stacks_possible_ = false;  // at the end of the grace
+  bool stacks_first_ = false;     // SIGTERM has still to follow
+  std::chrono::nanoseconds grace_end_{};
   UsageSampler sampler_;
   os::RunCgroups engine_cgroups_;       // the Engine made them; only read
   pid_t runtime_ = 0;                   // 0 once it is reaped

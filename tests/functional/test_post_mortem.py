@@ -29,6 +29,23 @@ class PostMortemTest(RunnerTest):
 
 
 class TimeLimit(PostMortemTest):
+    def test_a_shell_that_started_the_script_does_not_cut_its_stacks_short(self):
+        self.write("many.py", """\
+            import threading, time
+            def deep(left):
+                return deep(left - 1) if left else time.sleep(60)
+            for _ in range(80):
+                threading.Thread(target=deep, args=(50,), daemon=True).start()
+            print("all up", flush=True)
+            deep(50)
+            """)
+        self.write("train.sh", "python3 many.py\necho never\n")
+        self.submit("--max-run-duration", "2s", "--grace", "20s", "train.sh", code=124)
+        log = self.log().decode()
+        self.assertGreater(log.count("in deep"), 80 * 50)
+        self.assertNotIn("never", log)
+        self.assertLess(self.show()["durationSeconds"], 15)
+
     def test_the_page_shows_where_the_script_was_and_what_lived(self):
         result = self.submit_python(r"""
             import subprocess, time
