@@ -77,7 +77,7 @@ def bare(bundles: list[Path]) -> float:
 def scheduling(program: Path) -> float:
     """Milliseconds for each run of the queue alone."""
     with tempfile.TemporaryDirectory(prefix="runner-bench-", dir=os.environ.get("RUNNER_BENCH_DIR")) as directory:
-        done = subprocess.run([program, directory, "10000", "16"], check=True, stdout=subprocess.PIPE)
+        done = subprocess.run([program, directory, "10000", "32"], check=True, stdout=subprocess.PIPE)
         return 1000 / json.loads(done.stdout)["runsPerSecond"]
 
 
