@@ -5,6 +5,7 @@
 #include "runner/pipeline/pipeline.hpp"
 
 namespace runner::pipeline {
+
 // A limit that cannot be enforced is an error, or with --best-effort-limits a notice of the run.
 void Pipeline::settle_limits(const std::vector<exec::UnenforcedLimit>& limits, Admission& admission) const {
   RunDefinition& definition = admission.run.definition;
@@ -31,18 +32,18 @@ RunDefinition Pipeline::enforced(RunDefinition definition) {
 void Pipeline::settle_gpus(RunDefinition& definition) const {
   if (!definition.gpus) return;
   GpuRequest& request = *definition.gpus;
-  const auto shared = gpu_slots_.ids(gpu_slots_.all());
-  const auto is_shared = [&](const std::string& id) {
-    return std::find(shared.begin(), shared.end(), id) != shared.end();
-  };
+  std::vector<std::string> shared;  // each once, in their order
   std::string names;
-  for (const std::string& id : shared)
-    if (names.find(id) == std::string::npos) names += (names.empty() ? "" : ", ") + id;
+  for (const std::string& id : gpu_slots_.ids(gpu_slots_.all())) {
+    if (std::find(shared.begin(), shared.end(), id) != shared.end()) continue;
+    names += (names.empty() ? "" : ", ") + id;
+    shared.push_back(id);
+  }
   const bool wants_any = !request.ids.empty() || request.count.value_or(1) > 0;
   if (wants_any && shared.empty())
     throw Error(ErrorCode::kUnavailable, "--gpus: no GPU was found on this machine",
                 "`runner doctor` says where it was looked for; --gpus none runs without");
-  const int there = gpu_slots_.count(gpu_slots_.all());
+  const int there = static_cast<int>(shared.size());
   if (request.count.value_or(0) > there)
     throw Error(ErrorCode::kUnavailable,
                 "--gpus " + std::to_string(*request.count) + ": there " + (there == 1 ? "is " : "are ") +
@@ -50,7 +51,7 @@ void Pipeline::settle_gpus(RunDefinition& definition) const {
                 "ask for fewer, or all");
   for (std::string& id : request.ids) {
     if (const exec::Gpu* gpu = gpus_.find(id)) id = gpu->id;
-    if (!is_shared(id))
+    if (std::find(shared.begin(), shared.end(), id) == shared.end())
       throw Error(ErrorCode::kUnavailable, "--gpus: there is no GPU '" + id + "' here", "there are " + names);
   }
 }

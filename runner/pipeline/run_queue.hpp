@@ -58,7 +58,8 @@ class RunQueue {
   // Those that run may be asked to give way: called when `id`, which occupies, has started. Without effect for one of
   // normal priority.
   void may_give_way(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace, Time now);
-  // The runs that are to end now so that the first one that waits can start; each is named once.
+  // The runs that are to end now so that the first one that waits can start; each is named once, or again after
+  // not_told().
   struct GiveWay {
     std::vector<std::string> ids;
     std::string to;
