@@ -108,6 +108,8 @@ const Gpu* GpuInventory::find(const std::string& name) const {
 
 GpuInventory find_gpus(const GpuPlaces& places) {
   GpuInventory inventory;
+  for (const fs::path& directory : places.cdi_directories) inventory.looked_at += directory.string() + ", ";
+  inventory.looked_at += (places.proc / "driver/nvidia").string();
   take_cdi(inventory, places);
   if (inventory.gpus.empty()) take_nvidia_driver(inventory, places);
   return inventory;
@@ -117,7 +119,7 @@ Check gpu_check(const GpuInventory& inventory) {
   Check check{.name = "gpus", .works = inventory.problems.empty(), .detail = {}, .remedy = {}};
   for (const Gpu& gpu : inventory.gpus) check.detail += (check.detail.empty() ? "" : ", ") + gpu.id;
   if (inventory.gpus.empty())
-    check.detail = "none found";
+    check.detail = "none found (in " + inventory.looked_at + ")";
   else
     check.detail += " (by " + inventory.source + ")";
   for (const std::string& problem : inventory.problems) check.detail += "; " + problem;

@@ -23,6 +23,7 @@ struct Gpu {
 struct GpuInventory {
   std::vector<Gpu> gpus;                           // each once
   std::string source;                              // where they were found, for people; empty: nowhere
+  std::string looked_at;                           // where they were looked for, for people
   std::vector<std::string> problems;               // one line each: files that say something but could not be used
   const Gpu* find(const std::string& name) const;  // by any of its names
 };

@@ -38,17 +38,21 @@ class GivingWay(QueueTest):
         wait_until(lambda: self.show(low)["attempt"] == 2, "the second attempt is in the queue")
         return normal
 
+    def ends_in_its_second(self, low, normal):
+        """The normal run ends, the low one begins again and ends."""
+        self.let_go("normal")
+        self.await_gate("low-2")
+        self.open_gate("low-go-2")
+        self.wait(low)
+        self.wait(normal)
+
     def test_each_attempt_keeps_its_own_log_outputs_and_metrics(self):
         low = self.low()
         normal = self.gives_way(low)
         waiting = self.show(low)
         self.assertEqual((waiting["status"], waiting["startTimeUtc"], waiting["metrics"]), ("Queued", None, {}))
         wait_until(lambda: "waits for" in self.show(low)["statusReason"], "it is in the queue again")
-        self.let_go("normal")
-        self.await_gate("low-2")
-        self.open_gate("low-go-2")
-        self.wait(low)
-        self.wait(normal)
+        self.ends_in_its_second(low, normal)
         run = self.show(low)
         self.assertEqual((run["attempt"], run["status"], run["outcome"]["kind"]), (2, "Completed", "exited"))
         self.assertEqual(run["metrics"], {"loss": 2})
@@ -127,11 +131,7 @@ class GivingWay(QueueTest):
         code = LOW + "    assert open('/run/secrets/TOKEN').read() == 'hush'\n"
         low = self.low("--secret", "TOKEN", code=code, environment={"TOKEN": "hush"})
         normal = self.gives_way(low)
-        self.let_go("normal")
-        self.await_gate("low-2")
-        self.open_gate("low-go-2")
-        self.wait(low)
-        self.wait(normal)
+        self.ends_in_its_second(low, normal)
 
     def test_a_paused_one_gives_way_as_well(self):
         low = self.low()
@@ -164,11 +164,7 @@ class GivingWay(QueueTest):
     print("left over""")
         low = self.low(code=deep)
         normal = self.gives_way(low)
-        self.let_go("normal")
-        self.await_gate("low-2")
-        self.open_gate("low-go-2")
-        self.wait(low)
-        self.wait(normal)
+        self.ends_in_its_second(low, normal)
 
     def test_a_run_whose_secrets_died_with_the_daemon_does_not_give_way(self):
         low = self.low("--secret", "TOKEN", environment={"TOKEN": "hush"})

@@ -183,6 +183,7 @@ TEST_CASE("a CDI file that others could have written, or that is wrong, is left 
     {"name": "0", "containerEdits": {"deviceNodes": [{"path": "/etc/shadow"}]}}]})");
   const GpuInventory found = machine.find();
   CHECK(found.gpus.empty());
+  CHECK_THAT(gpu_check(found).detail, Contains("none found (in " + (machine.scratch.path() / "etc").string() + ", "));
   REQUIRE(found.problems.size() == 3);
   CHECK_THAT(found.problems[0], Contains("broken.yaml is left out: line "));
   CHECK_THAT(found.problems[1], Contains("node.json is left out: deviceNodes: /etc/shadow is not below /dev"));
