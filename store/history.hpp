@@ -17,6 +17,8 @@
 
 namespace runner::store {
 
+class HistoryCheck;
+
 struct RunFilter {
   std::optional<std::string> experiment;
   std::optional<RunStatus> status;
@@ -108,12 +110,16 @@ class History {
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
   // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent.
   std::vector<RunRecord> list(const RunFilter& filter) const;
-  std::vector<RunRecord> unfinished() const;                     // oldest first, for recovery
+  // Oldest first, for recovery; without those whose rows are damaged, so that one of them does not keep all others from
+  // going on.
+  std::vector<RunRecord> unfinished() const;
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
   std::vector<std::string> notices(const std::string& id) const;
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;                      // by name
   std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name) const;  // in log order
   std::vector<std::string> experiments() const;
+  // Of all that runs record of the clock, as far as it is cheap: the newest creation, and the ends of the newest runs.
+  std::optional<UtcTime> newest_time() const;
 
   // What the runs name in the content store, for `gc` and `fsck`: oldest first, every run that was there when the call
   // began. Nothing is held while `visit` runs.
@@ -125,6 +131,7 @@ class History {
   void for_each_run_contents(const std::function<void(const RunContents&)>& visit) const;
   // SQLite's own judgement of the file, one line a problem; reads all of it.
   std::vector<std::string> check_file() const;
+  std::unique_ptr<HistoryCheck> check_rows(std::function<void()> tick) const;  // history_check.hpp
 
  private:
   friend class Environments;  // its tables are in the same file

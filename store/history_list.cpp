@@ -142,7 +142,14 @@ std::vector<RunRecord> History::unfinished() const {
   Query query = reader->query(
       "SELECT seq FROM run WHERE status IN ('NotStarted', 'Preparing', 'Queued', 'Starting', 'Running', 'Paused',"
       " 'CancelRequested', 'Finalizing') ORDER BY seq");
-  while (query.next()) runs.push_back(load_run(*reader, query.integer(0)));
+  while (query.next()) {
+    try {
+      runs.push_back(load_run(*reader, query.integer(0)));
+    } catch (const Error& error) {
+      // A row that cannot be read is `fsck`'s to tell: the others go on.
+      if (error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kNotFound) throw;
+    }
+  }
   return runs;
 }
 

@@ -279,6 +279,7 @@ class Pipeline {
   void recover();
   void recover_run(const RunRecord& run);
   void adopt_checkouts(const std::vector<RunRecord>& unfinished);
+  bool is_damaged(const std::string& id) const;
   void remove_orphans(const std::vector<RunRecord>& unfinished);
 
   const os::DataDirectory data_;

@@ -100,6 +100,17 @@ void Pipeline::recover_run(const RunRecord& run) {
   }
 }
 
+// Its row is there and cannot be read: what is on the disk may be all that is left of it.
+bool Pipeline::is_damaged(const std::string& id) const {
+  try {
+    history_.get(id);
+    return false;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInternal) spdlog::error("run {}: {}; `runner fsck` says more", id, error.message());
+    return error.code() == ErrorCode::kInternal;
+  }
+}
+
 void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
   std::set<std::string> owned;
   for (const RunRecord& run : unfinished) owned.insert(run.id);
@@ -107,6 +118,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
     const std::string id = entry.path().filename();
     if (owned.contains(id)) continue;
     try {
+      if (is_damaged(id)) continue;
       sandbox_.remove_remains(id);
       clear_away(id);
     } catch (const Error& error) {
