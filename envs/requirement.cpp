@@ -134,7 +134,8 @@ class RequirementParser {
   std::string url() {
     skip_blanks();
     const auto found = span([](char c) { return !is_blank(c); });
-    if (found.empty()) fail("no URL after '@'");
+    // A '#' behind a blank begins a comment in the file that this is written into.
+    if (found.empty() || found.front() == '#') fail("no URL after '@'");
     std::string result = " @ " + std::string(found);
     skip_blanks();
     // A ';' without a blank before it belongs to the URL.

@@ -35,8 +35,9 @@ void round_trip(std::string_view bytes) {
 void cut(std::string_view bytes) {
   if (bytes.empty()) return;
   std::string content;
-  while (content.size() < 3 * store::kMaxChunk) content += bytes;
-  content.resize(3 * store::kMaxChunk);
+  constexpr std::size_t kBytes = store::kMaxChunk + store::kMinChunk / 2;
+  while (content.size() < kBytes) content += bytes;
+  content.resize(kBytes);
   for (std::span<const std::byte> rest = std::as_bytes(std::span(content)); !rest.empty();) {
     const std::size_t length = store::first_chunk(rest);
     fuzz::require(length > 0 && length <= rest.size() && length <= store::kMaxChunk, "a chunk is within its bounds");

@@ -275,6 +275,7 @@ TEST_CASE("a pyproject gives its dependencies and its Python") {
   CHECK(read_toml("[project]\nname = 'x'\n[tool.uv.sources]\na = {path = '.'}\n").warnings.size() == 1);
 
   CHECK_THAT(project.failure("[project\n", "pyproject.toml").message(), Contains("pyproject.toml:1:"));
+  CHECK_THAT(project.failure("[}project]\n", "pyproject.toml").message(), Contains("pyproject.toml:1:"));
   CHECK_THAT(project.failure("[project]\ndependencies = ['a',\n   'b=1']\n", "pyproject.toml").message(),
              Contains("pyproject.toml:3:4: 'b=1'"));
   CHECK_THAT(project.failure("[project]\ndynamic = ['dependencies']\n", "pyproject.toml").message(),
