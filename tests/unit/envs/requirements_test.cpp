@@ -92,7 +92,8 @@ TEST_CASE("a requirement has one spelling") {
 }
 
 TEST_CASE("what is no requirement is named, with the way out") {
-  CHECK_THAT(message_of("a @#https://h/a.whl"), Contains("no URL"));
+  for (const char* odd : {"a @#https://h/a.whl", "a @-x", "a @ https://h/x\\"})
+    CHECK_THAT(message_of(odd), Contains("no URL"));
   CHECK_THAT(message_of("foo=1.0"), Contains("'=1.0' is no comparison") && Contains("NAME==VERSION"));
   CHECK_THAT(message_of("foo 1.0"), Contains("'1.0' after the name"));
   CHECK_THAT(message_of(""), Contains("no package's name"));
