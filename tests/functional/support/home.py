@@ -93,8 +93,12 @@ class Home:
         """`runner ARGUMENTS…`, not waited for; killed with the home at the latest."""
         started = Background([program.program("runner"), *arguments], self.account, directory or self.base,
                              self.environment(environment))
-        self._background.append(started)
+        self.held(started)
         return started
+
+    def held(self, started):
+        """A Background that ends with the home at the latest."""
+        self._background.append(started)
 
     # --- the daemon ------------------------------------------------------------------------------------------------------
 
