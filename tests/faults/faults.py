@@ -85,6 +85,10 @@ class Faults:
         return self._get("count")
 
     @property
+    def is_armed(self):
+        return self._get("kinds") != 0 and self._get("action") != NONE
+
+    @property
     def fired(self):
         """How many calls were hit."""
         return self._get("fired")
@@ -105,7 +109,7 @@ class Faults:
         ordinary daemon: only this one is faulty."""
         variables = {"LD_PRELOAD": library(), "RUNNER_FAULTS": self.path,
                      "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
-        daemon = Background([program.program("runnerd"), "--home", self.home.data], self.home.account, self.home.base,
+        daemon = Background([self.home.program("runnerd"), "--home", self.home.data], self.home.account, self.home.base,
                             self.home.environment(variables))
         self.home.held(daemon)
         self._daemons.append(daemon)
