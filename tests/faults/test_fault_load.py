@@ -35,23 +35,26 @@ class Api(http.client.HTTPConnection):
         return answer.status, json.loads(answer.read())
 
 
+def submission(test, script):
+    """What `runner submit --command SCRIPT` would say."""
+    document = {"command": ["sh", "-c", script], "sourceDirectory": test.project, "mounts": [test.gate + ":/gate:rw"]}
+    if settings.ISOLATION == "docker":
+        document["image"] = settings.IMAGE
+        document["caller"] = {"variables": {"DOCKER_HOST": test.home.engine.address}}
+    return document
+
+
 class Many(RunnerTest):
     fresh_home = True
     configuration = "parallel = %d\n" % RUNNING
     SCRIPT = 'echo $RUNNER_RUN_ID >>/gate/ran; echo so far; touch /gate/live-$RUNNER_RUN_ID; ' \
              'while [ ! -e /gate/go ] && [ ! -e /gate/go-$RUNNER_RUN_ID ]; do sleep 0.1; done; echo end'
 
-    def submission(self, script):
-        document = {"command": ["sh", "-c", script], "sourceDirectory": self.project, "mounts": [self.gate + ":/gate:rw"]}
-        if settings.ISOLATION == "docker":
-            document["image"] = settings.IMAGE
-        return document
-
     def submit_many(self, count, script):
         api = Api(self.home.data + "/control.sock")
         ids = []
         for _ in range(count):
-            status, answer = api.ask("POST", "/v1/runs", self.submission(script))
+            status, answer = api.ask("POST", "/v1/runs", submission(self, script))
             self.assertIn(status, (200, 201), answer)
             ids.append(answer["runId"])
         api.close()
@@ -117,7 +120,7 @@ class VanishingClient(RunnerTest):
         self.home.write(self.gate + "/ran", "", 0o666)
         self.ok("daemon", "start")
 
-    def submission(self, key):
+    def arguments(self, key):
         return ("submit", *self.isolation_options(), *self.with_gate, "--idempotency-key", key, "--detach", "--command", self.CODE)
 
     def assert_one_run_each(self, runs):
@@ -134,24 +137,22 @@ class VanishingClient(RunnerTest):
             self.write("tree/d%d/f%d" % (number % 20, number), str(number))
         generator = random.Random(settings.SEED)
         begun = time.monotonic()
-        runs = {"first": self.ok(*self.submission("first")).text.strip()}
+        runs = {"first": self.ok(*self.arguments("first")).text.strip()}
         takes = time.monotonic() - begun
         answered = 0
         for number in range(VANISHING):
             self.write("tree/d0/new%d" % number, str(number))
             key = "key%d" % number
-            client = self.home.background(*self.submission(key), directory=self.project)
+            client = self.home.background(*self.arguments(key), directory=self.project)
             time.sleep(takes * number / VANISHING * (0.5 + generator.random()))
             answered += client.process.poll() is not None
             client.kill()
-            runs[key] = self.ok(*self.submission(key)).text.strip()
+            runs[key] = self.ok(*self.arguments(key)).text.strip()
         self.assertLess(answered, VANISHING)
         self.assert_one_run_each(runs)
 
     def test_one_that_says_half_or_all_of_it_and_hangs_up(self):
-        document = {"command": ["sh", "-c", self.CODE], "sourceDirectory": self.project, "mounts": [self.gate + ":/gate:rw"]}
-        if settings.ISOLATION == "docker":
-            document["image"] = settings.IMAGE
+        document = submission(self, self.CODE)
         runs = {}
         for number, part in enumerate((0.1, 0.5, 0.95, 1.0, 1.0, 1.0)):
             key = "key%d" % number

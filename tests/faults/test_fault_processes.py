@@ -8,6 +8,7 @@ import textwrap
 import faults
 from support import processes, settings
 from support.case import RunnerTest
+from support.settings import only_in
 from support.waiting import wait_until
 
 RAN = """\
@@ -127,6 +128,7 @@ class Shim(InTheWay):
         self.home.assert_nothing_left()
 
 
+@only_in("sandbox")
 class Runtime(InTheWay):
     def setUp(self):
         super().setUp()

@@ -76,22 +76,22 @@ class Run(Sweep):
     # --- the sweeps ------------------------------------------------------------------------------------------------------
 
     def test_killed_before_any_of_its_calls(self):
-        self.sweep(faults.KILL_BEFORE, 30)
+        self.sweep(faults.KILL_BEFORE, 16)
 
     def test_killed_after_any_of_its_calls(self):
-        self.sweep(faults.KILL_AFTER, 10)
+        self.sweep(faults.KILL_AFTER, 6)
 
     def test_killed_half_way_through_any_of_its_writes(self):
-        self.sweep(faults.KILL_HALF_WAY, 8, kinds=faults.WRITE)
+        self.sweep(faults.KILL_HALF_WAY, 5, kinds=faults.WRITE)
 
     def test_any_of_its_calls_fails(self):
         self.may_fail = True
-        self.sweep(faults.FAIL, 25, errno.EIO, kinds=faults.FILES | faults.SPAWN)
+        self.sweep(faults.FAIL, 14, errno.EIO, kinds=faults.FILES | faults.SPAWN)
 
     def test_from_any_of_its_calls_on_everything_fails(self):
         """As on a disk that has died or is full, until the daemon is replaced and the disk is well."""
         self.may_fail = self.dead_disk = True
-        self.sweep(faults.FAIL, 12, errno.ENOSPC, kinds=faults.FILES, last=lambda first: faults.FOR_EVER)
+        self.sweep(faults.FAIL, 6, errno.ENOSPC, kinds=faults.FILES, last=lambda first: faults.FOR_EVER)
 
 
 # Waits to be told to leave in its first attempt.
@@ -167,8 +167,8 @@ class Changes(Sweep):
     may_fail = False
 
     def test_killed_before_any_of_its_calls(self):
-        self.sweep(faults.KILL_BEFORE, 14)
+        self.sweep(faults.KILL_BEFORE, 8)
 
     def test_any_of_its_calls_fails(self):
         self.may_fail = True
-        self.sweep(faults.FAIL, 8, errno.EIO)
+        self.sweep(faults.FAIL, 5, errno.EIO)
