@@ -119,6 +119,7 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
     constexpr int kPartsAtOnce = 8;                      // of about 1 MiB
     const auto claim = shim::read_claim(data_.run(id));  // the directory may be an earlier attempt's
     if (!claim) return;
+    if (!complete && !history_.has_room()) return;  // it is all still there at the end
     std::int64_t offset = history_.journal_offset(id);
     for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
@@ -236,7 +237,7 @@ void Pipeline::note_dropped_log(const std::string& id, const shim::Ended& ended)
 
 std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const shim::Ended& ended) {
   const os::RunDirectory directory = data_.run(run.id);
-  const auto batch = content_.begin();
+  const auto batch = content_.begin_last();
   const bool copied = ::access(directory.copy().c_str(), F_OK) == 0;
   auto collected = collect::gather(copied ? directory.copy() : directory.upper(), *batch);
   // In a copy everything is there: what the run did not change is no output of it.

@@ -118,6 +118,8 @@ class Pipeline {
   RunRecord pause(const std::string& id, bool paused);
   // What `runner doctor` says of idle sleep and logout. Asks the message bus: up to some seconds. Any thread.
   std::vector<exec::Check> laptop_checks();
+  // What `runner doctor` says of the two databases: whether they are written. Any thread.
+  exec::Check database_check() const;
   // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
   os::Fd connect_for_exec(const std::string& id);
   // What waits in the queue, in order, and why.
@@ -280,7 +282,7 @@ class Pipeline {
   void recover();
   void recover_run(const RunRecord& run);
   void adopt_checkouts(const std::vector<RunRecord>& unfinished);
-  void remove_orphans(const std::vector<RunRecord>& unfinished);
+  void remove_orphans(const std::vector<RunRecord>& unfinished, std::set<std::string> owned);
 
   const os::DataDirectory data_;
   const Configuration configuration_;
