@@ -273,3 +273,35 @@ class Bystander(RunnerTest):
         self.runner("daemon", "stop")
         self.assertEqual(self.runs(), [])  # the next one starts
         self.assert_unharmed()
+
+
+class Daemon(RunnerTest):
+    fresh_home = True
+
+    def test_killed_right_after_its_acknowledgement(self):
+        controlled = faults.Faults(self.home)
+        for number in range(3):
+            self.write("main.py", RAN + "# %d\n" % number)
+            daemon = controlled.start_daemon()
+            controlled.arm(faults.KILL_AFTER, kinds=faults.SEND)
+            run = self.detach(*self.with_gate, "main.py")
+            controlled.until_killed(daemon)
+            self.assertEqual(self.wait(run)["attempt"], 1)
+            self.assertEqual(self.log(run), b"ran\n")
+            self.home.kill_daemon()  # an ordinary one
+        with open(self.gate + "/ran") as file:
+            ran = file.read().split()
+        self.assertEqual((len(ran), sorted(ran)), (3, sorted(run["runId"] for run in self.runs())))
+        self.home.assert_nothing_left()
+
+    def test_a_second_one_with_a_socket_of_its_own_is_refused_and_touches_nothing(self):
+        run = self.detach(*self.with_gate, "--command", "while [ ! -e /gate/go ]; do sleep 0.05; done")
+        self.until_status(run, "Running")
+        pid = self.home.daemon_pid()
+        socket = self.home.base + "/another.sock"
+        second = self.home.call(self.home.program("runnerd"), "--home", self.home.data, "--socket", socket, timeout=20)
+        self.assertEqual(second.code, 4, second.describe())
+        self.assertFalse(os.path.exists(socket))
+        self.assertEqual((self.home.daemon_pid(), self.show(run)["status"]), (pid, "Running"))
+        self.open_gate("go")
+        self.wait(run)
