@@ -200,7 +200,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
   }
   sandbox_.remove_remains(id);
   const auto started = run.started ? std::nullopt : shim::read_started(directory);
-  if (ended->gave_way) {
+  if (ended->gave_way || starts_again_after_reboot(run, *ended)) {
     if (started) history_.set_status(id, RunStatus::kRunning, "", started->time);
     if (begin_next_attempt(run, *ended)) return;
     run = history_.get(id);  // cancelled meanwhile
@@ -264,9 +264,10 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const sh
 void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error,
                    std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
+  const UtcTime ended_at = std::max(utc_now(), run.started.value_or(UtcTime{}));  // the clock may have been set back
   on_end_->expect(run.id);
   try {
-    history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+    history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts);
   } catch (const Error& failure) {
     if (!is_final(history_.get(run.id).status)) throw;
     spdlog::error("run {}: its end is written, and not on the disk: {}", run.id, failure.message());

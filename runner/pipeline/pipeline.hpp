@@ -275,6 +275,7 @@ class Pipeline {
   bool can_begin_again(const RunRecord& run) const;
   void queue_again(const RunRecord& run);
   bool was_queued_again(const std::string& id, const Error& error);
+  bool starts_again_after_reboot(const RunRecord& run, shim::Ended& ended) const;
   bool begin_next_attempt(const RunRecord& run, const shim::Ended& ended);
   bool clear_for_next_attempt(const std::string& id);
   // recover.cpp

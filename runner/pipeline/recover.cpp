@@ -147,7 +147,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished, std::set
     }
   }
   const std::string own = ".tmp-" + std::to_string(::getpid()) + "-";  // the runtime's trial may be at work
-  for (const auto& parent : {data_.roots(), data_.cache()})
+  for (const auto& parent : {data_.home(), data_.roots(), data_.cache()})
     for (const auto& entry : std::filesystem::directory_iterator(parent)) {
       const std::string name = entry.path().filename();
       if (!name.starts_with(".tmp-") || name.starts_with(own)) continue;
