@@ -37,7 +37,7 @@ class EverythingCheck {
     if (!references_->faults().empty())
       content_.distrust_caches();  // what is missing is read again with the next submit
     if (options_.repair) attempt([&] { repair(); });
-    if (options_.repair) attempt([&] { correct_artifact_sizes(); });
+    if (options_.repair) attempt_write([&] { correct_artifact_sizes(); });
     report_references();
     report_unreferenced();
     check_checkouts();
@@ -68,7 +68,7 @@ class EverythingCheck {
     const Problems before = ask();
     Problems now = before;
     if (options_.repair && !before.empty()) {
-      attempt([&] { history_.check_rows(tick_)->repair(); });
+      attempt_write([&] { history_.check_rows(tick_)->repair(); });
       now = ask();
       for (const auto& problem : before)
         if (std::find(now.begin(), now.end(), problem) == now.end()) report(problem.first, problem.second, true);
@@ -106,10 +106,10 @@ class EverythingCheck {
     const DirectoryCheck check(history_, data_, tick_);
     for (const DirectoryProblem& problem : check.runs()) report(problem.text, problem.runs, false);
     for (const store::EnvironmentBuild& build : check.lost_builds(environments_)) {
-      if (options_.repair) environments_.forget_build(build.id);
+      if (options_.repair) attempt_write([&] { environments_.forget_build(build.id); });
       report("environment " + build.environment.hex().substr(0, 16) + ": its directory envs/" + build.directory +
                  " is gone; it is built again when it is needed",
-             {}, options_.repair);
+             {}, options_.repair && !history_.damage());
     }
   }
 
@@ -122,6 +122,19 @@ class EverythingCheck {
       if (error.code() != ErrorCode::kInternal) throw;
       report_.problems.push_back({.text = error.message(), .runs = {}});
     }
+  }
+
+  // The same of what writes: a history that has been found damaged is only read.
+  template <class Step>
+  void attempt_write(const Step& step) {
+    attempt([&] {
+      try {
+        step();
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kUnavailable || !history_.damage()) throw;
+        report(error.message(), {}, false);
+      }
+    });
   }
 
   void check_contents() {
