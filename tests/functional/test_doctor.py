@@ -1,5 +1,6 @@
 """`runner doctor` and the smallest commands: --version, --help."""
 import os
+import socket
 import sqlite3
 import subprocess
 
@@ -40,6 +41,30 @@ class Doctor(RunnerTest):
         for row in bad:
             self.assertIn(row["name"], text)
             self.assertIn(row["remedy"].split("\n")[0], " ".join(text.split()) if row["remedy"] not in text else text)
+
+    def engine_row(self, address):
+        rows = self.runner("doctor", "--json", environment={"DOCKER_HOST": address}).json["items"]
+        return {row["name"]: row for row in rows}["container engine"]
+
+    def test_an_engine_that_is_not_there_or_not_for_this_user_is_told_with_the_way_out(self):
+        row = self.engine_row("unix:///nonexistent/docker.sock")
+        self.assertFalse(row["works"])
+        self.assertIn("/nonexistent/docker.sock", row["detail"])
+        self.assertIn("systemctl start docker", row["remedy"])
+        row = self.engine_row("tcp://10.0.0.1:2375")
+        self.assertFalse(row["works"])
+        self.assertIn("only an engine of this machine", row["detail"])
+        if self.account.uid == 0:
+            return  # nothing is forbidden to root
+        path = self.home.base + "/docker.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            os.chmod(path, 0o600)  # root's
+            row = self.engine_row("unix://" + path)
+        self.assertFalse(row["works"])
+        self.assertIn("Permission denied", row["detail"])
+        self.assertIn("rootless", row["remedy"])
 
     def test_version_and_help_need_no_daemon(self):
         home = self.make_home()
