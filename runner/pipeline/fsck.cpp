@@ -43,6 +43,7 @@ class EverythingCheck {
     check_checkouts();
     check_stat_caches();
     attempt([&] { check_directories(); });
+    tell_each_once();
     return std::move(report_);
   }
 
@@ -50,6 +51,14 @@ class EverythingCheck {
   void now_doing(std::string what) {
     what_ = std::move(what);
     tick_();
+  }
+
+  // One broken page stands in the way of several looks.
+  void tell_each_once() {
+    std::set<std::pair<std::string, std::vector<std::string>>> told;
+    std::erase_if(report_.problems, [&](const api::FsckProblem& problem) {
+      return !problem.repaired && !told.emplace(problem.text, problem.runs).second;
+    });
   }
 
   // What one row says of others, and what SQLite says of its indices. With `repair` both are asked twice: what was
