@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "runner/shim/init_protocol.hpp"
+#include "tools/runner-init/scope.hpp"
 
 namespace {
 
@@ -381,6 +382,7 @@ int main(int argc, char* argv[]) {
   open_standard_descriptors(options.command[0]);
   if (options.overlay) require_overlay();
   if (options.no_core) forbid_core_dumps();
+  runner::init::keep_to_this_container();
   wait_for_go();
   const pid_t script = start_script(options);
 
