@@ -1,8 +1,8 @@
 #include "tools/runner-init/scope.hpp"
 
-#include <cstdint>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include <cstdint>
 
 namespace runner::init {
 namespace {
