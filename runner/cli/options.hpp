@@ -86,6 +86,7 @@ struct QueueMoveOptions {
 };
 struct ExecOptions {
   std::string run;
+  bool raw = false;
   std::vector<std::string> words;  // the command, untouched
 };
 struct RerunOptions {

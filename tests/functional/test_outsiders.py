@@ -114,8 +114,8 @@ class Floods(Outsiders):
             self.assert_prompt()
         self.assertLess(self.figure("VmRSS") - before, 128 << 10)
         self.open_gate("go")
+        self.close_all()  # else the places of those who wait come back at the time-out for writing
         self.wait(run_id)
-        self.close_all()
         self.assertEqual(len(self.log(run_id)), 30000 * 1001)
 
     def test_a_follower_too_many_is_told_so(self):
