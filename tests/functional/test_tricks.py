@@ -50,6 +50,8 @@ class Injection(RunnerTest):
                           "PATH": at + "/bin:/usr/bin:/bin", "OPENSSL_CONF": at + "/evil.sh", "LD_DEBUG": "all", "LD_DEBUG_OUTPUT": witness + "/witness",
                           "MALLOC_TRACE": self.witness, "TMPDIR": witness, "GLIBC_TUNABLES": "glibc.malloc.check=3", "XDG_CONFIG_HOME": at, "LOCPATH": at,
                           "RUNNER_HOME": at, "RUNNER_SOCKET": at + "/s", "DOCKER_HOST": "unix://" + at + "/s"}
+        if settings.ISOLATION == "docker":  # in there its PATH is what finds the interpreter
+            del self.variables["PATH"]
 
     def assert_no_witness(self):
         found = ""
@@ -228,7 +230,7 @@ time.sleep(0.3)
             os.symlink("../../../../../../etc/passwd", "outputs/up")
             for place in ("outputs", "/tmp", "."):
                 here = os.open(place, os.O_RDONLY)
-                for _ in range(2500):  # deeper than any path may be long
+                for _ in range(300):  # deeper than any path may be long and than outputs are read
                     os.mkdir("deep", 0o700, dir_fd=here)
                     below = os.open("deep", os.O_RDONLY, dir_fd=here)
                     os.close(here)
