@@ -8,8 +8,9 @@ import socket
 import stat
 import subprocess
 import textwrap
+import unittest
 
-from support import accounts, processes, program, settings
+from support import processes, program, settings
 from support.case import RunnerTest
 from support.settings import only_in
 
@@ -241,6 +242,15 @@ class Traced(RunnerTest):
         self.assertEqual((outcome["kind"], outcome["exitCode"]), ("exited", 7))
 
 
+class Documented(unittest.TestCase):
+    def test_the_page_about_the_filter_names_every_call_that_it_denies_and_no_other(self):
+        with open(os.path.join(settings.SOURCE_ROOT, "docs/sandbox-filter.md")) as file:
+            table = file.read().split("| calls | why |", 1)[1].split("\n\n", 1)[0]
+        named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+        self.assertEqual(sorted(named), sorted(denied_by_the_sandbox()))
+        self.assertEqual(len(named), len(set(named)))
+
+
 class SetUserId(RunnerTest):
     LEAVE = textwrap.dedent("""\
         import os, shutil
@@ -274,7 +284,3 @@ class SetUserId(RunnerTest):
             for name in files:
                 mode = os.lstat(os.path.join(top, name)).st_mode
                 self.assertFalse(stat.S_ISREG(mode) and mode & 0o6000, os.path.join(top, name))
-
-
-def account():
-    return accounts.account()
