@@ -22,6 +22,7 @@ constexpr std::size_t kPublishEntries = 65'536;  // 5 MiB of entries; a huge bat
 constexpr std::size_t kFirstBuffer = 64U << 10;  // put_stream starts small: most files are
 
 constexpr std::int64_t kReserve = 2 << 20;         // bytes that a batch leaves on the disk
+constexpr std::size_t kLittle = 512U << 10;        // bytes of a batch that may use what is kept for it
 constexpr std::int64_t kRemovedAtOnce = 32 << 20;  // bytes of content; of a dropped batch
 
 std::int64_t as_signed(std::size_t size) { return static_cast<std::int64_t>(size); }
@@ -66,12 +67,13 @@ class LargeCache {
 
 }  // namespace
 
-Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses)
+Batch::Batch(Database& database, const Sha256& sha256, ContentUses& uses, bool reserved)
     : database_(database),
       sha256_(sha256),
       uses_(uses),
       use_(uses),
-      generation_(use_.during_collection() || uses.distrusts_any() ? 0 : read_generation(*database.read())) {}
+      generation_(use_.during_collection() || uses.distrusts_any() ? 0 : read_generation(*database.read())),
+      reserved_(reserved) {}
 
 Batch::~Batch() {
   try {
@@ -424,7 +426,8 @@ void Batch::commit() {
       return;  // nothing new: nothing to write, and what was found is durable already
     }
     wrote_ = true;
-    require_room(prepared.plain.size());
+    // Nothing has been written yet that a failure would have to remove, so this may try.
+    if (!reserved_ || !chunks_.empty() || prepared.plain.size() > kLittle) require_room(prepared.plain.size());
     std::vector<Entry> entries;
     database_.write(Sync::kDurable, [&](Connection& connection) {
       entries = chunks_;

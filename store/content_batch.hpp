@@ -22,7 +22,8 @@ namespace runner::store {
 
 class Batch final : public ContentBatch {
  public:
-  Batch(Database& database, const Sha256& sha256, ContentUses& uses);
+  // `reserved`: what is small is stored on a full disk, too, from the room that the database keeps.
+  Batch(Database& database, const Sha256& sha256, ContentUses& uses, bool reserved = false);
   ~Batch() override;  // removes what was written and not committed
 
   Hash put(std::span<const std::byte> content) override;
@@ -100,6 +101,7 @@ class Batch final : public ContentBatch {
   ContentUses& uses_;
   const ContentUses::Use use_;  // before `generation_`: no collection begins between the two
   const std::uint64_t generation_;
+  const bool reserved_;
 
   std::mutex mutex_;  // for all below; not held over I/O
   std::condition_variable lot_written_;

@@ -37,6 +37,8 @@ constexpr DatabaseOptions kOptions{
     .reader_cache_kib = 2048,
     .checkpoint_pages = 512,  // a WAL of 32 MiB
     .readers = 2,
+    .reserve_bytes = 16 << 20,
+    .readers_tell_damage = false,  // what cannot be read is one damaged content: see load_chunk
 };
 
 Error damaged(const Hash& hash) {
@@ -139,6 +141,13 @@ ContentStore::~ContentStore() = default;
 std::unique_ptr<ContentBatch> ContentStore::begin() {
   return std::make_unique<Batch>(impl_->database, impl_->sha256, impl_->uses);
 }
+
+std::unique_ptr<ContentBatch> ContentStore::begin_last() {
+  constexpr bool kReserved = true;
+  return std::make_unique<Batch>(impl_->database, impl_->sha256, impl_->uses, kReserved);
+}
+
+std::optional<Error> ContentStore::damage() const { return impl_->database.damage(); }
 
 ContentStore::Hold ContentStore::hold() { return std::make_shared<const ContentUses::Use>(impl_->uses); }
 

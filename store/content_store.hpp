@@ -8,11 +8,13 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "runner/core/content.hpp"
+#include "runner/core/error.hpp"
 
 namespace runner::store {
 
@@ -26,6 +28,10 @@ class ContentStore final : public ContentWriter, public ContentReader {
   ~ContentStore() override;
 
   std::unique_ptr<ContentBatch> begin() override;
+  // For what a run that has ended leaves behind: if it is little (half a megabyte) a full disk takes it all the same.
+  std::unique_ptr<ContentBatch> begin_last();
+  // Why the file is only read, if it is: it has been found damaged.
+  std::optional<Error> damage() const;
   bool contains(const Hash& hash) const override;
   std::int64_t size(const Hash& hash) const override;
   // The contents whose names begin with these hexadecimal digits (2 to 64), ascending, at most `limit`.

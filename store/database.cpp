@@ -40,10 +40,11 @@ std::string reader_setup(const DatabaseOptions& options) {
 Database::Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options)
     : path_(path),
       schema_(schema),
-      writer_(create_private(path), Connection::Mode::kReadWrite),
+      writer_(create_private(path), Connection::Mode::kReadWrite, &damage_),
       wal_(options.sync_beside ? std::make_unique<WalSync>(wal_of(path)) : nullptr),
-      commits_(writer_, wal_.get()),
-      readers_(path, reader_setup(options), options.readers) {
+      reserve_(wal_of(path), options.reserve_bytes),
+      commits_(writer_, wal_.get(), reserve_, damage_),
+      readers_(path, reader_setup(options), options.readers, options.readers_tell_damage ? &damage_ : nullptr) {
   const bool crashed = has_wal(path);
   if (refuse_foreign(writer_, schema) == 0)  // facts of a new file; on another one they would be no more than writes
     writer_.execute(pragma("page_size", options.page_bytes) +
@@ -58,7 +59,16 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
   if (wal_) writer_.execute("PRAGMA synchronous=NORMAL;");
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.
-  if (crashed) writer_.checkpoint();
+  if (crashed)
+    commits_.checkpoint();
+  else
+    reserve_.take();
+}
+
+void Database::require_room() const {
+  if (!has_room())
+    throw Error(ErrorCode::kNoSpace, path_.filename().string() + ": the disk is full",
+                "free some disk space and try again; `runner gc` frees what no run needs");
 }
 
 std::int64_t Database::disk_bytes() const {

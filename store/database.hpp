@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
+#include "store/damage.hpp"
 #include "store/group_commit.hpp"
 #include "store/migrations.hpp"
 #include "store/reader_pool.hpp"
 #include "store/sqlite_handle.hpp"
+#include "store/wal_reserve.hpp"
 #include "store/wal_sync.hpp"
 
 namespace runner::store {
@@ -25,6 +28,8 @@ struct DatabaseOptions {
   // Transactions go on while others are synced (wal_sync.hpp). What is read may then be a moment ahead of the disk:
   // make_durable() before it is passed on as a promise.
   bool sync_beside = false;
+  std::int64_t reserve_bytes = 4 << 20;  // of the disk, kept for the WAL: wal_reserve.hpp
+  bool readers_tell_damage = true;       // a reader that meets a page it cannot read is reason enough to write no more
 };
 
 class Database {
@@ -32,22 +37,27 @@ class Database {
   // Opens, creates (0600) or migrates.
   Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options);
 
-  void make_durable() {
-    if (wal_) wal_->await_all();
-  }
+  void make_durable() { commits_.make_durable(); }
   void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
   const std::filesystem::path& path() const { return path_; }
   const Schema& schema() const { return schema_; }
   std::int64_t disk_bytes() const;  // what the file and its WAL take
   std::int64_t free_bytes() const;  // that this user may still write beside the file
+  // For what can wait: Error(kNoSpace) when the disk has so little room that the rest is for what cannot.
+  void require_room() const;
+  bool has_room() const { return free_bytes() >= reserve_.bytes(); }
+  // Error(kUnavailable) if the file has been found damaged and is only read.
+  std::optional<Error> damage() const { return damage_.found(); }
   bool checkpoint() { return commits_.checkpoint(); }
   ReaderPool::Lease read() const { return readers_.lease(); }
 
  private:
   const std::filesystem::path path_;
   const Schema schema_;
+  Damage damage_;
   Connection writer_;
   std::unique_ptr<WalSync> wal_;
+  WalReserve reserve_;
   GroupCommit commits_;
   mutable ReaderPool readers_;  // closed first
 };

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "store/damage.hpp"
 #include "store/sqlite_handle.hpp"
+#include "store/wal_reserve.hpp"
 #include "store/wal_sync.hpp"
 
 namespace runner::store {
@@ -26,13 +28,23 @@ struct GroupCommit::Request {
 
 void GroupCommit::run(Sync sync, const Work& work) {
   Request request{.sync = sync, .work = &work, .error = nullptr, .changed = {}};
+  if (const auto error = damage_.found()) throw Error(*error);
   take_turn(request);
-  if (wal_ == nullptr || sync != Sync::kDurable) return;
+  if (wal_ != nullptr && sync == Sync::kDurable) await(request.commit);
+}
+
+void GroupCommit::make_durable() {
+  if (wal_ != nullptr) await(wal_->latest());
+}
+
+void GroupCommit::await(std::uint64_t commit) {
   try {
-    wal_->await(request.commit);
-  } catch (const Error&) {
-    // Copied into the file and synced there it is as durable.
-    if (!checkpoint()) throw;
+    wal_->await(commit);
+  } catch (const Error& error) {
+    // Copied into the file and synced there it is as durable, and so is what stands behind it.
+    if (checkpoint()) return;
+    if (error.code() != ErrorCode::kNoSpace) damage_.report(error.message());
+    throw;
   }
 }
 
@@ -111,7 +123,7 @@ bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
 
 void GroupCommit::execute_alone(Request& request) noexcept {
   if (request.work == nullptr) {
-    request.copied = writer_.checkpoint();
+    request.copied = empty_wal();
     return;
   }
   try {
@@ -125,7 +137,7 @@ void GroupCommit::execute_alone(Request& request) noexcept {
     roll_back();
     // What did not fit has left its pages in the WAL's file: without them there may be room for the next, smaller
     // thing.
-    if (error.code() == ErrorCode::kNoSpace) writer_.checkpoint();
+    if (error.code() == ErrorCode::kNoSpace) full_ = !empty_wal();
   } catch (...) {
     request.error = std::current_exception();
     roll_back();
@@ -143,7 +155,17 @@ void GroupCommit::begin(Sync sync) {
 // What did not fit has left its pages in the WAL's file: without them there may be room for the next, smaller thing.
 // While the disk is too full even to move them, every later commit tries again.
 void GroupCommit::give_room_back() noexcept {
-  if (full_) full_ = !writer_.checkpoint();
+  if (full_) full_ = !empty_wal();
+}
+
+// Between two transactions, so that all that has been committed goes into the file.
+bool GroupCommit::empty_wal() noexcept {
+  const std::uint64_t latest = wal_ == nullptr ? 0 : wal_->latest();
+  const bool reserved = reserve_.is_there();
+  const bool emptied = writer_.checkpoint();
+  reserve_.take_again(reserved);
+  if (emptied && wal_ != nullptr) wal_->mended(latest);
+  return emptied;
 }
 
 void GroupCommit::roll_back() noexcept {

@@ -14,6 +14,8 @@
 namespace runner::store {
 
 class Connection;
+class Damage;
+class WalReserve;
 class WalSync;
 
 enum class Sync {
@@ -27,16 +29,21 @@ class GroupCommit {
 
   // With `wal` a commit that is to be durable is synced by that, beside the transactions of others, instead of by
   // SQLite inside its own: it is visible a moment before it is durable.
-  explicit GroupCommit(Connection& writer, WalSync* wal = nullptr) : writer_(writer), wal_(wal) {}
+  GroupCommit(Connection& writer, WalSync* wal, WalReserve& reserve, Damage& damage)
+      : writer_(writer), wal_(wal), reserve_(reserve), damage_(damage) {}
 
   // Runs `work` in a transaction and returns when it is committed; throws what `work` or the commit threw, and then
-  // nothing of it stays. Any thread. `work` may run on another caller's thread, and twice when a shared transaction had
-  // to be rolled back: it only sets its results, and never calls `run`.
+  // nothing of it stays. Error(kUnavailable) once the file is known to be damaged: from then on it is only read. Any
+  // thread. `work` may run on another caller's thread, and twice when a shared transaction had to be rolled back: it
+  // only sets its results, and never calls `run`.
   void run(Sync sync, const Work& work);
 
   // Between two transactions: copies the WAL into the file, syncs it and empties the WAL. False if a reader or a full
   // disk stood in the way. Any thread.
   bool checkpoint();
+
+  // Returns when everything committed so far is on disk; throws what stood in the way. Any thread.
+  void make_durable();
 
  private:
   struct Request;
@@ -47,9 +54,13 @@ class GroupCommit {
   void begin(Sync sync);
   void roll_back() noexcept;
   void give_room_back() noexcept;
+  bool empty_wal() noexcept;
+  void await(std::uint64_t commit);
 
   Connection& writer_;
   WalSync* const wal_;
+  WalReserve& reserve_;  // only the leader touches it
+  Damage& damage_;
   Sync current_sync_ = Sync::kDurable;  // the connection's; only the leader touches it
   bool full_ = false;                   // the disk was: the WAL is to be emptied; only the leader touches it
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 
 namespace runner::store {
@@ -108,7 +109,16 @@ class History {
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
   // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent.
   std::vector<RunRecord> list(const RunFilter& filter) const;
-  std::vector<RunRecord> unfinished() const;                     // oldest first, for recovery
+  // Oldest first, for recovery. A run whose record cannot be read is told `unreadable` instead; without it that is an
+  // Error(kInternal).
+  using Unreadable = std::function<void(const std::string& id, const std::string& why)>;
+  std::vector<RunRecord> unfinished(const Unreadable& unreadable = {}) const;
+  // Error(kNoSpace) when what is left of the disk is for what lives; Error(kUnavailable) when the file is only read.
+  // Before what can wait: a submission, the points of a run that still lives.
+  void require_room() const;
+  bool has_room() const;  // the same, asked
+  // Why the file is only read, if it is: it has been found damaged.
+  std::optional<Error> damage() const;
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
   std::vector<std::string> notices(const std::string& id) const;
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;                      // by name

@@ -135,14 +135,21 @@ std::vector<RunRecord> History::list(const RunFilter& filter) const {
   return runs;
 }
 
-std::vector<RunRecord> History::unfinished() const {
+std::vector<RunRecord> History::unfinished(const Unreadable& unreadable) const {
   const auto reader = impl_->database.read();
   const ReadTransaction transaction(*reader);
   std::vector<RunRecord> runs;
   Query query = reader->query(
-      "SELECT seq FROM run WHERE status IN ('NotStarted', 'Preparing', 'Queued', 'Starting', 'Running', 'Paused',"
+      "SELECT seq, id FROM run WHERE status IN ('NotStarted', 'Preparing', 'Queued', 'Starting', 'Running', 'Paused',"
       " 'CancelRequested', 'Finalizing') ORDER BY seq");
-  while (query.next()) runs.push_back(load_run(*reader, query.integer(0)));
+  while (query.next()) {
+    try {
+      runs.push_back(load_run(*reader, query.integer(0)));
+    } catch (const Error& error) {
+      if (!unreadable || impl_->database.damage()) throw;
+      unreadable(query.string(1), error.message());
+    }
+  }
   return runs;
 }
 

@@ -104,6 +104,15 @@ History::~History() = default;
 
 void History::make_durable() const { impl_->database.make_durable(); }
 
+void History::require_room() const {
+  if (const auto error = damage()) throw Error(*error);
+  impl_->database.require_room();
+}
+
+bool History::has_room() const { return !damage() && impl_->database.has_room(); }
+
+std::optional<Error> History::damage() const { return impl_->database.damage(); }
+
 History::Added History::add_run(const RunRecord& run, std::span<const Artifact> artifacts) {
   const Documents documents = documents_of(run);
   std::optional<RunRecord> found;

@@ -23,7 +23,7 @@ std::unique_ptr<Connection> ReaderPool::take() {
   ++open_;
   lock.unlock();
   try {
-    auto connection = std::make_unique<Connection>(path_, Connection::Mode::kReadOnly);
+    auto connection = std::make_unique<Connection>(path_, Connection::Mode::kReadOnly, damage_);
     connection->execute(setup_);
     return connection;
   } catch (...) {

@@ -15,9 +15,9 @@ namespace runner::store {
 
 class ReaderPool {
  public:
-  // `setup` is a script of PRAGMAs for each connection.
-  ReaderPool(std::filesystem::path path, std::string setup, std::size_t limit)
-      : path_(std::move(path)), setup_(std::move(setup)), limit_(limit) {}
+  // `setup` is a script of PRAGMAs for each connection; `damage` is told what they find wrong (nullptr: nobody).
+  ReaderPool(std::filesystem::path path, std::string setup, std::size_t limit, Damage* damage)
+      : path_(std::move(path)), setup_(std::move(setup)), limit_(limit), damage_(damage) {}
 
   // One connection for one thread; back in the pool when it goes out of scope.
   class Lease {
@@ -41,6 +41,7 @@ class ReaderPool {
   const std::filesystem::path path_;
   const std::string setup_;
   const std::size_t limit_;
+  Damage* const damage_;
   std::mutex mutex_;
   std::condition_variable returned_;
   std::vector<std::unique_ptr<Connection>> idle_;  // under mutex_; the last one is the warmest

@@ -111,7 +111,8 @@ EngineOptions engine_from(const Json& json) {
 //  "cpus", "memoryBytes", "pids", "shmBytes", "maxLogBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
 //  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
-//  "pullImage", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options]}
+//  "pullImage", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options],
+//  "requeue"}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -133,6 +134,7 @@ std::string to_json(const RunDefinition& definition) {
     put(json["gpus"], "ids", gpus->ids);
   }
   if (definition.best_effort_limits) json["bestEffortLimits"] = true;
+  if (definition.requeue) json["requeue"] = true;
   put(json, "unenforced", definition.unenforced);
   json["network"] = definition.network;
   for (const Mount& mount : definition.mounts)
@@ -175,6 +177,7 @@ RunDefinition definition_from_json(std::string_view text) {
       get(*gpus, "ids", request.ids);
     }
     get(json, "bestEffortLimits", definition.best_effort_limits);
+    get(json, "requeue", definition.requeue);
     get(json, "unenforced", definition.unenforced);
     get(json, "network", definition.network);
     for (const Json& mount : json.value("mounts", Json::array())) {

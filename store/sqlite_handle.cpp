@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "store/damage.hpp"
 
 namespace runner::store {
 namespace {
@@ -44,6 +45,12 @@ Error translate(int result, int errnum, const std::string& file, const std::stri
     default:
       return Error(ErrorCode::kInternal, text);
   }
+}
+
+bool means_damage(int result) {
+  const int primary = result & 0xff;
+  return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
+         (primary == SQLITE_IOERR && result != SQLITE_IOERR_NOMEM);
 }
 
 // The errno behind an I/O error. What sqlite3_system_errno says is errno some calls later; the files remember their
@@ -174,8 +181,8 @@ Hash Query::hash(int column) const {
 // Connection
 // ------------------------------------------------------------------------------------------------------------
 
-Connection::Connection(const std::filesystem::path& path, Mode mode)
-    : file_(path.filename().string()), handle_(nullptr, sqlite3_close_v2) {
+Connection::Connection(const std::filesystem::path& path, Mode mode, Damage* damage)
+    : file_(path.filename().string()), damage_(damage), handle_(nullptr, sqlite3_close_v2) {
   const int flags = (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
                     SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   sqlite3* handle = nullptr;
@@ -189,7 +196,10 @@ Connection::Connection(const std::filesystem::path& path, Mode mode)
 Connection::~Connection() { statements_.clear(); }
 
 void Connection::fail(int result) const {
-  throw translate(result, errno_of(handle_.get()), file_, sqlite3_errmsg(handle_.get()));
+  const Error error = translate(result, errno_of(handle_.get()), file_, sqlite3_errmsg(handle_.get()));
+  if (damage_ != nullptr && means_damage(result) && error.code() != ErrorCode::kNoSpace)
+    damage_->report(error.message());
+  throw Error(error);
 }
 
 void Connection::execute(const std::string& script) {

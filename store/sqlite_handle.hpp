@@ -80,11 +80,14 @@ class Query {
   std::unique_ptr<Statement> own_;
 };
 
+class Damage;
+
 class Connection {
  public:
   enum class Mode { kReadWrite, kReadOnly };
   // Errors name the file; kInternal with the hint `runner fsck` for a damaged one.
-  Connection(const std::filesystem::path& path, Mode mode);
+  // What is found wrong with the file is told `damage`, too.
+  Connection(const std::filesystem::path& path, Mode mode, Damage* damage = nullptr);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -120,6 +123,7 @@ class Connection {
   std::unique_ptr<Query::Statement> prepare(std::string_view sql, bool persistent);
 
   std::string file_;
+  Damage* const damage_;
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> handle_;
   std::unordered_map<std::string, std::unique_ptr<Query::Statement>> statements_;
 };

@@ -18,22 +18,12 @@ std::uint64_t WalSync::committed() {
   return ++committed_;
 }
 
-void WalSync::await_all() {
-  std::uint64_t number = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    number = committed_;
-  }
-  await(number);
-}
-
 void WalSync::await(std::uint64_t number) {
   std::unique_lock lock(mutex_);
-  const auto failed = [&] { return number > failed_from_ && number <= failed_; };
-  changed_.wait(lock, [&] { return !syncing_ || synced_ >= number || failed(); });
-  // A second try could succeed and mean nothing: the kernel forgets what it could not write.
-  if (failed()) throw Error(ErrorCode::kInternal, path_.filename().string() + ": could not be synced");
+  changed_.wait(lock, [&] { return !syncing_ || synced_ >= number; });
   if (synced_ >= number) return;
+  // A second try could succeed and mean nothing: the kernel forgets what it could not write.
+  if (broken_) throw Error(ErrorCode::kInternal, path_.filename().string() + ": could not be synced");
   syncing_ = true;
   const std::uint64_t target = committed_;
   lock.unlock();
@@ -45,15 +35,27 @@ void WalSync::await(std::uint64_t number) {
   }
   lock.lock();
   syncing_ = false;
-  if (error) {
-    failed_from_ = synced_;
-    failed_ = target;
-  } else {
-    synced_ = target;
-  }
+  if (error)
+    broken_ = synced_ < target;  // unless it has been mended meanwhile
+  else
+    synced_ = std::max(synced_, target);
   lock.unlock();
   changed_.notify_all();
   if (error) std::rethrow_exception(error);
+}
+
+std::uint64_t WalSync::latest() {
+  const std::lock_guard lock(mutex_);
+  return committed_;
+}
+
+void WalSync::mended(std::uint64_t number) {
+  {
+    const std::lock_guard lock(mutex_);
+    synced_ = std::max(synced_, number);
+    broken_ = false;
+  }
+  changed_.notify_all();
 }
 
 void WalSync::sync_file() {

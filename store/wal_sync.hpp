@@ -18,10 +18,12 @@ class WalSync {
   // One more transaction has been committed to the WAL; its number.
   std::uint64_t committed();
   // Returns when transaction `number` is on disk. Error(kNoSpace or kInternal) if the disk said no: what it was is
-  // visible, and nobody knows whether it will be there after a power cut.
+  // visible, and nobody knows whether it will be there after a power cut. So it is for every later one, too, until
+  // `mended`: a log is read up to its first frame that is missing.
   void await(std::uint64_t number);
-  // The same for everything that has been committed so far.
-  void await_all();
+  std::uint64_t latest();  // the number of the last commit so far
+  // Everything up to `number` has been copied from the log into the database file, and synced there.
+  void mended(std::uint64_t number);
 
  private:
   void sync_file();
@@ -30,10 +32,9 @@ class WalSync {
   os::Fd file_;  // only the one who syncs touches it
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::uint64_t committed_ = 0;  // these five under mutex_
+  std::uint64_t committed_ = 0;  // these four under mutex_
   std::uint64_t synced_ = 0;
-  std::uint64_t failed_from_ = 0,
-                failed_ = 0;  // behind the one, up to the other: the last sync that failed was for these
+  bool broken_ = false;  // a sync has failed: what is behind `synced_` may have a gap
   bool syncing_ = false;
 };
 

@@ -122,6 +122,7 @@ ordered_json definition_of(const RunDefinition& definition) {
   object["gpus"] = gpus_text(definition.gpus);
   object["bestEffortLimits"] = definition.best_effort_limits;
   object["limitsNotEnforced"] = definition.unenforced;
+  object["requeue"] = definition.requeue;
   object["network"] = definition.network ? "on" : "off";
   ordered_json mounts = ordered_json::array();
   for (const Mount& mount : definition.mounts)

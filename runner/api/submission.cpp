@@ -101,6 +101,7 @@ const std::unordered_map<std::string, Reader>& readers() {
       {"gpus", text_into(&Submission::gpus, "gpus")},
       {"bestEffortLimits",
        [](Submission& s, const json& v) { s.best_effort_limits = truth_of(v, "bestEffortLimits"); }},
+      {"requeue", [](Submission& s, const json& v) { s.requeue = truth_of(v, "requeue"); }},
       {"network", text_into(&Submission::network, "network")},
       {"mounts", [](Submission& s, const json& v) { s.mounts = texts_of(v, "mounts"); }},
       {"environmentVariables",

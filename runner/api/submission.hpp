@@ -42,6 +42,7 @@ struct Submission {
   std::optional<std::string> max_log_size;
   std::optional<std::string> gpus;
   std::optional<bool> best_effort_limits;
+  std::optional<bool> requeue;
   std::optional<std::string> network;
   std::vector<std::string> mounts;
   std::map<std::string, std::string> environment_variables;

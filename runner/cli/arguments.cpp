@@ -93,6 +93,8 @@ void define_run(CLI::App& app, SubmitOptions& o) {
   app.add_option("--priority", o.priority,
                  "queue order, higher first (0); below 0 the run gives way to others and starts again")
       ->type_name("N");
+  app.add_flag("--requeue", o.requeue,
+               "start it again, from its snapshot, if the machine is restarted while it is live");
   add_list(app, "--after", o.after, "RUN[:ok|:any]", "start when that run has ended well, or at all");
   app.add_flag("--detach,--async", o.detach, "print the run's id and return");
   app.add_flag("--raw", o.raw, "on a terminal, too, its output as it is");

@@ -34,6 +34,7 @@ struct SubmitOptions {
   bool pull = false;
   bool rebuild = false;
   bool best_effort_limits = false;
+  bool requeue = false;
   std::optional<int> priority;
   bool detach = false;
   bool raw = false;

@@ -171,6 +171,7 @@ void add_run_fields(json& document, const SubmitOptions& options, const Caller& 
   set(document, "maxLogSize", options.max_log_size);
   set(document, "gpus", options.gpus);
   if (options.best_effort_limits) document["bestEffortLimits"] = true;
+  if (options.requeue) document["requeue"] = true;
   set(document, "network", options.network);
   if (!options.mounts.empty()) document["mounts"] = options.mounts;
   if (!options.environment_variables.empty()) document["environmentVariables"] = run_variables(options, caller);

@@ -139,6 +139,7 @@ struct RunDefinition {
   std::optional<GpuRequest> gpus;             // absent: all there are, and none where there is none
   bool best_effort_limits = false;            // a limit that cannot be enforced here is left out
   std::vector<std::string> unenforced;        // options that were: "--memory"
+  bool requeue = false;                       // a new attempt after a restart of the machine, instead of the end
   bool network = true;
   std::vector<Mount> mounts;
   std::map<std::string, std::string> environment_variables;  // -E and the runconfig's
@@ -208,7 +209,7 @@ struct MetricPoint {
   std::optional<std::string> text;
 };
 
-// One that gave way, before the present one.
+// One before the present one: it gave way, or the machine was restarted.
 struct Attempt {
   int number = 1;
   std::optional<UtcTime> started;

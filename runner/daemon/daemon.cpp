@@ -69,8 +69,10 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
   make_home(data.home());
   const os::Fd lock = lock_home(data);
   const std::string pid = std::to_string(::getpid());
-  if (::ftruncate(lock.get(), 0) != 0) throw errno_error(errno, "write " + data.lock().string());
+  // Over what stands there: a full disk gives back no block that was let go.
   os::write_all(lock.get(), pid + "\n", data.lock().string());
+  if (::ftruncate(lock.get(), static_cast<off_t>(pid.size() + 1)) != 0)
+    throw errno_error(errno, "write " + data.lock().string());
 
   const auto socket = options.socket.value_or(data.control_socket());
   const api::DaemonFacts facts{.pid = ::getpid(),
@@ -92,7 +94,12 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
   {
     HttpServer server(socket,
                       [&](const http::Request& request, Exchange& exchange) { routes.handle(request, exchange); });
-    os::publish_file(data.daemon_record(), api::daemon_document(facts) + "\n", os::Durability::kAtomic);
+    try {
+      os::publish_file(data.daemon_record(), api::daemon_document(facts) + "\n", os::Durability::kAtomic);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNoSpace) throw;
+      spdlog::warn("{}", error.message());  // it is for people: the daemon serves on a full disk, too
+    }
     spdlog::info("runnerd {} serves {} (pid {})", facts.version, socket.string(), facts.pid);
     ready();
 

@@ -190,6 +190,7 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
   checks.push_back(pipeline_.containers().check(caller));
   for (exec::Check& check : pipeline_.laptop_checks()) checks.push_back(std::move(check));
   checks.push_back(exec::gpu_check(pipeline_.gpus()));
+  checks.push_back(pipeline_.database_check());
   for (const exec::Check& check : checks)
     rows.push_back({.name = check.name, .works = check.works, .detail = check.detail, .remedy = check.remedy});
   exchange.respond({.status = 200, .body = api::check_list_document(rows)});

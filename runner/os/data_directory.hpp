@@ -19,8 +19,9 @@ class RunDirectory {
   std::filesystem::path claim() const { return root_ / "claim.json"; }    // shim: I start it; made once (link)
   std::filesystem::path started() const { return root_ / "start.json"; }  // shim: the script runs
   std::filesystem::path ended() const { return root_ / "exit.json"; }     // shim: how it ended; the container is empty
-  std::filesystem::path usage() const { return root_ / "usage.jsonl"; }   // shim: a line a second
-  std::filesystem::path last_look() const { return root_ / "last_look.json"; }  // shim: for the post-mortem
+  std::filesystem::path ended_reserve() const { return root_ / "exit.reserve"; }  // becomes exit.json
+  std::filesystem::path usage() const { return root_ / "usage.jsonl"; }           // shim: a line a second
+  std::filesystem::path last_look() const { return root_ / "last_look.json"; }    // shim: for the post-mortem
   std::filesystem::path cancel() const { return root_ / "cancel.json"; }  // daemon → shim: stop it (then SIGUSR1)
   std::filesystem::path pause() const { return root_ / "pause.json"; }  // daemon → shim: pause it or go on (SIGUSR2)
   std::filesystem::path control() const { return root_ / "control"; }   // socket of the shim: `run exec`

@@ -171,6 +171,7 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
   definition.after = after_from(submission.after);  // of a repetition, too: what came before the original is over
   if (submission.gpus) definition.gpus = gpus_from(*submission.gpus);
   if (submission.best_effort_limits) definition.best_effort_limits = *submission.best_effort_limits;
+  if (submission.requeue) definition.requeue = *submission.requeue;
   definition.unenforced.clear();
   if (submission.network) definition.network = network_from(*submission.network);
   if (!definition.network) definition.engine.network.clear();  // of a runconfig that names one

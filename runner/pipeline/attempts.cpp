@@ -1,7 +1,7 @@
-// A run of low priority that gives way to one of normal priority: this attempt ends, what it left is kept, and the run
-// waits for its next attempt, which begins anew from the snapshot. The row first, then the directory goes aside under
-// another name, and only then the run is queued: after a crash a claim of an earlier attempt than the row's says that
-// the directory is still there.
+// A run of low priority that gives way to one of normal priority, or one (`--requeue`) whose machine was restarted:
+// this attempt ends, what it left is kept, and the run waits for its next attempt, which begins anew from the snapshot.
+// The row first, then the directory goes aside under another name, and only then the run is queued: after a crash a
+// claim of an earlier attempt than the row's says that the directory is still there.
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <stdio.h>
@@ -46,6 +46,15 @@ bool Pipeline::can_begin_again(const RunRecord& run) const {
   }
 }
 
+// Only where that was asked for: a script need not bear being run twice.
+bool Pipeline::starts_again_after_reboot(const RunRecord& run, shim::Ended& ended) const {
+  if (ended.outcome.kind != OutcomeKind::kHostRebooted || !run.definition.requeue) return false;
+  if (run.status == RunStatus::kCancelRequested) return false;
+  if (can_begin_again(run)) return true;
+  ended.outcome.message += "; it cannot start again, for its secrets are not in the secrets file";
+  return false;
+}
+
 // False if it is to end instead: it was cancelled meanwhile.
 bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended) {
   const std::string prefix = "attempts/" + std::to_string(run.attempt) + "/";
@@ -58,7 +67,8 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   batch->commit();
   for (Artifact& artifact : artifacts) artifact.name.insert(0, prefix);
   note_dropped_log(run.id, ended);
-  if (!history_.begin_next_attempt(run.id, run.attempt, ended.time, ended.outcome.message, artifacts)) return false;
+  const UtcTime ended_at = std::max(ended.time, run.started.value_or(UtcTime{}));  // the clock may have been set back
+  if (!history_.begin_next_attempt(run.id, run.attempt, ended_at, ended.outcome.message, artifacts)) return false;
   hold.reset();
   watch_->remove(run.id);
   keep_awake_->leave(run.id);

@@ -119,6 +119,7 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
     constexpr int kPartsAtOnce = 8;                      // of about 1 MiB
     const auto claim = shim::read_claim(data_.run(id));  // the directory may be an earlier attempt's
     if (!claim) return;
+    if (!complete && !history_.has_room()) return;  // it is all still there at the end
     std::int64_t offset = history_.journal_offset(id);
     for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
@@ -199,7 +200,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
   }
   sandbox_.remove_remains(id);
   const auto started = run.started ? std::nullopt : shim::read_started(directory);
-  if (ended->gave_way) {
+  if (ended->gave_way || starts_again_after_reboot(run, *ended)) {
     if (started) history_.set_status(id, RunStatus::kRunning, "", started->time);
     if (begin_next_attempt(run, *ended)) return;
     run = history_.get(id);  // cancelled meanwhile
@@ -236,7 +237,7 @@ void Pipeline::note_dropped_log(const std::string& id, const shim::Ended& ended)
 
 std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const shim::Ended& ended) {
   const os::RunDirectory directory = data_.run(run.id);
-  const auto batch = content_.begin();
+  const auto batch = content_.begin_last();
   const bool copied = ::access(directory.copy().c_str(), F_OK) == 0;
   auto collected = collect::gather(copied ? directory.copy() : directory.upper(), *batch);
   // In a copy everything is there: what the run did not change is no output of it.
@@ -263,9 +264,10 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const sh
 void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError> error,
                    std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
+  const UtcTime ended_at = std::max(utc_now(), run.started.value_or(UtcTime{}));  // the clock may have been set back
   on_end_->expect(run.id);
   try {
-    history_.finish(run.id, final_status_of(outcome), reason, outcome, error, utc_now(), artifacts);
+    history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts);
   } catch (const Error& failure) {
     if (!is_final(history_.get(run.id).status)) throw;
     spdlog::error("run {}: its end is written, and not on the disk: {}", run.id, failure.message());

@@ -39,6 +39,7 @@ class GarbageCollection {
   api::GcReport run() {
     report_.dry_run = options_.dry_run;
     report_.explained = options_.explain;
+    if (const auto error = history_.damage()) throw Error(*error);  // what cannot be read may be what names something
     const std::int64_t before = content_.disk_bytes();
     // First: on a full disk their room is what the rest needs.
     free_environments();

@@ -212,6 +212,13 @@ os::Fd Pipeline::connect_for_exec(const std::string& id) {
   return os::connect_to(data_.run(id).control());
 }
 
+exec::Check Pipeline::database_check() const {
+  exec::Check check{.name = "databases", .works = true, .detail = "runner.db and content.db are written", .remedy = {}};
+  for (const auto& damage : {content_.damage(), history_.damage()})
+    if (damage) check = {.name = check.name, .works = false, .detail = damage->message(), .remedy = damage->hint()};
+  return check;
+}
+
 // A run that was cancelled while it was in no queue, between being prepared and being queued again.
 void Pipeline::withdraw_cancelled(const std::string& id) {
   const RunRecord run = history_.get(id);

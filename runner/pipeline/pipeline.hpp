@@ -118,6 +118,8 @@ class Pipeline {
   RunRecord pause(const std::string& id, bool paused);
   // What `runner doctor` says of idle sleep and logout. Asks the message bus: up to some seconds. Any thread.
   std::vector<exec::Check> laptop_checks();
+  // What `runner doctor` says of the two databases: whether they are written. Any thread.
+  exec::Check database_check() const;
   // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
   os::Fd connect_for_exec(const std::string& id);
   // What waits in the queue, in order, and why.
@@ -273,13 +275,14 @@ class Pipeline {
   bool can_begin_again(const RunRecord& run) const;
   void queue_again(const RunRecord& run);
   bool was_queued_again(const std::string& id, const Error& error);
+  bool starts_again_after_reboot(const RunRecord& run, shim::Ended& ended) const;
   bool begin_next_attempt(const RunRecord& run, const shim::Ended& ended);
   bool clear_for_next_attempt(const std::string& id);
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
   void adopt_checkouts(const std::vector<RunRecord>& unfinished);
-  void remove_orphans(const std::vector<RunRecord>& unfinished);
+  void remove_orphans(const std::vector<RunRecord>& unfinished, std::set<std::string> owned);
 
   const os::DataDirectory data_;
   const Configuration configuration_;

@@ -30,9 +30,21 @@ bool is_over(const os::RunDirectory& trial) {
 }  // namespace
 
 void Pipeline::recover() {
-  const auto unfinished = history_.unfinished();
+  std::set<std::string> unreadable;
+  std::vector<RunRecord> unfinished;
+  try {
+    unfinished = history_.unfinished([&](const std::string& id, const std::string& why) {
+      spdlog::error("run {}: not recovered: {}", id, why);
+      unreadable.insert(id);
+    });
+  } catch (const Error& error) {
+    // What lives goes on, what is queued waits, nothing is removed: for a daemon that can read the history again.
+    if (!history_.damage()) throw;
+    spdlog::error("{}: no run is started or ended", error.message());
+    return;
+  }
   adopt_checkouts(unfinished);
-  remove_orphans(unfinished);  // first: what is queued below makes temporary files of its own at once
+  remove_orphans(unfinished, unreadable);  // first: what is queued below makes temporary files of its own at once
   const auto lives = [this](const RunRecord& run) {
     try {
       const auto claim = shim::read_claim(data_.run(run.id));
@@ -100,8 +112,7 @@ void Pipeline::recover_run(const RunRecord& run) {
   }
 }
 
-void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
-  std::set<std::string> owned;
+void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished, std::set<std::string> owned) {
   for (const RunRecord& run : unfinished) owned.insert(run.id);
   for (const auto& entry : std::filesystem::directory_iterator(data_.runs())) {
     const std::string id = entry.path().filename();
@@ -136,7 +147,7 @@ void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished) {
     }
   }
   const std::string own = ".tmp-" + std::to_string(::getpid()) + "-";  // the runtime's trial may be at work
-  for (const auto& parent : {data_.roots(), data_.cache()})
+  for (const auto& parent : {data_.home(), data_.roots(), data_.cache()})
     for (const auto& entry : std::filesystem::directory_iterator(parent)) {
       const std::string name = entry.path().filename();
       if (!name.starts_with(".tmp-") || name.starts_with(own)) continue;

@@ -88,6 +88,7 @@ Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission
   RunRecord& run = admission.run;
   run.submission_digest = snapshot::sha256("rerun of " + id + "\n" + overrides.canonical);
   if (auto repeated = find_repeated(run)) return std::move(*repeated);
+  history_.require_room();
   require_whole(original);
   if (run.parent) run.parent = history_.resolve(*run.parent);
   resolve_dependencies(run.definition);

@@ -138,6 +138,7 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const No
   RunRecord& run = admission.run;
   run.submission_digest = sha256(submission.canonical);
   if (auto repeated = find_repeated(run)) return std::move(*repeated);
+  history_.require_room();
   resolve(admission);
 
   const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone

@@ -1,8 +1,5 @@
 #include "runner/shim/records.hpp"
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
@@ -138,28 +135,10 @@ std::optional<Ended> read_ended(const os::RunDirectory& run) {
   });
 }
 
-void write_ended(const os::RunDirectory& run, const Ended& ended) {
+std::string to_document(const Ended& ended) {
   json object{{"timeMicros", to_micros(ended.time)}, {"outcome", to_json(ended.outcome)}, {"gaveWay", ended.gave_way}};
   if (ended.log_bytes_over_limit > 0) object["logBytesOverLimit"] = ended.log_bytes_over_limit;
-  os::publish_file(run.ended(), text_of(object), os::Durability::kDurable);
-}
-
-bool record_end(const os::RunDirectory& run, const Ended& ended) {
-  constexpr int kAttempts = 60;
-  constexpr int kPauseMillis = 1000;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    try {
-      write_ended(run, ended);
-      return true;
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNoSpace) return false;
-    }
-    if (attempt == 0)
-      ::unlink((run.bundle() / "config.json").c_str());
-    else
-      ::poll(nullptr, 0, kPauseMillis);
-  }
-  return false;
+  return text_of(std::move(object));
 }
 
 std::optional<PauseRequest> read_pause(const os::RunDirectory& run) {

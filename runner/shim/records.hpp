@@ -42,10 +42,7 @@ struct Ended {
   std::int64_t log_bytes_over_limit = 0;  // that the script printed and the log's limit kept out
 };
 std::optional<Ended> read_ended(const os::RunDirectory& run);
-void write_ended(const os::RunDirectory& run, const Ended& ended);
-// The same as the run's last word: a full disk gets room from what only this run needed to start, then patience, a
-// minute of it. False if it could not be written.
-bool record_end(const os::RunDirectory& run, const Ended& ended);
+std::string to_document(const Ended& ended);  // exit.json as end_record.hpp writes it
 
 // pause.json: pause the run or let it go on. Then SIGUSR2 to the shim, which answers in start.json.
 struct PauseRequest {

@@ -21,6 +21,7 @@
 #include "runner/os/clock.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/container_start.hpp"
+#include "runner/shim/end_record.hpp"
 #include "runner/shim/stack_request.hpp"
 #include "runner/shim/supervisor.hpp"
 
@@ -452,6 +453,7 @@ void Supervisor::leave_last_look(const Outcome& outcome) const {
 int supervise(const os::RunDirectory& run) {
   Supervisor supervisor(run);
   if (!supervisor.claim()) return 0;
+  reserve_end_record(run);
   const Outcome outcome = supervisor.run_to_end();
   supervisor.leave_last_look(outcome);
   const bool recorded = record_end(run, Ended{.time = utc_now(),

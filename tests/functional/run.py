@@ -8,7 +8,8 @@ import os
 import sys
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+_HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [_HERE, os.path.join(os.path.dirname(_HERE), "faults")]
 sys.dont_write_bytecode = True  # the source tree may belong to somebody else
 
 from support import accounts, engine, program, settings  # noqa: E402

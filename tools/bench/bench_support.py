@@ -154,8 +154,11 @@ def verdict(name: str, value: float, bound: float, unit: str = "×", least: bool
     print(f"  {name}: {value:.2f} {unit}  (bar: {'≥' if least else '≤'} {bound:g} {unit}) {'met' if met else 'MISSED'}")
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, *more: Callable[[argparse.ArgumentParser], object]) -> argparse.Namespace:
+    """The options of every benchmark; `more` add those of one."""
     parser = argparse.ArgumentParser(description=description)
+    for add in more:
+        add(parser)
     parser.add_argument("--bin", type=Path, default=os.environ.get("RUNNER_BIN_DIR"), help="directory of the built programs")
     parser.add_argument("-n", type=int, default=40, help="repetitions per contender")
     parsed = parser.parse_args()

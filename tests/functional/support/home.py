@@ -1,6 +1,7 @@
 """A private world for tests: data directory, configuration, projects, a daemon of its own, and the broom for all of it."""
 import os
 import secrets
+import shutil
 import signal
 import stat
 import subprocess
@@ -29,6 +30,7 @@ class Home:
         self.data = self.base + "/data"
         self.config = self.base + "/config"
         self.runtime = runtime
+        self.programs = None  # a directory of its own (own_programs), else the one of all tests
         self.projects = 0
         self._background = []
         for directory in (self.base, self.config, self.config + "/runner"):
@@ -64,6 +66,17 @@ class Home:
         """config.toml; read when a daemon starts."""
         self.write(self.config + "/runner/config.toml", text)
 
+    def program(self, name):
+        return os.path.join(self.programs or program.bin_directory(), name)
+
+    def own_programs(self, source=None):
+        """From here on this home's commands and daemons are a copy of the programs that a test may change. Returns where."""
+        if self.programs is None:
+            prefix = self.base + "/installed"
+            shutil.copytree(os.path.dirname(source or program.bin_directory()), prefix)
+            self.programs = prefix + "/bin"
+        return self.programs
+
     # --- commands --------------------------------------------------------------------------------------------------------
 
     def environment(self, more=None):
@@ -82,7 +95,7 @@ class Home:
 
     def run(self, *arguments, directory=None, environment=None, timeout=60.0):
         """`runner ARGUMENTS…` to its end."""
-        return program.call([program.program("runner"), *arguments], self.account, directory or self.base,
+        return program.call([self.program("runner"), *arguments], self.account, directory or self.base,
                             self.environment(environment), timeout)
 
     def call(self, *arguments, directory=None, environment=None, timeout=60.0):
@@ -91,10 +104,14 @@ class Home:
 
     def background(self, *arguments, directory=None, environment=None):
         """`runner ARGUMENTS…`, not waited for; killed with the home at the latest."""
-        started = Background([program.program("runner"), *arguments], self.account, directory or self.base,
+        started = Background([self.program("runner"), *arguments], self.account, directory or self.base,
                              self.environment(environment))
-        self._background.append(started)
+        self.held(started)
         return started
+
+    def held(self, started):
+        """A Background that ends with the home at the latest."""
+        self._background.append(started)
 
     # --- the daemon ------------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,11 @@
 
 #include "fixture.hpp"
 #include "store/content_store.hpp"
+#include "store/damage.hpp"
 #include "store/group_commit.hpp"
 #include "store/history.hpp"
 #include "store/sqlite_handle.hpp"
+#include "store/wal_reserve.hpp"
 
 using namespace runner;
 using namespace runner::store;
@@ -99,7 +101,9 @@ TEST_CASE("A failing operation undoes only itself, whatever shares its transacti
   const TemporaryDirectory directory;
   Connection writer(directory / "test.db", Connection::Mode::kReadWrite);
   writer.execute("PRAGMA journal_mode=WAL; CREATE TABLE t(x INTEGER PRIMARY KEY) STRICT");
-  GroupCommit commits(writer);
+  WalReserve reserve(directory / "test.db-wal", 1 << 20);
+  Damage damage;
+  GroupCommit commits(writer, nullptr, reserve, damage);
   std::atomic<int> refused{0};
   together([&](int thread) {
     for (int i = 0; i < 50; ++i) {

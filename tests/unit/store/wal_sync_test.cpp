@@ -1,12 +1,14 @@
 // What is on the disk when, seen by the calls that put it there: fdatasync(2) is this file's own here.
 #include "store/wal_sync.hpp"
 
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <barrier>
 #include <cerrno>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -94,36 +96,86 @@ TEST_CASE("Relaxed writes and reads go on while the disk syncs, and many durable
   CHECK(syncs - before <= 3);
 }
 
-TEST_CASE("A sync that fails is told to everyone whom it was for, and a second one that succeeds does not hide it") {
+TEST_CASE("A sync that fails is told to everyone whom it was for, and the file is only read from then on") {
+  const TemporaryDirectory directory;
+  {
+    History history(directory / "runner.db");
+    history.add_run(run_of(0));
+    std::atomic<int> failures{0};
+    {
+      const Misbehaving broken(EIO, 50);
+      std::barrier start(4);
+      std::vector<std::jthread> writers;
+      for (int i = 1; i <= 4; ++i)
+        writers.emplace_back([&, i] {
+          start.arrive_and_wait();
+          try {
+            history.add_run(run_of(i));
+          } catch (const Error&) {
+            ++failures;
+          }
+        });
+    }
+    CHECK(failures == 4);
+    try {
+      history.add_run(run_of(9));
+      FAIL("written to a file that could not be synced");
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::kUnavailable);
+      CHECK(error.message().find("runner.db") != std::string::npos);
+      CHECK(error.hint().find("runner fsck") != std::string::npos);
+    }
+    CHECK(history.damage());
+    CHECK(history.get(run_of(0).id).id == run_of(0).id);
+  }
+  History again(directory / "runner.db");
+  CHECK_FALSE(again.damage());
+  CHECK_NOTHROW(again.add_run(run_of(9)));
+}
+
+TEST_CASE("A full disk that could not be synced is no damage: what comes later is durable by way of the file") {
   const TemporaryDirectory directory;
   History history(directory / "runner.db");
   history.add_run(run_of(0));
-  std::atomic<int> failures{0};
   {
-    const Misbehaving broken(EIO, 50);
-    std::barrier start(4);
-    std::vector<std::jthread> writers;
-    for (int i = 1; i <= 4; ++i)
-      writers.emplace_back([&, i] {
-        start.arrive_and_wait();
-        try {
-          history.add_run(run_of(i));
-        } catch (const Error&) {
-          ++failures;
-        }
-      });
+    const Misbehaving full(ENOSPC, 0);
+    CHECK_THROWS_AS(history.add_run(run_of(1)), Error);
   }
-  CHECK(failures == 4);
-  history.add_run(run_of(9));
-  CHECK(history.get(run_of(9).id).id == run_of(9).id);
+  CHECK_FALSE(history.damage());
+  CHECK_NOTHROW(history.add_run(run_of(2)));
+  CHECK(std::filesystem::file_size(directory / "runner.db-wal") == 0);  // copied
+}
 
+TEST_CASE("Behind a commit that could not be synced none is durable until the log has been copied into the file") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
   WalSync wal(directory / "runner.db-wal");
   const auto first = wal.committed(), second = wal.committed();
-  sync_errno = EIO;
-  CHECK_THROWS_AS(wal.await(first), Error);
-  sync_errno = 0;
+  {
+    const Misbehaving broken(EIO, 0);
+    CHECK_THROWS_AS(wal.await(first), Error);
+  }
   CHECK_THROWS_AS(wal.await(second), Error);
   const auto third = wal.committed();
+  CHECK_THROWS_AS(wal.await(third), Error);  // its sync would succeed, and a reader of the log never come to it
+  wal.mended(third);
+  CHECK_NOTHROW(wal.await(second));
   CHECK_NOTHROW(wal.await(third));
-  CHECK_THROWS_AS(wal.await(second), Error);
+  CHECK_NOTHROW(wal.await(wal.committed()));
+}
+
+TEST_CASE("The log has room on the disk before anything is written to it, also after it has been emptied") {
+  const TemporaryDirectory directory;
+  const auto blocks = [&] {
+    struct ::stat info {};
+    REQUIRE(::stat((directory / "runner.db-wal").c_str(), &info) == 0);
+    return info.st_blocks * 512;
+  };
+  {
+    History history(directory / "runner.db");
+    CHECK(blocks() >= 4 << 20);
+    const auto length = std::filesystem::file_size(directory / "runner.db-wal");
+    CHECK(length < 4 << 20);
+    CHECK_NOTHROW(history.require_room());
+  }
 }

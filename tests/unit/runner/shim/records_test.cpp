@@ -12,6 +12,7 @@
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/container_start.hpp"
+#include "runner/shim/end_record.hpp"
 #include "runner/shim/log_copy.hpp"
 #include "runner/shim/spec.hpp"
 #include "scratch_run.hpp"
@@ -43,7 +44,9 @@ TEST_CASE("every record comes back as it was written, and none is nothing") {
                    .read_bytes = 4096,
                    .written_bytes = 1LL << 42};
   outcome.message = "killed \"for\" memory\n\xff";  // not UTF-8: replaced, never an error
-  write_ended(run, {.time = time, .outcome = outcome});
+  reserve_end_record(run);
+  CHECK(record_end(run, {.time = time, .outcome = outcome}));
+  CHECK_FALSE(std::filesystem::exists(run.ended_reserve()));
   const auto ended = read_ended(run);
   CHECK(ended->time == time);
   CHECK(ended->outcome.kind == OutcomeKind::kOutOfMemory);
