@@ -228,6 +228,36 @@ class Attempts(RunnerTest):
         self.assert_all(met, ABSENT + REFUSED)
 
 
+class Command(RunnerTest):
+    def test_a_command_of_run_exec_is_behind_the_same_wall_and_reaches_the_script(self):
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        name = "runner-exec-" + self.home.token
+        listener.bind("\0" + name)
+        listener.listen()
+        run_id = self.detach_gated("import signal\nsignal.signal(signal.SIGUSR1, lambda *_: tell('signalled'))\ntell('running', str(os.getpid()))\nawait_('go')\n")
+        pid = self.await_gate("running")
+        code = """
+import errno, json, os, signal, socket
+met = ""
+try:
+    socket.socket(socket.AF_UNIX).connect(chr(0) + %r)
+except OSError as error:
+    met = errno.errorcode[error.errno]
+fds = [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.lexists("/proc/self/fd/" + fd)]
+os.kill(%s, signal.SIGUSR1)
+status = dict(line.split(":\t", 1) for line in open("/proc/self/status") if ":\t" in line)
+print(json.dumps([met, sorted(fds), status["NoNewPrivs"].strip(), status["CapEff"].strip(), status["Seccomp"].strip()]))
+""" % (name, pid)
+        met, fds, *privileges = json.loads(self.ok("run", "exec", run_id, "--", "python3", "-c", code).text)
+        self.assertEqual((fds, privileges), ([0, 1, 2], ["1", "0" * 16, "2"]))
+        if has_scopes():
+            self.assertEqual(met, "EPERM")
+        self.await_gate("signalled")
+        self.open_gate("go")
+        self.wait(run_id)
+
+
 class Traced(RunnerTest):
     def test_a_script_that_makes_init_its_tracer_ends_as_it_does(self):
         self.submit_python("""\
