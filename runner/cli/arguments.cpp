@@ -367,6 +367,12 @@ ScriptSplit split_at_dashes(std::span<const std::string> arguments) {
 }
 
 void parse_into(CLI::App& app, std::vector<std::string> arguments) {
+  // CLI11 takes an empty word for the name of an option group, which has none, and goes round for ever.
+  if (std::find(arguments.begin(), arguments.end(), "") != arguments.end() &&
+      !app.get_subcommands([](CLI::App*) { return true; }).empty())
+    throw Error(ErrorCode::kInvalid,
+                app.get_name().substr(std::string_view("runner ").size()) + ": an argument is empty",
+                "leave it out, or give the id of a run");
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   app.parse(std::move(arguments));
 }

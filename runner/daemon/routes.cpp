@@ -11,6 +11,7 @@
 #include "runner/daemon/exec_session.hpp"
 #include "runner/daemon/log_stream.hpp"
 #include "runner/daemon/request_values.hpp"
+#include "runner/exec/place_checks.hpp"
 
 namespace runner::daemon {
 
@@ -188,6 +189,13 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
   for (const auto& [parameter, variable] : {std::pair{"dockerHost", "DOCKER_HOST"}, {"runtimeDir", "XDG_RUNTIME_DIR"}})
     if (const auto value = request.parameter(parameter)) caller[variable] = *value;
   checks.push_back(pipeline_.containers().check(caller));
+  exec::ClockFacts clock{.now = utc_now(), .synchronised = exec::clock_is_synchronised()};
+  try {
+    clock.newest = pipeline_.history().newest_time();
+  } catch (const Error&) {
+    // a damaged history is `fsck`'s to tell
+  }
+  checks.push_back(exec::check_clock(clock));
   for (exec::Check& check : pipeline_.laptop_checks()) checks.push_back(std::move(check));
   checks.push_back(exec::gpu_check(pipeline_.gpus()));
   checks.push_back(pipeline_.database_check());
