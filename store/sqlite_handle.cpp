@@ -25,7 +25,7 @@ Error translate(int result, int errnum, const std::string& file, const std::stri
       return Error(ErrorCode::kNoSpace, text, "free some disk space and try again");
     case SQLITE_IOERR:
       if (means_full(errnum)) return errno_error(errnum == EFBIG ? ENOSPC : errnum, "write " + file);
-      return Error(ErrorCode::kInternal, text + " (" + std::strerror(errnum) + ")", kFsckHint);
+      return Error(ErrorCode::kInternal, errnum == 0 ? text : text + " (" + std::strerror(errnum) + ")", kFsckHint);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return Error(ErrorCode::kInternal, text, kFsckHint);
@@ -56,14 +56,16 @@ bool means_damage(int result) {
 // The errno behind an I/O error. What sqlite3_system_errno says is errno some calls later; the files remember their
 // own.
 int errno_of(sqlite3* handle) {
-  const int now = sqlite3_system_errno(handle);
+  int now = sqlite3_system_errno(handle);
   for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {  // the latter is the WAL
     sqlite3_file* file = nullptr;
     int errnum = 0;
     if (sqlite3_file_control(handle, "main", which, &file) == SQLITE_OK && file != nullptr &&
         file->pMethods != nullptr &&
-        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &errnum) == SQLITE_OK && means_full(errnum))
-      return errnum;
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &errnum) == SQLITE_OK) {
+      if (means_full(errnum)) return errnum;
+      if (now == 0) now = errnum;
+    }
   }
   return now;
 }

@@ -190,6 +190,7 @@ void define(CLI::App& app, QueueMoveOptions& o) {
 
 void define(CLI::App& app, ExecOptions& o) {
   app.add_option("-r,--run", o.run, "id, a unique prefix, the 8-hex tail, or @last")->type_name("RUN");
+  app.add_flag("--raw", o.raw, "on a terminal, too, its output as it is");
   app.footer(
       "RUN [--] COMMAND [ARGS…] follows the options; everything behind RUN belongs to the command.\n"
       "It sees what the script sees. The exit status is the command's.\n\n"

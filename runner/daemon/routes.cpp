@@ -77,6 +77,9 @@ bool matches(const std::vector<std::string_view>& pattern, const std::vector<std
 }
 
 store::RunFilter filter_of(const http::Request& request, const store::History& history) {
+  constexpr std::size_t kMostParameters = 100;  // each is a condition of one statement
+  if (request.query.size() > kMostParameters)
+    throw Error(ErrorCode::kInvalid, "query: more than " + std::to_string(kMostParameters) + " parameters");
   store::RunFilter filter;
   for (const auto& [name, value] : request.query) {
     if (name == "experiment") {
@@ -119,6 +122,7 @@ Routes::Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::functi
     : pipeline_(pipeline), facts_(std::move(facts)), stop_(std::move(stop)) {}
 
 void Routes::handle(const http::Request& request, Exchange& exchange) {
+  refuse_bombs(request.body);
   bool path_known = false;
   for (const Route& route : table()) {
     if (!matches(route.path, request.path)) continue;
@@ -227,6 +231,7 @@ void Routes::show(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::wait(const http::Request& request, Exchange& exchange) {
+  exchange.expect_to_wait();
   const std::string id = run_of(request);
   const auto subscription = pipeline_.events().subscribe(id);
   for (;;) {
@@ -238,6 +243,7 @@ void Routes::wait(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::progress(const http::Request& request, Exchange& exchange) {
+  exchange.expect_to_wait();
   const std::string id = run_of(request);
   const auto subscription = pipeline_.events().subscribe(id);
   exchange.start_stream(200, "text/plain; charset=utf-8", std::nullopt);

@@ -35,12 +35,17 @@ constexpr std::chrono::milliseconds kForFirstStacks{100};
 constexpr std::chrono::seconds kBetweenKills{2};     // of a container that does not die
 constexpr std::chrono::milliseconds kForStacks{20};  // after the grace, for Pythons to print them
 
-}  // namespace
-
-void Supervisor::open_descriptors() {
+sigset_t block_all_signals() {
   sigset_t all;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
+  return all;
+}
+
+}  // namespace
+
+void Supervisor::open_descriptors() {
+  const sigset_t all = block_all_signals();
   signals_ = os::Fd(::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
   timer_ = os::Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   // What the runtime leaves behind when it detaches, the container's pid 1 above all, becomes our child.
@@ -451,6 +456,7 @@ void Supervisor::leave_last_look(const Outcome& outcome) const {
 }
 
 int supervise(const os::RunDirectory& run) {
+  block_all_signals();  // a cancel that comes right after the claim must find a shim that obeys, not kill it
   Supervisor supervisor(run);
   if (!supervisor.claim()) return 0;
   reserve_end_record(run);

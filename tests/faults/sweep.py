@@ -10,7 +10,7 @@ from support.home import Home
 from support.waiting import wait_until
 
 NAMES = {faults.KILL_BEFORE: "killed before", faults.KILL_AFTER: "killed after", faults.KILL_HALF_WAY: "killed half-way through",
-         faults.FAIL: "failing"}
+         faults.FAIL: "failing", faults.FAIL_HALF_WAY: "half done"}
 
 
 def sample(total, count, generator):
@@ -39,7 +39,7 @@ class Sweep(RunnerTest):
 
     # --- repetitions -----------------------------------------------------------------------------------------------------
 
-    def sweep(self, action, count, error=0, kinds=None, last=lambda first: first):
+    def sweep(self, action, count, error=lambda number: 0, kinds=None, last=lambda first: first):
         """Repeats the scenario with `count` different calls hit (every one in the long mode)."""
         seed = settings.SEED
         generator = random.Random("%d %s" % (seed, self.id()))
@@ -49,7 +49,7 @@ class Sweep(RunnerTest):
         chosen = sample(total, count, generator)
         for number in chosen:
             try:
-                self.repeat(action, number, last(number), error, kinds or self.kinds, seed)
+                self.repeat(action, number, last(number), error(number), kinds or self.kinds, seed)
             except AssertionError as problem:  # the rest may show what they have in common
                 problems.append(str(problem))
                 print(problem, file=sys.stderr, flush=True)

@@ -2,14 +2,19 @@
 names another process by now."""
 import json
 import os
+import random
+import signal
 import subprocess
+import sys
 import textwrap
 
 import faults
+import tracer
 from support import processes, settings
 from support.case import RunnerTest
 from support.settings import only_in
 from support.waiting import wait_until
+from sweep import sample
 
 RAN = """\
 import os, sys, time
@@ -17,6 +22,10 @@ fd = os.open("/gate/ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 os.write(fd, (os.environ["RUNNER_RUN_ID"] + "\\n").encode())
 print("ran", flush=True)
 """
+
+
+def only_for_root(test):
+    return test if os.geteuid() == 0 else None
 
 
 class InTheWay(RunnerTest):
@@ -126,6 +135,79 @@ class Shim(InTheWay):
         processes.no_process_mentions(run)
         self.assertEqual((self.ran(), self.log(run)), ([run], b"ran\n"))
         self.home.assert_nothing_left()
+
+
+@only_for_root  # who may trace other people's processes
+class TracedShim(InTheWay):
+    """It stands behind one of its system calls when something happens to it."""
+
+    def setUp(self):
+        super().setUp()
+        self.replace(self.home.own_programs() + "/runner-shim", """\
+            case "$*" in */runs/*)
+              if mkdir $home/traced 2>/dev/null; then
+                echo $$ >$home/pid.new; mv $home/pid.new $home/pid
+                while [ ! -e $home/wake ]; do sleep 0.01; done
+              fi;;
+            esac
+            """)
+
+    def submit_and_hold(self, *arguments):
+        """A run whose shim waits for `wake`; its pid."""
+        for name in ("traced", "pid", "wake"):
+            path = "%s/%s" % (self.home.base, name)
+            if os.path.isdir(path):
+                os.rmdir(path)
+            elif os.path.exists(path):
+                os.unlink(path)
+        run = self.detach(*self.with_gate, *arguments)
+        self.has_said("pid")
+        with open(self.home.base + "/pid") as file:
+            return run, int(file.read())
+
+    def wake(self):
+        self.token("wake")
+
+    def test_a_signal_right_after_the_claim_ends_no_run(self):
+        """As that of a cancel does, or of a pause. This one is about nothing: there is no pause.json."""
+        run, shim = self.submit_and_hold("--command", "echo ran")
+        with tracer.Held(shim) as held:
+            held.run_to_end_of(tracer.LINK, first=self.wake)
+            self.assertTrue(os.path.exists(self.home.run_directory(run) + "/claim.json"))
+            os.kill(shim, signal.SIGUSR2)
+        self.assertEqual((self.wait(run)["outcome"]["kind"], self.log(run)), ("exited", b"ran\n"))
+        self.home.assert_nothing_left()
+
+    def test_killed_after_any_of_its_system_calls(self):
+        self.script()
+        run, shim = self.submit_and_hold("main.py")
+        with tracer.Held(shim) as held:
+            self.assertFalse(held.run_through(1 << 30, first=self.wake))  # to its end
+            total = held.calls
+        self.wait(run)
+        generator = random.Random(settings.SEED)
+        chosen = sample(total, 8, generator)
+        lost = 0
+        for number in chosen:
+            run, shim = self.submit_and_hold("main.py")
+            with self.subTest(call=number, of=total, seed=settings.SEED, run=run):
+                with tracer.Held(shim) as held:
+                    reached = held.run_through(number, first=self.wake)
+                    directory = self.home.run_directory(run)
+                    claimed = os.path.exists(directory + "/claim.json")
+                    over = os.path.exists(directory + "/exit.json") or not os.path.exists(directory)
+                    if reached:
+                        held.kill()
+                self.ok("wait", run, code=None)
+                ended = self.show(run)
+                lost += ended["outcome"]["kind"] == "lost"
+                self.assertEqual(ended["outcome"]["kind"], "lost" if reached and claimed and not over else "exited")
+                self.assertLessEqual(self.ran().count(run), 1)
+                if ended["outcome"]["kind"] == "exited":
+                    self.assertEqual((ended["status"], self.ran().count(run), self.log(run)), ("Completed", 1, b"ran\n"))
+                self.assertTrue(b"ran\n".startswith(self.log(run)))
+                self.home.assert_nothing_left()
+        print("%d system calls of a shim, killed after %d of them, %d runs lost; seed %d" % (total, len(chosen), lost, settings.SEED), file=sys.stderr)
 
 
 @only_in("sandbox")
