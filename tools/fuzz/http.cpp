@@ -5,11 +5,11 @@
 
 #include <array>
 #include <string>
-#include <utility>
 
 #include "runner/daemon/http_connection.hpp"
 #include "runner/http/byte_range.hpp"
 #include "runner/http/message.hpp"
+#include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
 #include "tools/fuzz/input.hpp"
 
@@ -47,30 +47,30 @@ std::string everything(int fd) {
 
 // The requests of one peer, who says nothing more afterwards. Each answer begins as one.
 void serve(std::string_view bytes) {
-  static const daemon::ServerState server{.handler =
-                                              [](const http::Request& request, daemon::Exchange& exchange) {
-                                                if (request.method == "POST")
-                                                  throw Error(ErrorCode::kInvalid, request.body);
-                                                if (request.path.size() == 1) {
-                                                  exchange.start_stream(200, "text/plain", std::nullopt);
-                                                  exchange.write(std::as_bytes(std::span(request.path[0])));
-                                                  return exchange.finish_stream();
-                                                }
-                                                exchange.respond({.status = 200, .body = "{}"});
-                                              },
-                                          .limits = {.connections = 1,
-                                                     .header_bytes = 2048,
-                                                     .body_bytes = 4096,
-                                                     .read = std::chrono::milliseconds(200),
-                                                     .write = std::chrono::milliseconds(200)},
-                                          .stopping = os::Fd(::eventfd(0, EFD_CLOEXEC))};
+  static daemon::ServerState server{.handler =
+                                        [](const http::Request& request, daemon::Exchange& exchange) {
+                                          if (request.method == "POST") throw Error(ErrorCode::kInvalid, request.body);
+                                          if (request.path.size() == 1) {
+                                            exchange.start_stream(200, "text/plain", std::nullopt);
+                                            exchange.write(std::as_bytes(std::span(request.path[0])));
+                                            return exchange.finish_stream();
+                                          }
+                                          exchange.respond({.status = 200, .body = "{}"});
+                                        },
+                                    .limits = {.connections = 1,
+                                               .header_bytes = 2048,
+                                               .body_bytes = 4096,
+                                               .read = std::chrono::milliseconds(200),
+                                               .write = std::chrono::milliseconds(200)},
+                                    .stopping = os::Fd(::eventfd(0, EFD_CLOEXEC))};
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) std::abort();
   const os::Fd peer(pair[0]);
-  os::Fd socket(pair[1]);
+  const os::Fd socket(pair[1]);
   if (::send(peer.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) != static_cast<ssize_t>(bytes.size())) return;
   ::shutdown(peer.get(), SHUT_WR);
-  daemon::serve_connection(std::move(socket), server);
+  daemon::OwedSince owed_since{os::monotonic_now().count()};
+  daemon::serve_connection(socket, owed_since, server);
   const std::string answer = everything(peer.get());
   fuzz::require(answer.empty() || answer.starts_with("HTTP/1.1 "), "an answer is HTTP", bytes, answer);
 }
