@@ -1,5 +1,6 @@
 """Processes of a run die at the wrong moment: the shim before and after its claim, the OCI runtime at its work; a number that
 names another process by now."""
+import fcntl
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import faults
 import tracer
@@ -387,3 +389,18 @@ class Daemon(RunnerTest):
         self.assertEqual((self.home.daemon_pid(), self.show(run)["status"]), (pid, "Running"))
         self.open_gate("go")
         self.wait(run)
+
+    def test_one_that_is_dead_and_not_reaped_holds_up_no_other(self):
+        """As in a container whose first process reaps nobody. The lock is still held for a moment, as by what is being ended."""
+        controlled = faults.Faults(self.home)
+        daemon = controlled.start_daemon()
+        os.kill(daemon.process.pid, signal.SIGKILL)
+        wait_until(lambda: processes.Process(daemon.process.pid).state == "Z", "it is dead, and nobody has asked for it")
+        with open(self.home.data + "/daemon.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            begun = time.monotonic()
+            command = self.home.background("run", "list")
+            time.sleep(0.5)  # it has been refused
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        self.assertEqual(command.finish().code, 0)
+        self.assertLess(time.monotonic() - begun, 8)  # of the ten seconds that a command waits for another's daemon
