@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <tuple>
 #include <utility>
 
 #include "envs/credentials.hpp"
@@ -52,9 +53,11 @@ std::vector<std::string> effective_channels(const std::vector<std::string>& chan
 
 StrippedUrl without_channel_credentials(std::string_view url) {
   StrippedUrl stripped = without_credentials(url);
-  const auto [at, size] = token_in(stripped.url);
-  stripped.url.erase(at, size);
-  stripped.had_credentials = stripped.had_credentials || size > 0;
+  // One behind the other: what is stored is stripped again when it is looked up, and must be the same then.
+  for (auto [at, size] = token_in(stripped.url); size > 0; std::tie(at, size) = token_in(stripped.url)) {
+    stripped.url.erase(at, size);
+    stripped.had_credentials = true;
+  }
   return stripped;
 }
 
@@ -80,9 +83,11 @@ std::string without_spec_credentials(std::string_view spec) {
 std::vector<std::string> channel_secrets(std::string_view url) {
   std::vector<std::string> found = secrets_in(url);
   constexpr std::size_t kMark = 3;  // "/t/"
-  const std::string plain = without_credentials(url).url;
-  if (const auto [at, size] = token_in(plain); size > kMark)
-    add_secrets(found, {plain.substr(at + kMark, size - kMark)});
+  std::string plain = without_credentials(url).url;
+  for (auto [at, size] = token_in(plain); size > 0; std::tie(at, size) = token_in(plain)) {
+    if (size > kMark) add_secrets(found, {plain.substr(at + kMark, size - kMark)});
+    plain.erase(at, size);
+  }
   return found;
 }
 

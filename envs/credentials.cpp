@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdint>
 
 #include "envs/artefact_name.hpp"
 
@@ -174,6 +175,26 @@ std::string without_credentials_in(std::string_view text, StrippedUrl (*strip)(s
   return result + std::string(text.substr(done));
 }
 
+namespace {
+
+// RFC 7617: base64 of "user:password", without the padding.
+std::string basic_authorization(std::string_view user_info) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text(user_info);
+  if (text.find(':') == std::string::npos) text += ':';
+  std::string encoded;
+  for (std::size_t at = 0; at < text.size(); at += 3) {
+    std::uint32_t three = 0;
+    for (std::size_t i = 0; i < 3; ++i)
+      three = three << 8 | (at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U);
+    const std::size_t digits = std::min<std::size_t>(text.size() - at, 3) + 1;
+    for (std::size_t i = 0; i < digits; ++i) encoded += kDigits[three >> (18 - 6 * i) & 63];
+  }
+  return encoded;
+}
+
+}  // namespace
+
 std::vector<std::string> secrets_in(std::string_view url) {
   std::vector<std::string> found;
   const auto add = [&](std::string_view secret) {
@@ -185,6 +206,8 @@ std::vector<std::string> secrets_in(std::string_view url) {
                        (password.empty() ? is_ssh(url.substr(0, url.find("://"))) : user.size() < kShortestToken);
   if (!is_name) add(user);
   add(password);
+  // As a tool sends the two, and a server may say it back.
+  if (!found.empty()) add_secrets(found, {basic_authorization(percent_decoded(user_info_of(url)))});
   // A date or a number of a signature is no secret and stands in many a line.
   for (const Parameter& parameter : parameters_of(query_of(url)))
     if (is_secret(parameter) && (!parameter.name.starts_with("x-") || parameter.value.size() >= kShortestToken))

@@ -9,6 +9,7 @@
 
 #include "envs/digest.hpp"
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::envs {
@@ -37,9 +38,9 @@ std::optional<Stamp> stamp_of(const std::string& path) {
 bool unchanged(const json& watched) {
   const auto now = stamp_of(watched.at(0).get_ref<const std::string&>());
   if (watched.size() == 1) return !now;
-  return now && *now == Stamp{.size = watched.at(1).get<std::int64_t>(),
-                              .mtime_ns = watched.at(2).get<std::int64_t>(),
-                              .inode = watched.at(3).get<std::uint64_t>()};
+  return now && *now == Stamp{.size = whole_number<std::int64_t>(watched.at(1)),
+                              .mtime_ns = whole_number<std::int64_t>(watched.at(2)),
+                              .inode = whole_number<std::uint64_t>(watched.at(3))};
 }
 
 }  // namespace

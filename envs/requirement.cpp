@@ -134,7 +134,13 @@ class RequirementParser {
   std::string url() {
     skip_blanks();
     const auto found = span([](char c) { return !is_blank(c); });
-    if (found.empty()) fail("no URL after '@'");
+    // Behind a blank a '#' begins a comment in the file that this is written into, and a '-' an option; a '\\' at the
+    // end takes the next line in.
+    constexpr std::string_view kBeginnings = "$./_~";
+    if (found.empty() ||
+        (!is_alphanumeric(found.front()) && kBeginnings.find(found.front()) == std::string_view::npos) ||
+        found.back() == '\\')
+      fail("no URL after '@'");
     std::string result = " @ " + std::string(found);
     skip_blanks();
     // A ';' without a blank before it belongs to the URL.

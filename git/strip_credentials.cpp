@@ -50,6 +50,8 @@ std::string strip_credentials(const std::string& url) {
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const bool keep_user = scheme.find("ssh") != std::string::npos;
   std::string rest = strip_rest(std::string_view(url).substr(mark + 3), keep_user);
+  // "a@b:c/d@e": what is left may look like one with a password again.
+  for (std::string next = strip_rest(rest, keep_user); next != rest; next = strip_rest(rest, keep_user)) rest = next;
   if (scheme == "http" || scheme == "https") rest = rest.substr(0, rest.find_first_of("?#"));  // ?private_token=…
   return url.substr(0, mark + 3) + rest;  // in front of the scheme there may be a helper's name: "codecommit::"
 }

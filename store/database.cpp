@@ -45,8 +45,21 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
       reserve_(wal_of(path), options.reserve_bytes),
       commits_(writer_, wal_.get(), reserve_, damage_),
       readers_(path, reader_setup(options), options.readers, options.readers_tell_damage ? &damage_ : nullptr) {
-  const bool crashed = has_wal(path);
-  if (refuse_foreign(writer_, schema) == 0)  // facts of a new file; on another one they would be no more than writes
+  try {
+    open(options);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInternal) throw;
+    // No daemon can check a file that it cannot open: `fsck` is no way out.
+    throw Error(error.code(), error.message(),
+                "keep a copy of " + path.string() +
+                    "; `sqlite3 FILE .recover | sqlite3 NEW` copies what can still be read "
+                    "of it, and a copy from a backup may take its place while no daemon runs");
+  }
+}
+
+void Database::open(const DatabaseOptions& options) {
+  const bool crashed = has_wal(path_);
+  if (refuse_foreign(writer_, schema_) == 0)  // facts of a new file; on another one they would be no more than writes
     writer_.execute(pragma("page_size", options.page_bytes) +
                     (options.incremental_vacuum ? "PRAGMA auto_vacuum=INCREMENTAL;" : ""));
   writer_.execute(
@@ -55,7 +68,7 @@ Database::Database(const std::filesystem::path& path, const Schema& schema, cons
       pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) + pragma("cache_size", -options.writer_cache_kib) +
       pragma("wal_autocheckpoint", options.checkpoint_pages) +
       pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
-  migrate(writer_, schema);
+  migrate(writer_, schema_);
   if (wal_) writer_.execute("PRAGMA synchronous=NORMAL;");
   // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
   // On a full disk this fails and is made up for by the next checkpoint.

@@ -52,6 +52,8 @@ class Database {
   ReaderPool::Lease read() const { return readers_.lease(); }
 
  private:
+  void open(const DatabaseOptions& options);
+
   const std::filesystem::path path_;
   const Schema schema_;
   Damage damage_;

@@ -18,6 +18,8 @@
 
 namespace runner::store {
 
+class HistoryCheck;
+
 struct RunFilter {
   std::optional<std::string> experiment;
   std::optional<RunStatus> status;
@@ -124,6 +126,8 @@ class History {
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;                      // by name
   std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name) const;  // in log order
   std::vector<std::string> experiments() const;
+  // Of all that runs record of the clock, as far as it is cheap: the newest creation, and the ends of the newest runs.
+  std::optional<UtcTime> newest_time() const;
 
   // What the runs name in the content store, for `gc` and `fsck`: oldest first, every run that was there when the call
   // began. Nothing is held while `visit` runs.
@@ -135,6 +139,7 @@ class History {
   void for_each_run_contents(const std::function<void(const RunContents&)>& visit) const;
   // SQLite's own judgement of the file, one line a problem; reads all of it.
   std::vector<std::string> check_file() const;
+  std::unique_ptr<HistoryCheck> check_rows(std::function<void()> tick) const;  // history_check.hpp
 
  private:
   friend class Environments;  // its tables are in the same file

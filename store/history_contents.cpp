@@ -1,6 +1,7 @@
 // What the history names in the content store.
 #include "store/database_check.hpp"
 #include "store/history.hpp"
+#include "store/history_check.hpp"
 #include "store/history_rows.hpp"
 
 namespace runner::store {
@@ -34,5 +35,9 @@ void History::for_each_run_contents(const std::function<void(const RunContents&)
 }
 
 std::vector<std::string> History::check_file() const { return check_database(impl_->database); }
+
+std::unique_ptr<HistoryCheck> History::check_rows(std::function<void()> tick) const {
+  return std::make_unique<HistoryCheck>(impl_->database, std::move(tick));
+}
 
 }  // namespace runner::store

@@ -128,4 +128,13 @@ std::vector<std::string> History::experiments() const {
   return found;
 }
 
+std::optional<UtcTime> History::newest_time() const {
+  const auto reader = impl_->database.read();
+  Query query = reader->query(
+      "SELECT max(coalesce((SELECT max(created) FROM run), 0),"
+      " coalesce((SELECT max(ended) FROM (SELECT ended FROM run ORDER BY seq DESC LIMIT 100)), 0))");
+  if (!query.next() || query.integer(0) == 0) return std::nullopt;
+  return query.time(0);
+}
+
 }  // namespace runner::store

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 
 namespace runner::store {
 namespace {
@@ -164,8 +165,9 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "config", definition.config_name);
     definition.isolation = isolation_from(json.value("isolation", std::string())).value_or(Isolation::kSandbox);
     if (json.contains("maxRunDurationMs"))
-      definition.max_run_duration = std::chrono::milliseconds(json["maxRunDurationMs"].get<std::int64_t>());
-    if (json.contains("graceMs")) definition.grace = std::chrono::milliseconds(json["graceMs"].get<std::int64_t>());
+      definition.max_run_duration = std::chrono::milliseconds(whole_number<std::int64_t>(json["maxRunDurationMs"]));
+    if (json.contains("graceMs"))
+      definition.grace = std::chrono::milliseconds(whole_number<std::int64_t>(json["graceMs"]));
     get(json, "cpus", definition.cpus);
     get(json, "memoryBytes", definition.memory_bytes);
     get(json, "pids", definition.pids);

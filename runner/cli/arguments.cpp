@@ -190,6 +190,7 @@ void define(CLI::App& app, QueueMoveOptions& o) {
 
 void define(CLI::App& app, ExecOptions& o) {
   app.add_option("-r,--run", o.run, "id, a unique prefix, the 8-hex tail, or @last")->type_name("RUN");
+  app.add_flag("--raw", o.raw, "on a terminal, too, its output as it is");
   app.footer(
       "RUN [--] COMMAND [ARGS…] follows the options; everything behind RUN belongs to the command.\n"
       "It sees what the script sees. The exit status is the command's.\n\n"
@@ -366,6 +367,12 @@ ScriptSplit split_at_dashes(std::span<const std::string> arguments) {
 }
 
 void parse_into(CLI::App& app, std::vector<std::string> arguments) {
+  // CLI11 takes an empty word for the name of an option group, which has none, and goes round for ever.
+  if (std::find(arguments.begin(), arguments.end(), "") != arguments.end() &&
+      !app.get_subcommands([](CLI::App*) { return true; }).empty())
+    throw Error(ErrorCode::kInvalid,
+                app.get_name().substr(std::string_view("runner ").size()) + ": an argument is empty",
+                "leave it out, or give the id of a run");
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   app.parse(std::move(arguments));
 }

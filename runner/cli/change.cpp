@@ -26,7 +26,7 @@ int change_runs(Session& session, const std::vector<std::string>& runs, std::str
     }
   }
   if (session.json() && !items.empty())
-    print(dump_document(runs.size() == 1 ? items[0] : Json{{"items", items}, {"nextToken", nullptr}}) + "\n");
+    print(json_text(dump_document(runs.size() == 1 ? items[0] : Json{{"items", items}, {"nextToken", nullptr}})));
   if (failure) throw *failure;
   return 0;
 }

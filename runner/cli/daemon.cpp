@@ -51,7 +51,7 @@ int run(Session& session, const DaemonStartOptions&) {
   if (!client) client = start_and_connect(session.place());
   const std::string answer = client->call("GET", "/v1/daemon").body;
   if (session.json())
-    print(answer + "\n");
+    print(json_text(answer));
   else
     print(std::string(ran_already ? "the daemon runs already: " : "the daemon runs: ") +
           printable(description(parse_document(answer))) + "\n");
@@ -62,7 +62,8 @@ int run(Session& session, const DaemonStatusOptions&) {
   const auto client = try_connect(session.place());
   if (!client) throw no_daemon(session.place());
   const std::string answer = client->call("GET", "/v1/daemon").body;
-  print(session.json() ? answer + "\n" : "the daemon runs: " + printable(description(parse_document(answer))) + "\n");
+  print(session.json() ? json_text(answer)
+                       : "the daemon runs: " + printable(description(parse_document(answer))) + "\n");
   return 0;
 }
 

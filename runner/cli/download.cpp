@@ -109,7 +109,7 @@ int run(Session& session, const DownloadOptions& options) {
       print(printable(target.lexically_normal().string()) + "\n");
   }
   if (session.json())
-    print(dump_document({{"items", items}, {"nextToken", nullptr}}) + "\n");
+    print(json_text(dump_document({{"items", items}, {"nextToken", nullptr}})));
   else if (files.empty())
     print_error("runner: the run left no files\n");
   return 0;

@@ -67,7 +67,7 @@ int run(Session& session, const EnvRegisterOptions& options) {
   for (const Json& warning : member(document, "warnings"))
     if (warning.is_string()) print_error("runner: warning: " + printable(warning.get<std::string>()) + "\n");
   if (session.json())
-    print(answer + "\n");
+    print(json_text(answer));
   else
     print(printable(named(document)) + (is_true(member(document, "existed")) ? " (unchanged)\n" : "\n"));
   return 0;
@@ -79,7 +79,7 @@ int run(Session& session, const EnvListOptions& options) {
   if (options.all) target.append(options.name ? "&" : "?").append("all=1");
   const std::string answer = session.get(target);
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const std::string table = environments_table(member(parse_document(answer), "items"), terminal_width(), utc_now());
@@ -92,7 +92,7 @@ int run(Session& session, const EnvDiffOptions& options) {
   const std::string answer =
       session.get(environment_target(options.before, "/diff?other=" + http::percent_encode(options.after)));
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const Json document = parse_document(answer);
@@ -117,7 +117,7 @@ int run(Session& session, const EnvDeleteOptions& options) {
   const std::string name = versioned(options.name, options.version);
   const std::string answer = session.remove(environment_target(name));
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const std::string count = scalar_text(member(parse_document(answer), "deletedVersions"));

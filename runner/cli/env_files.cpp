@@ -35,7 +35,8 @@ int write_files(Session& session, const std::string& name, const api::Environmen
     items.push_back({{"name", file}, {"path", fs::absolute(target).lexically_normal().string()}});
     if (!session.json()) print(printable(target.lexically_normal().string()) + "\n");
   }
-  if (session.json()) print(dump_document({{"environment", name}, {"items", items}, {"nextToken", nullptr}}) + "\n");
+  if (session.json())
+    print(json_text(dump_document({{"environment", name}, {"items", items}, {"nextToken", nullptr}})));
   return 0;
 }
 

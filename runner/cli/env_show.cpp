@@ -92,7 +92,7 @@ std::string environment_page(const Json& environment) {
 
 int run(Session& session, const EnvShowOptions& options) {
   const std::string answer = session.get(environment_target(versioned(options.name, options.version)));
-  print(session.json() ? answer + "\n" : environment_page(parse_document(answer)));
+  print(session.json() ? json_text(answer) : environment_page(parse_document(answer)));
   return 0;
 }
 

@@ -46,7 +46,7 @@ int run(Session& session, const FsckOptions& options) {
     text += problem_text(problem);
   }
   if (session.json()) {
-    print(dump_document(report) + "\n");
+    print(json_text(dump_document(report)));
     return left > 0 ? kProblemsLeft : 0;
   }
   text += "checked " + number(report, "contents") + " contents (" +

@@ -83,7 +83,7 @@ std::string summary(const Json& report) {
 int run(Session& session, const GcOptions& options) {
   const Json report = post_for_lines(session, "/v1/gc", {{"explain", options.explain}, {"dryRun", options.dry_run}});
   if (session.json()) {
-    print(dump_document(report) + "\n");
+    print(json_text(dump_document(report)));
     return 0;
   }
   for (const Json& warning : member(report, "warnings"))

@@ -66,7 +66,7 @@ std::string runs_table(const Json& items, std::size_t width, UtcTime now) {
 int run(Session& session, const ListOptions& options) {
   const std::string answer = session.get("/v1/runs" + query_of(options));
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const std::string table = runs_table(member(parse_document(answer), "items"), terminal_width(), utc_now());
@@ -87,7 +87,7 @@ int run(Session& session, const ChildrenOptions& options) {
     }
   }
   if (session.json()) {
-    print(dump_document({{"items", items}, {"nextToken", nullptr}}) + "\n");
+    print(json_text(dump_document({{"items", items}, {"nextToken", nullptr}})));
     return 0;
   }
   const std::string table = runs_table(items, terminal_width(), utc_now());

@@ -16,7 +16,7 @@ template <class Row>
 int print_list(Session& session, const std::string& target, Table table, const Row& row, const char* none) {
   const std::string answer = session.get(target);
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const Json document = parse_document(answer);
@@ -85,7 +85,7 @@ int run(Session& session, const DoctorOptions&) {
           .append(http::percent_encode(value));
   const std::string answer = session.get(target);
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   std::string text;

@@ -87,6 +87,7 @@ struct QueueMoveOptions {
 };
 struct ExecOptions {
   std::string run;
+  bool raw = false;
   std::vector<std::string> words;  // the command, untouched
 };
 struct RerunOptions {

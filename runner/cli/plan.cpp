@@ -100,7 +100,7 @@ int show_plan(Session& session, const std::string& answer) {
   const Json plan = session.json() ? Json() : parse_document(answer);
   for (const Json& warning : member(plan, "warnings"))
     if (warning.is_string()) print_error("runner: warning: " + printable(warning.get<std::string>()) + "\n");
-  print(session.json() ? answer + "\n" : plan_page(plan));
+  print(session.json() ? json_text(answer) : plan_page(plan));
   return 0;
 }
 

@@ -32,7 +32,7 @@ bool is_paused(const Json& queue) {
 int hold(Session& session, const char* target) {
   const std::string answer = session.post(target, "");
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const Json queue = parse_document(answer);
@@ -45,7 +45,7 @@ int hold(Session& session, const char* target) {
 int run(Session& session, const QueueListOptions&) {
   const std::string answer = session.get("/v1/queue");
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const Json queue = parse_document(answer);

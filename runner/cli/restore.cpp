@@ -19,7 +19,7 @@ int restore(Session& session, const std::string& target, const std::string& dire
     return session.post(target, dump_document(body));
   }();
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const std::string count = scalar_text(member(parse_document(answer), "files"));

@@ -241,7 +241,7 @@ int run(Session& session, const DiffOptions& options) {
   if (all || options.part == DiffPart::kCode) {
     const std::string answer = session.get(code_target(options, "json"));
     if (!all) {
-      print(answer + "\n");
+      print(json_text(answer));
       return 0;
     }
     const Json code = parse_document(answer);
@@ -265,7 +265,7 @@ int run(Session& session, const DiffOptions& options) {
   if (session.json()) {
     Json answer = {{"before", text_at(before, "runId")}, {"after", text_at(after, "runId")}};
     answer.update(document);
-    print(dump_document(answer) + "\n");
+    print(json_text(dump_document(answer)));
   } else if (!any) {
     print_error("runner: no differences\n");
   }

@@ -206,7 +206,7 @@ std::string run_page(const Json& run, UtcTime now) {
 
 int run(Session& session, const ShowOptions& options) {
   const std::string answer = session.get(run_target(options.run));
-  print(session.json() ? answer + "\n" : run_page(parse_document(answer), utc_now()));
+  print(session.json() ? json_text(answer) : run_page(parse_document(answer), utc_now()));
   return 0;
 }
 

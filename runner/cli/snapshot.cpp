@@ -66,7 +66,7 @@ int run(Session& session, const SnapshotCreateOptions& options) {
     return session.post_with_notices("/v1/snapshots", dump_document(body));
   }();
   if (session.json()) {
-    print(answer + "\n");
+    print(json_text(answer));
     return 0;
   }
   const Json document = parse_document(answer);

@@ -100,7 +100,7 @@ int run(Session& session, const SnapshotExplainOptions& options) {
     }
     if (first != last) throw Error(ErrorCode::kInternal, "the daemon explained fewer paths than were asked about");
   }
-  if (session.json()) print(dump_document(Json{{"items", std::move(all)}}) + "\n");
+  if (session.json()) print(json_text(dump_document(Json{{"items", std::move(all)}})));
   return 0;
 }
 

@@ -48,7 +48,7 @@ int follow_submitted(Session& session, const std::string& answer, const SubmitOp
   const std::string id = text_at(submitted, "runId");
   print_notices(submitted);
   if (options.detach) {
-    print((session.json() ? answer : id) + "\n");
+    print(session.json() ? json_text(answer) : id + "\n");
     return 0;
   }
   print_error(coloured("runner: run " + printable(id), Colour::kDim, Stream::kError) + "\n");
@@ -68,7 +68,7 @@ int follow_submitted(Session& session, const std::string& answer, const SubmitOp
     return stop_following(session, guard, id);
   }
   const Json run = parse_document(ended);
-  if (session.json()) print(ended + "\n");
+  if (session.json()) print(json_text(ended));
   print_error(summary_of(run, Stream::kError));
   return exit_code_of_run(run);
 }

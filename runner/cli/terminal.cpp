@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 
 #include "runner/cli/code_point.hpp"
@@ -43,7 +44,7 @@ void print_error(std::string_view text) noexcept {
 void report(const Error& error, bool json) noexcept {
   try {
     if (json) {
-      print_error(http::error_json(error) + "\n");
+      print_error(json_text(http::error_json(error), Stream::kError));
       return;
     }
     std::string text =
@@ -71,6 +72,25 @@ std::string printable(std::string_view text) {
     text.remove_prefix(length);
   }
   return clean;
+}
+
+std::string json_text(std::string_view document, Stream stream) {
+  std::string text;
+  if (::isatty(stream == Stream::kOut ? STDOUT_FILENO : STDERR_FILENO) != 1) return text.append(document) + "\n";
+  while (!document.empty()) {
+    const CodePoint point = decode(document);
+    const std::size_t length = std::max<std::size_t>(point.length, 1);
+    // Below a blank are only line ends, between values; in texts they are escaped already.
+    if (point.length > 0 && point.value > ' ' && is_harmful(point.value)) {
+      std::array<char, 16> escape{};
+      std::snprintf(escape.data(), escape.size(), "\\u%04x", static_cast<unsigned>(point.value));
+      text += escape.data();
+    } else {
+      text += document.substr(0, length);
+    }
+    document.remove_prefix(length);
+  }
+  return text + "\n";
 }
 
 std::size_t display_width(std::string_view text) {

@@ -34,6 +34,8 @@ std::size_t terminal_width(int descriptor = 1);
 
 enum class Colour { kNone, kGreen, kRed, kYellow, kBlue, kDim, kBold };
 enum class Stream { kOut, kError };
+// A JSON document and a newline. On a terminal what would steer it stands as \u009b: the same document.
+std::string json_text(std::string_view document, Stream stream = Stream::kOut);
 // The text, coloured when the stream is a terminal and NO_COLOR is unset.
 std::string coloured(std::string_view text, Colour colour, Stream stream = Stream::kOut);
 

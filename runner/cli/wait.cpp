@@ -20,7 +20,7 @@ int run(Session& session, const WaitOptions& options) {
       print(summary_of(run, Stream::kOut));
   }
   if (session.json())
-    print(dump_document(items.size() == 1 ? items[0] : Json{{"items", items}, {"nextToken", nullptr}}) + "\n");
+    print(json_text(dump_document(items.size() == 1 ? items[0] : Json{{"items", items}, {"nextToken", nullptr}})));
   return result;
 }
 

@@ -17,6 +17,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/daemon/routes.hpp"
+#include "runner/exec/place_checks.hpp"
 #include "runner/os/cgroup.hpp"
 #include "runner/os/file.hpp"
 
@@ -67,6 +68,10 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
   const os::Fd signals = end_signals();
   const os::DataDirectory data(options.home);
   make_home(data.home());
+  const exec::PlaceFacts place = exec::look_at_place(data.home(), true);
+  if (const auto unfit = exec::unfit_place(place)) throw *unfit;
+  if (const exec::Check check = exec::check_file_system(place); !check.works)
+    spdlog::warn("{}: {}", check.detail, check.remedy);
   const os::Fd lock = lock_home(data);
   const std::string pid = std::to_string(::getpid());
   // Over what stands there: a full disk gives back no block that was let go.

@@ -156,6 +156,7 @@ void answer_not_started(const std::string& run, const std::string& program, int 
 void stream_exec(pipeline::Pipeline& pipeline, const std::string& run, const std::vector<std::string>& command,
                  Exchange& exchange) {
   const std::string words = packed(run, command);
+  exchange.expect_to_wait();
   os::Fd connection = pipeline.connect_for_exec(run);
   Pipe output = make_pipe();
   Pipe error = make_pipe();

@@ -30,6 +30,7 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
 constexpr std::size_t kReadBytes = 16 * 1024;  // a submission with its environment variables in one read
+constexpr std::size_t kLargeBody = 1 << 20;    // a larger one needs a place
 constexpr milliseconds kStopGrace{500};        // a blocked writer's time once the server stops
 constexpr milliseconds kDrainTime{1000};       // for a refused peer to notice, before its unread bytes reset it
 constexpr std::size_t kDrainBytes = 64 << 20;  // and at most so much of what it still sends
@@ -45,6 +46,7 @@ iovec as_iovec(std::string_view text) { return {const_cast<char*>(text.data()), 
 struct Refusal {
   int status;
   std::string message;
+  ErrorCode code = ErrorCode::kInvalid;
 };
 // Nothing can be answered any more, or nothing was asked: just close.
 struct Closed {};
@@ -58,9 +60,37 @@ Refusal refusal_for(const beast::error_code& error, const ServerLimits& limits) 
   return {400, "not a well-formed HTTP/1.1 request: " + error.message()};
 }
 
+// One of a bounded number of places, given back at the end.
+class Place {
+ public:
+  Place() = default;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() { give_back(); }
+
+  // False: all of them are taken. True as well if this one is held already.
+  bool take(std::atomic<std::size_t>& taken, std::size_t most) {
+    if (taken_ != nullptr) return true;
+    if (taken.fetch_add(1) >= most) {
+      taken.fetch_sub(1);
+      return false;
+    }
+    taken_ = &taken;
+    return true;
+  }
+  void give_back() {
+    if (taken_ != nullptr) taken_->fetch_sub(1);
+    taken_ = nullptr;
+  }
+
+ private:
+  std::atomic<std::size_t>* taken_ = nullptr;
+};
+
 class Connection final : public Exchange {
  public:
-  Connection(os::Fd socket, const ServerState& server) : socket_(std::move(socket)), server_(server) {}
+  Connection(const os::Fd& socket, OwedSince& owed_since, ServerState& server)
+      : socket_(socket), owed_since_(owed_since), server_(server) {}
 
   void serve();
 
@@ -70,6 +100,7 @@ class Connection final : public Exchange {
   void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) override;
   void write(std::span<const std::byte> piece) override;
   void finish_stream() override;
+  void expect_to_wait() override;
   bool wait(int wake_fd, std::optional<milliseconds> limit) override;
 
   void refuse(const Refusal& refusal);
@@ -86,8 +117,11 @@ class Connection final : public Exchange {
   void drain() noexcept;
   bool stopping() const;
 
-  os::Fd socket_;
-  const ServerState& server_;
+  const os::Fd& socket_;
+  OwedSince& owed_since_;
+  ServerState& server_;
+  Place waiting_;
+  Place large_;
   beast::flat_buffer buffer_;  // received, not yet parsed: the next request's beginning, too
 
   http::Request request_;
@@ -127,7 +161,9 @@ void Connection::receive(std::optional<nanoseconds> deadline) {
 }
 
 void Connection::read_request() {
-  // An idle keep-alive connection costs nothing: no deadline before the first byte.
+  std::int64_t owed_since = os::monotonic_now().count();
+  owed_since_.store(owed_since);
+  // An idle keep-alive connection costs next to nothing: no deadline before the first byte.
   if (buffer_.size() == 0) receive(std::nullopt);
   const nanoseconds deadline = os::monotonic_now() + server_.limits.read;
 
@@ -152,7 +188,12 @@ void Connection::read_request() {
         send({as_iovec(kContinue), {}, {}});
       }
     }
+    if (parser.get().body().size() > kLargeBody && !large_.take(server_.large, server_.limits.large_bodies))
+      throw Refusal{503, "too many large requests at once: try again in a moment", ErrorCode::kUnavailable};
     if (parser.is_done()) break;
+    // A line that never ends: of the header, of a chunk, behind the last chunk.
+    if (buffer_.size() > server_.limits.header_bytes + kReadBytes)
+      throw refusal_for(beast::http::error::header_limit, server_.limits);
     if (used > 0 && buffer_.size() > 0 && !error) continue;
     try {
       receive(deadline);
@@ -163,6 +204,8 @@ void Connection::read_request() {
     }
     error = {};
   }
+
+  if (!owed_since_.compare_exchange_strong(owed_since, kServed)) throw Closed{};  // turned out: it may ask again
 
   const auto& message = parser.get();
   const auto as_view = [](beast::string_view text) { return std::string_view(text.data(), text.size()); };
@@ -295,6 +338,13 @@ void Connection::finish_stream() {
   if (!chunked && announced_ > 0) keep_alive_ = false;
 }
 
+void Connection::expect_to_wait() {
+  if (!waiting_.take(server_.waiting, server_.limits.waiting))
+    throw Error(ErrorCode::kUnavailable,
+                std::to_string(server_.limits.waiting) + " others follow runs or wait for them already",
+                "end some of them, or ask without following");
+}
+
 bool Connection::wait(int wake_fd, std::optional<milliseconds> limit) {
   const std::optional<nanoseconds> deadline =
       limit ? std::optional<nanoseconds>(os::monotonic_now() + *limit) : std::nullopt;
@@ -318,7 +368,7 @@ void Connection::refuse(const Refusal& refusal) {
   answered_ = Answer::kNone;
   headers_.clear();
   request_.method.clear();
-  respond({.status = refusal.status, .body = http::error_json(Error(ErrorCode::kInvalid, refusal.message))});
+  respond({.status = refusal.status, .body = http::error_json(Error(refusal.code, refusal.message))});
 }
 
 void Connection::answer() {
@@ -362,6 +412,8 @@ void Connection::serve() {
       return;
     }
     answer();
+    waiting_.give_back();
+    large_.give_back();
     request_ = {};
     if (buffer_.size() == 0) buffer_ = {};  // an idle connection keeps no memory of a large request
   } while (keep_alive_ && !stopping());
@@ -369,9 +421,9 @@ void Connection::serve() {
 
 }  // namespace
 
-void serve_connection(os::Fd socket, const ServerState& server) noexcept {
+void serve_connection(const os::Fd& socket, OwedSince& owed_since, ServerState& server) noexcept {
   try {
-    Connection(std::move(socket), server).serve();
+    Connection(socket, owed_since, server).serve();
   } catch (const ClientGone&) {
   } catch (const Closed&) {
   } catch (...) {

@@ -15,9 +15,11 @@
 #include <cerrno>
 #include <cstring>
 #include <list>
+#include <mutex>
 
 #include "runner/core/error.hpp"
 #include "runner/daemon/http_connection.hpp"
+#include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
 
 namespace runner::daemon {
@@ -116,13 +118,24 @@ class HttpServer::Impl {
 
  private:
   struct Peer {
-    Peer(os::Fd fd, const ServerState& state) : socket(std::move(fd)) {
+    Peer(os::Fd fd, ServerState& state) : socket(std::move(fd)), owed_since(os::monotonic_now().count()) {
       work = [this, &state] {
-        serve_connection(std::move(socket), state);
+        serve_connection(socket, owed_since, state);
+        const std::lock_guard lock(closing);
+        socket.reset();
         ended.store(true, std::memory_order_release);
       };
     }
+    // The thread wakes up, finds its peer gone and ends. False if a request was quicker.
+    bool turn_out(std::int64_t since) {
+      if (!owed_since.compare_exchange_strong(since, kTurnedOut)) return false;
+      const std::lock_guard lock(closing);
+      if (socket) ::shutdown(socket.get(), SHUT_RDWR);
+      return true;
+    }
     os::Fd socket;
+    std::mutex closing;  // the thread closes the socket, the acceptor may shut it down
+    OwedSince owed_since;
     std::function<void()> work;
     std::atomic<bool> ended{false};
     Thread thread;  // last: joined before the rest goes
@@ -145,14 +158,44 @@ class HttpServer::Impl {
     }
   }
 
-  void admit(os::Fd socket) {
+  void remove_ended() {
     connections_.remove_if([](const Peer& peer) { return peer.ended.load(std::memory_order_acquire); });
+  }
+
+  // Room for one more, by turning out whoever has owed a request longest. Blocks for `patience` at most; false:
+  // everybody is being served.
+  bool make_room() {
+    const auto begin = os::monotonic_now();
+    for (remove_ended(); connections_.size() >= state_.limits.connections; remove_ended()) {
+      Peer* longest = nullptr;
+      std::int64_t since = 0;
+      for (Peer& peer : connections_)
+        if (const std::int64_t owed = peer.owed_since.load(); owed > kServed && (!longest || owed < since)) {
+          longest = &peer;
+          since = owed;
+        }
+      const auto now = os::monotonic_now();
+      const auto left = std::chrono::nanoseconds(since) + state_.limits.patience - now;
+      if (longest != nullptr && left.count() <= 0) {
+        if (longest->turn_out(since)) longest->thread.join();
+        continue;
+      }
+      if (longest == nullptr || now - begin > state_.limits.patience) return false;
+      pollfd stop{state_.stopping.get(), POLLIN, 0};
+      if (::poll(&stop, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count())) > 0)
+        return false;
+    }
+    return true;
+  }
+
+  void admit(os::Fd socket) {
+    remove_ended();
     if (!may_talk_to_us(socket)) {
       refuse_connection(std::move(socket), 403,
                         Error(ErrorCode::kPermission, "this daemon serves the user who started it, and root"));
       return;
     }
-    if (connections_.size() >= state_.limits.connections) {
+    if (!make_room()) {
       refuse_connection(std::move(socket), 503,
                         Error(ErrorCode::kUnavailable, "the daemon has too many connections", "try again in a moment"));
       return;

@@ -30,6 +30,9 @@ class Exchange {
   virtual void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) = 0;
   virtual void write(std::span<const std::byte> piece) = 0;
   virtual void finish_stream() = 0;
+  // Says that the answer may take as long as a run does: places for such are fewer than connections, so that somebody
+  // who only asks always finds one. Error(kUnavailable) when they are taken. Before the answer begins.
+  virtual void expect_to_wait() = 0;
   // Sleeps until `wake_fd` (an eventfd, say) is readable, the time is over, or the server shuts down (false: give up).
   // No deadline: pass nothing. Throws ClientGone as soon as the peer closes.
   virtual bool wait(int wake_fd, std::optional<std::chrono::milliseconds> limit) = 0;
@@ -37,7 +40,12 @@ class Exchange {
 struct ClientGone {};
 
 struct ServerLimits {
-  std::size_t connections = 256;            // more are answered 503 and closed
+  // One more turns out the peer that has owed a whole request longest, once it has for `patience`; where all of them
+  // are being served it is answered 503 and closed.
+  std::size_t connections = 256;
+  std::chrono::milliseconds patience{100};
+  std::size_t waiting = 224;                // answers that take as long as a run: a further one is 503
+  std::size_t large_bodies = 8;             // of more than a megabyte, at once: a further one is 503
   std::size_t header_bytes = 64 * 1024;     // more: 431
   std::size_t body_bytes = 16 << 20;        // more: 413
   std::chrono::milliseconds read{10'000};   // for one whole request, once its first byte came: 408 or close

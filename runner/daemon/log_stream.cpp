@@ -172,6 +172,7 @@ void stream_artifact(pipeline::Pipeline& pipeline, const std::string& run, const
 
 void stream_log(pipeline::Pipeline& pipeline, const LogRequest& request, Exchange& exchange) {
   refuse_contradictions(request);
+  if (request.follow && is_live(request.name)) exchange.expect_to_wait();
   if (request.follow && request.name == kStandardLog) return follow_standard_log(pipeline, request, exchange);
   if (request.follow && request.name == kBuildLog) return follow_build_log(pipeline, request, exchange);
   const auto source = LogSource::open(pipeline, request.run, request.name);

@@ -21,6 +21,33 @@ std::int64_t whole_number(const std::string& text, const std::string& name) {
   return value;
 }
 
+void refuse_bombs(std::string_view body) {
+  constexpr std::size_t kMostValues = 100'000;  // of up to 100 bytes each once they are parsed
+  constexpr std::size_t kDeepest = 64;          // what is parsed is walked recursively
+  std::size_t values = 0;
+  std::size_t depth = 0;
+  bool in_text = false;
+  for (std::size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (c == '"') in_text = !in_text;
+    if (in_text) {
+      if (c == '\\') ++i;
+      continue;
+    }
+    if (c == '[' || c == '{') {
+      ++values;
+      if (++depth > kDeepest)
+        throw Error(ErrorCode::kInvalid, "request body: nested more than " + std::to_string(kDeepest) + " deep");
+    } else if (c == ']' || c == '}') {
+      if (depth > 0) --depth;
+    } else if (c == ',') {
+      ++values;
+    }
+    if (values > kMostValues)
+      throw Error(ErrorCode::kInvalid, "request body: more than " + std::to_string(kMostValues) + " values");
+  }
+}
+
 nlohmann::json body_of(const http::Request& request) {
   if (request.body.empty()) return nlohmann::json::object();
   const auto body = nlohmann::json::parse(request.body, nullptr, false);

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "runner/daemon/http_server.hpp"
@@ -16,6 +17,10 @@ namespace runner::daemon {
 std::pair<std::string, std::optional<std::string>> key_value(const std::string& text);
 
 std::int64_t whole_number(const std::string& text, const std::string& name);  // not negative
+
+// A body with more or deeper values than any request has a use for is refused before it is parsed: it would take many
+// times its size in memory, or a stack.
+void refuse_bombs(std::string_view body);
 
 nlohmann::json body_of(const http::Request& request);  // an object; an empty body is an empty one
 

@@ -11,6 +11,7 @@
 #include "runner/daemon/exec_session.hpp"
 #include "runner/daemon/log_stream.hpp"
 #include "runner/daemon/request_values.hpp"
+#include "runner/exec/place_checks.hpp"
 
 namespace runner::daemon {
 
@@ -76,6 +77,9 @@ bool matches(const std::vector<std::string_view>& pattern, const std::vector<std
 }
 
 store::RunFilter filter_of(const http::Request& request, const store::History& history) {
+  constexpr std::size_t kMostParameters = 100;  // each is a condition of one statement
+  if (request.query.size() > kMostParameters)
+    throw Error(ErrorCode::kInvalid, "query: more than " + std::to_string(kMostParameters) + " parameters");
   store::RunFilter filter;
   for (const auto& [name, value] : request.query) {
     if (name == "experiment") {
@@ -118,6 +122,7 @@ Routes::Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::functi
     : pipeline_(pipeline), facts_(std::move(facts)), stop_(std::move(stop)) {}
 
 void Routes::handle(const http::Request& request, Exchange& exchange) {
+  refuse_bombs(request.body);
   bool path_known = false;
   for (const Route& route : table()) {
     if (!matches(route.path, request.path)) continue;
@@ -184,6 +189,13 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
   for (const auto& [parameter, variable] : {std::pair{"dockerHost", "DOCKER_HOST"}, {"runtimeDir", "XDG_RUNTIME_DIR"}})
     if (const auto value = request.parameter(parameter)) caller[variable] = *value;
   checks.push_back(pipeline_.containers().check(caller));
+  exec::ClockFacts clock{.now = utc_now(), .synchronised = exec::clock_is_synchronised()};
+  try {
+    clock.newest = pipeline_.history().newest_time();
+  } catch (const Error&) {
+    // a damaged history is `fsck`'s to tell
+  }
+  checks.push_back(exec::check_clock(clock));
   for (exec::Check& check : pipeline_.laptop_checks()) checks.push_back(std::move(check));
   checks.push_back(exec::gpu_check(pipeline_.gpus()));
   checks.push_back(pipeline_.database_check());
@@ -219,6 +231,7 @@ void Routes::show(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::wait(const http::Request& request, Exchange& exchange) {
+  exchange.expect_to_wait();
   const std::string id = run_of(request);
   const auto subscription = pipeline_.events().subscribe(id);
   for (;;) {
@@ -230,6 +243,7 @@ void Routes::wait(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::progress(const http::Request& request, Exchange& exchange) {
+  exchange.expect_to_wait();
   const std::string id = run_of(request);
   const auto subscription = pipeline_.events().subscribe(id);
   exchange.start_stream(200, "text/plain; charset=utf-8", std::nullopt);

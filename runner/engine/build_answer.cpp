@@ -40,6 +40,8 @@ std::optional<BuildStep> parse_build_step(std::string_view line) {
   if (!eat(line, "Step ") && !eat(line, "STEP ")) return std::nullopt;
   if (!eat_number(line, step.number) || !eat(line, "/") || !eat_number(line, step.total)) return std::nullopt;
   if (!eat(line, " : ") && !eat(line, ": ")) return std::nullopt;
+  if (step.number < 1 || step.number > step.total || step.stage < 0)
+    return std::nullopt;  // a command may print anything
   step.text = line;
   return step;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 #include "runner/engine/answers.hpp"
 #include "runner/engine/engine.hpp"
 #include "runner/engine/failure.hpp"
@@ -90,7 +91,7 @@ int Engine::follow(const std::string& id, const std::string& attempted, const On
   const json ended = parsed(
       socket(), transfers_.call({.method = "POST", .target = target + "/wait?condition=not-running", .stop = stop_}),
       attempted);
-  return ended.value("StatusCode", 0);
+  return whole_number_or<int>(ended, "StatusCode", 0);
 }
 
 }  // namespace runner::engine

@@ -3,16 +3,16 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "runner/core/error.hpp"
-#include "runner/core/time.hpp"
+#include "runner/exec/place_checks.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::exec {
@@ -79,18 +79,11 @@ Check check_network_off(unsigned uid) {
   return check;
 }
 
-Check check_disk(const path& home) {
-  Check check{.name = "disk", .works = false, .detail = {}, .remedy = {}};
-  struct ::statvfs info {};
-  path place = home;
-  while (::statvfs(place.c_str(), &info) != 0 && place.has_relative_path()) place = place.parent_path();
-  const auto free = static_cast<std::int64_t>(info.f_bavail) * static_cast<std::int64_t>(info.f_frsize);
-  constexpr std::int64_t kLittle = std::int64_t{512}
-                                   << 20;  // bytes; below this a first run's checkout and log may not fit
-  check.works = free >= kLittle && info.f_favail > 1000;
-  check.detail = format_size(free) + " free for " + home.string();
-  if (!check.works) check.remedy = "free some disk space, or choose another place with RUNNER_HOME";
-  return check;
+// systemd's mixture: controllers in v1, and a v2 hierarchy without any beside them.
+bool is_hybrid(const os::CgroupBase& base) {
+  return base.version == 1 && std::any_of(base.hierarchies.begin(), base.hierarchies.end(), [](const path& hierarchy) {
+           return hierarchy.string().starts_with("/sys/fs/cgroup/unified");
+         });
 }
 
 Check check_account(unsigned uid) {
@@ -106,7 +99,7 @@ Check check_account(unsigned uid) {
 
 }  // namespace
 
-Check check_user_namespaces(const path& sysctl, unsigned uid, bool works) {
+Check check_user_namespaces(const path& sysctl, unsigned uid, bool works, const path& sys) {
   Check check{.name = "user namespaces", .works = works, .detail = "available", .remedy = {}};
   if (uid == 0) {
     check.works = true;
@@ -114,7 +107,10 @@ Check check_user_namespaces(const path& sysctl, unsigned uid, bool works) {
     return check;
   }
   if (works) return check;
-  if (setting(sysctl, "user/max_user_namespaces") == "0") {
+  if (!std::filesystem::exists(sysctl / "user")) {
+    check.detail = "this kernel has none (CONFIG_USER_NS)";
+    check.remedy = "use a kernel with CONFIG_USER_NS=y, or --isolation docker";
+  } else if (setting(sysctl, "user/max_user_namespaces") == "0") {
     check.detail = "switched off (user.max_user_namespaces = 0)";
     check.remedy = "sudo sysctl -w user.max_user_namespaces=15000, and the same line in /etc/sysctl.d/";
   } else if (setting(sysctl, "kernel/unprivileged_userns_clone") == "0") {
@@ -127,6 +123,11 @@ Check check_user_namespaces(const path& sysctl, unsigned uid, bool works) {
     check.remedy =
         "allow it for the runner by an AppArmor profile with \"userns,\" for runner-shim, crun and runc (a file in "
         "/etc/apparmor.d/), or for everybody with sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+  } else if (setting(sys, "fs/selinux/enforce") == "1") {
+    check.detail = "refused, probably by SELinux, which is enforcing here";
+    check.remedy =
+        "sudo ausearch -m avc -ts recent shows the denial and audit2allow its rule (user_namespace { create }); or use "
+        "--isolation docker";
   } else {
     check.detail = "refused by the kernel (inside of a container its seccomp filter may forbid them)";
     check.remedy = "ask whoever runs this machine, or use --isolation docker";
@@ -156,7 +157,7 @@ Check check_limits(const os::CgroupBase& base, unsigned uid) {
       enforced += (enforced.empty() ? "" : ", ") + std::string(option);
     }
   }
-  check.detail = "cgroup v" + std::to_string(base.version) + ": ";
+  check.detail = "cgroup v" + std::to_string(base.version) + (is_hybrid(base) ? " (hybrid): " : ": ");
   if (base.version == 0) check.detail = "no cgroups: ";
   check.detail += enforced.empty() ? "no limit can be enforced" : enforced + " enforced";
   if (!missing.empty()) check.detail += "; " + missing;
@@ -164,11 +165,13 @@ Check check_limits(const os::CgroupBase& base, unsigned uid) {
 }
 
 std::vector<Check> machine_checks(const BundleHost& host, const os::CgroupBase& base) {
+  const PlaceFacts place = look_at_place(host.data.home(), true);
   return {check_user_namespaces("/proc/sys", host.uid, host.uid == 0 || try_user_namespace() == 0),
           check_overlay(),
           check_limits(base, host.uid),
           check_network_off(host.uid),
-          check_disk(host.data.home()),
+          check_file_system(place),
+          check_disk(place),
           check_account(host.uid)};
 }
 

@@ -16,8 +16,9 @@ namespace runner::exec {
 // Probed at every call; a few milliseconds.
 std::vector<Check> machine_checks(const BundleHost& host, const os::CgroupBase& base);
 
-// The parts that are worth a test of their own. `sysctl` is /proc/sys.
-Check check_user_namespaces(const std::filesystem::path& sysctl, unsigned uid, bool works);
+// The parts that are worth a test of their own. `sysctl` is /proc/sys, `sys` is /sys.
+Check check_user_namespaces(const std::filesystem::path& sysctl, unsigned uid, bool works,
+                            const std::filesystem::path& sys = "/sys");
 Check check_limits(const os::CgroupBase& base, unsigned uid);
 
 // Why a limit cannot be enforced here, in one clause, and the way out.

@@ -56,7 +56,10 @@ constexpr std::array kDenied{
     "ustat",
     "vmsplice",
     "personality",
+    "modify_ldt",
     // the machine itself
+    "syslog",
+    "reboot",
     "acct",
     "clock_settime",
     "settimeofday",
@@ -106,7 +109,12 @@ json seccomp_filter(const std::string& machine) {
   rules.push_back(deny({"clone3"}, ENOSYS));
   constexpr std::uint64_t kLow32 = 0xffffffff;  // the kernel ignores the upper half of these arguments, so must we
   constexpr std::uint64_t kTiocsti = 0x5412;    // types into the terminal
-  rules.push_back(deny({"ioctl"}, EPERM, json::array({masked_argument(1, kLow32, kTiocsti)})));
+  constexpr std::uint64_t kTioclinux = 0x541C;  // pastes into a console's
+  for (const std::uint64_t request : {kTiocsti, kTioclinux})
+    rules.push_back(deny({"ioctl"}, EPERM, json::array({masked_argument(1, kLow32, request)})));
+  // Reaches the machine around this one; no network namespace holds it.
+  constexpr std::uint64_t kVsock = 40;
+  rules.push_back(deny({"socket"}, EPERM, json::array({masked_argument(0, kLow32, kVsock)})));
   constexpr std::uint64_t kNetlink = 16, kAudit = 9;
   rules.push_back(
       deny({"socket"}, EPERM, json::array({masked_argument(0, kLow32, kNetlink), masked_argument(2, kLow32, kAudit)})));

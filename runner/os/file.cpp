@@ -9,6 +9,8 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <set>
 #include <utility>
@@ -39,42 +41,92 @@ void sync_directory(const std::filesystem::path& directory) {
   if (::fsync(fd.get()) != 0) throw errno_error(errno, "fsync " + directory.string());
 }
 
-void remove_contents(int parent_fd, const char* name, dev_t device, int depth) {
-  // A directory this deep is an attack on the stack or the descriptors, not data.
-  constexpr int kMaxDepth = 4000;
-  if (depth > kMaxDepth) throw Error(ErrorCode::kInternal, std::string("remove ") + name + ": nested too deeply");
-  struct ::stat info {};
-  if (::fstatat(parent_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
-    if (errno == ENOENT) return;
-    throw errno_error(errno, std::string("remove ") + name);
+// Whatever its owner did to it, the tree goes: a level costs a descriptor and a stack frame, so what lies deeper than a
+// few levels is first moved to the top.
+class TreeRemoval {
+ public:
+  TreeRemoval(int parent_fd, dev_t device) : parent_fd_(parent_fd), device_(device) {}
+
+  void remove(const char* name) {
+    struct ::stat info {};
+    if (::fstatat(parent_fd_, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
+        info.st_dev == device_) {
+      if ((info.st_mode & 0700) != 0700) ::fchmodat(parent_fd_, name, 0700, 0);
+      top_ = ::openat(parent_fd_, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    const Fd owned(top_);
+    // Once more while something was moved up behind the reader of the top.
+    for (;;) {
+      const std::uint64_t before = moved_;
+      filled_ = false;
+      remove_entry(parent_fd_, name, 0);
+      if (!filled_) return;
+      if (moved_ == before) throw errno_error(ENOTEMPTY, std::string("remove ") + name);
+    }
   }
-  if (!S_ISDIR(info.st_mode) || info.st_dev != device) {
-    if (S_ISDIR(info.st_mode)) throw Error(ErrorCode::kInternal, std::string("remove ") + name + ": still mounted");
-    if (::unlinkat(parent_fd, name, 0) != 0 && errno != ENOENT) throw errno_error(errno, std::string("remove ") + name);
-    return;
+
+ private:
+  static constexpr int kMaxDepth = 64;
+
+  void remove_entry(int parent_fd, const char* name, int depth) {
+    struct ::stat info {};
+    if (::fstatat(parent_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) return;
+      throw errno_error(errno, std::string("remove ") + name);
+    }
+    if (!S_ISDIR(info.st_mode) || info.st_dev != device_) {
+      if (S_ISDIR(info.st_mode)) throw Error(ErrorCode::kInternal, std::string("remove ") + name + ": still mounted");
+      if (::unlinkat(parent_fd, name, 0) != 0 && errno != ENOENT)
+        throw errno_error(errno, std::string("remove ") + name);
+      return;
+    }
+    if ((info.st_mode & 0700) != 0700) ::fchmodat(parent_fd, name, 0700, 0);
+    if (depth >= kMaxDepth && top_ >= 0 && move_up(parent_fd, name)) return;
+    remove_contents(parent_fd, name, depth);
+    if (::unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return;
+    if (depth > 0 || errno != ENOTEMPTY) throw errno_error(errno, std::string("remove ") + name);
+    filled_ = true;
   }
-  if ((info.st_mode & 0700) != 0700) ::fchmodat(parent_fd, name, 0700, 0);
-  const int fd = ::openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) {
-    const int error = errno;
-    // Somebody else's (an overlay's work/work that an Engine mounted as root): it goes if it is empty.
-    if (error == EACCES && ::unlinkat(parent_fd, name, AT_REMOVEDIR) == 0) return;
-    throw errno_error(error, std::string("remove ") + name);
+
+  void remove_contents(int parent_fd, const char* name, int depth) {
+    const int fd = ::openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+      const int error = errno;
+      // Somebody else's (an overlay's work/work that an Engine mounted as root): it goes if it is empty.
+      if (error == EACCES && ::unlinkat(parent_fd, name, AT_REMOVEDIR) == 0) return;
+      throw errno_error(error, std::string("remove ") + name);
+    }
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), ::closedir);
+    if (!stream) {
+      ::close(fd);
+      throw errno_error(ENOMEM, std::string("remove ") + name);
+    }
+    while (const dirent* entry = ::readdir(stream.get())) {
+      const std::string_view child = entry->d_name;
+      if (child == "." || child == "..") continue;
+      if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN && ::unlinkat(fd, entry->d_name, 0) == 0) continue;
+      remove_entry(fd, entry->d_name, depth + 1);
+    }
   }
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), ::closedir);
-  if (!stream) {
-    ::close(fd);
-    throw errno_error(ENOMEM, std::string("remove ") + name);
+
+  bool move_up(int parent_fd, const char* name) {
+    for (;;) {
+      const std::string place = "deep-" + std::to_string(moved_);
+      if (::renameat2(parent_fd, name, top_, place.c_str(), RENAME_NOREPLACE) == 0) {
+        ++moved_;
+        return true;
+      }
+      if (errno != EEXIST) return false;
+      ++moved_;
+    }
   }
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string_view child = entry->d_name;
-    if (child == "." || child == "..") continue;
-    if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN && ::unlinkat(fd, entry->d_name, 0) == 0) continue;
-    remove_contents(fd, entry->d_name, device, depth + 1);
-  }
-  if (::unlinkat(parent_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-    throw errno_error(errno, std::string("remove ") + name);
-}
+
+  const int parent_fd_;
+  const dev_t device_;  // what is mounted inside is left alone
+  int top_ = -1;
+  std::uint64_t moved_ = 0;
+  bool filled_ = false;
+};
 
 }  // namespace
 
@@ -167,7 +219,7 @@ void remove_tree(const std::filesystem::path& path) {
     if (errno == ENOENT) return;
     throw errno_error(errno, "remove " + path.string());
   }
-  remove_contents(parent_fd, path.filename().c_str(), info.st_dev, 0);
+  TreeRemoval(parent_fd, info.st_dev).remove(path.filename().c_str());
 }
 
 std::int64_t disk_bytes_below(const std::filesystem::path& root) {

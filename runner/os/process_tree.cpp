@@ -103,7 +103,10 @@ class Walk {
 
 std::optional<ProcessFacts> read_process(pid_t pid) {
   std::array<char, 1024> room;
-  const std::string_view text = read_into(room, directory_of(pid) + "/stat");
+  return parse_process(pid, read_into(room, directory_of(pid) + "/stat"));
+}
+
+std::optional<ProcessFacts> parse_process(pid_t pid, std::string_view text) {
   // The name in parentheses may itself hold blanks and parentheses: fields count from the last one.
   const auto open = text.find('(');
   const auto close = text.rfind(')');
@@ -164,7 +167,10 @@ std::optional<ProcessIo> read_process_io(pid_t pid) {
 
 std::optional<ProcessStatus> read_process_status(pid_t pid) {
   std::array<char, 16384> room;
-  const std::string_view text = read_into(room, directory_of(pid) + "/status");
+  return parse_process_status(pid, read_into(room, directory_of(pid) + "/status"));
+}
+
+std::optional<ProcessStatus> parse_process_status(pid_t pid, std::string_view text) {
   // The first line, Name:, is the process's own; the kernel escapes newlines in it.
   std::string_view caught = line_of(text, "SigCgt:");
   std::string_view ignored = line_of(text, "SigIgn:");

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace runner::os {
@@ -25,6 +26,8 @@ struct ProcessFacts {
   std::string name;               // what it calls itself, at most 15 bytes of any kind
 };
 std::optional<ProcessFacts> read_process(pid_t pid);  // nothing if it is gone
+// The same from the text of /proc/PID/stat, in which the process chooses its own name.
+std::optional<ProcessFacts> parse_process(pid_t pid, std::string_view stat);
 
 struct ProcessTree {
   std::vector<ProcessFacts> processes;  // the root first, parents before their children
@@ -47,5 +50,6 @@ struct ProcessStatus {
   std::uint64_t ignored = 0;
 };
 std::optional<ProcessStatus> read_process_status(pid_t pid);
+std::optional<ProcessStatus> parse_process_status(pid_t pid, std::string_view status);
 
 }  // namespace runner::os

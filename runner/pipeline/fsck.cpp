@@ -10,10 +10,12 @@
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
 #include "runner/pipeline/content_repair.hpp"
+#include "runner/pipeline/directory_check.hpp"
 #include "runner/pipeline/reference_check.hpp"
 #include "snapshot/checkout_directory.hpp"
 #include "snapshot/stat_cache_source.hpp"
 #include "store/content_check.hpp"
+#include "store/history_check.hpp"
 
 namespace runner::pipeline {
 namespace {
@@ -22,24 +24,26 @@ constexpr int kRounds = 8;  // of repair: a tree that is back shows what is miss
 
 class EverythingCheck {
  public:
-  EverythingCheck(store::ContentStore& content, const store::History& history, snapshot::Checkouts& checkouts,
+  EverythingCheck(store::ContentStore& content, store::History& history, snapshot::Checkouts& checkouts,
                   const os::DataDirectory& data, const FsckOptions& options, const Doing& doing)
       : content_(content), history_(history), checkouts_(checkouts), data_(data), options_(options), doing_(doing) {}
 
   api::FsckReport run() {
     report_.repair = options_.repair;
     now_doing("checking the databases");
-    for (const auto& problems : {history_.check_file(), content_.check(tick_)->file()})
-      for (const std::string& problem : problems) report_.problems.push_back({.text = problem, .runs = {}});
+    check_rows();
     check_contents();
     check_references();
     if (!references_->faults().empty())
       content_.distrust_caches();  // what is missing is read again with the next submit
     if (options_.repair) attempt([&] { repair(); });
+    if (options_.repair) attempt_write([&] { correct_artifact_sizes(); });
     report_references();
     report_unreferenced();
     check_checkouts();
     check_stat_caches();
+    attempt([&] { check_directories(); });
+    tell_each_once();
     return std::move(report_);
   }
 
@@ -47,6 +51,75 @@ class EverythingCheck {
   void now_doing(std::string what) {
     what_ = std::move(what);
     tick_();
+  }
+
+  // One broken page stands in the way of several looks.
+  void tell_each_once() {
+    std::set<std::pair<std::string, std::vector<std::string>>> told;
+    std::erase_if(report_.problems, [&](const api::FsckProblem& problem) {
+      return !problem.repaired && !told.emplace(problem.text, problem.runs).second;
+    });
+  }
+
+  // What one row says of others, and what SQLite says of its indices. With `repair` both are asked twice: what was
+  // there only before is repaired.
+  void check_rows() {
+    now_doing("comparing the rows of the history");
+    using Problems = std::vector<std::pair<std::string, std::vector<std::string>>>;
+    const auto ask = [&] {
+      Problems problems;
+      for (const auto& found : {history_.check_file(), content_.check(tick_)->file()})
+        for (const std::string& problem : found) problems.emplace_back(problem, std::vector<std::string>());
+      for (store::RowProblem& problem : history_.check_rows(tick_)->problems())
+        problems.emplace_back(std::move(problem.text), std::move(problem.runs));
+      return problems;
+    };
+    const Problems before = ask();
+    Problems now = before;
+    if (options_.repair && !before.empty()) {
+      attempt_write([&] { history_.check_rows(tick_)->repair(); });
+      now = ask();
+      for (const auto& problem : before)
+        if (std::find(now.begin(), now.end(), problem) == now.end()) report(problem.first, problem.second, true);
+    }
+    for (const auto& [text, runs] : now) report(text, runs, false);
+  }
+
+  void report(const std::string& text, const std::vector<std::string>& runs, bool repaired) {
+    report_.problems.push_back(
+        {.text = text, .runs = runs, .run_count = static_cast<std::int64_t>(runs.size()), .repaired = repaired});
+  }
+
+  // A content that is what its name says has the size that it has: an artifact that says another is wrong.
+  void correct_artifact_sizes() {
+    bool corrected = false;
+    const auto rows = history_.check_rows(tick_);
+    history_.for_each_run_contents([&](const store::History::RunContents& run) {
+      tick_();
+      for (const Artifact& artifact : run.artifacts) {
+        if (damaged_.contains(artifact.sha256) || !content_.contains(artifact.sha256)) continue;
+        const std::int64_t bytes = content_.size(artifact.sha256);
+        if (bytes == artifact.bytes || !is_readable(artifact.sha256)) continue;
+        rows->correct_artifact_size(run.id, artifact.name, bytes);
+        corrected = true;
+      }
+    });
+    if (!corrected) return;
+    const auto faults = references_->faults();
+    before_repair_.insert(before_repair_.end(), faults.begin(), faults.end());
+    check_references();
+  }
+
+  void check_directories() {
+    now_doing("looking through directories");
+    const DirectoryCheck check(history_, data_, tick_);
+    for (const DirectoryProblem& problem : check.runs()) report(problem.text, problem.runs, false);
+    for (const store::EnvironmentBuild& build : check.lost_builds(environments_)) {
+      if (options_.repair) attempt_write([&] { environments_.forget_build(build.id); });
+      report("environment " + build.environment.hex().substr(0, 16) + ": its directory envs/" + build.directory +
+                 " is gone; it is built again when it is needed",
+             {}, options_.repair && !history_.damage());
+    }
   }
 
   // What a database cannot give at all is a problem, not the end of the check.
@@ -58,6 +131,19 @@ class EverythingCheck {
       if (error.code() != ErrorCode::kInternal) throw;
       report_.problems.push_back({.text = error.message(), .runs = {}});
     }
+  }
+
+  // The same of what writes: a history that has been found damaged is only read.
+  template <class Step>
+  void attempt_write(const Step& step) {
+    attempt([&] {
+      try {
+        step();
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kUnavailable || !history_.damage()) throw;
+        report(error.message(), {}, false);
+      }
+    });
   }
 
   void check_contents() {
@@ -162,15 +248,15 @@ class EverythingCheck {
       if (!run.snapshot) return;
       std::optional<std::string> source;
       references_->for_each_place(*run.snapshot, [&](const std::string& path, const ReferenceCheck::Fault& fault) {
-        if (!source) source = history_.get(run.id).definition.source_directory;
+        if (!source) source = source_of(run.id);
         std::vector<std::filesystem::path> roots = layers_of(*run.snapshot);
         if (fault.type == snapshot::EntryType::kDirectory) {
           for (const auto& layer : roots) repair.offer_directory(layer / path);
-          sources_of_trees.insert(*source);
+          if (!source->empty()) sources_of_trees.insert(*source);
           return;
         }
         if (done.contains(fault.content)) return;
-        roots.emplace_back(*source);
+        if (!source->empty()) roots.emplace_back(*source);
         for (const auto& root : roots)
           if (repair.offer(root / path, fault.content, fault.bytes, fault.type)) {
             done.insert(fault.content);
@@ -179,6 +265,16 @@ class EverythingCheck {
       });
     });
     for (const std::string& source : sources_of_trees) take_again(source, repair);
+  }
+
+  // Empty: the row that says it is damaged, too.
+  std::string source_of(const std::string& run) const {
+    try {
+      return history_.get(run).definition.source_directory;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kNotFound) throw;
+      return {};
+    }
   }
 
   // Where a checkout's real files are: its own layer and those below. Whatever is read there counts only under its
@@ -203,9 +299,25 @@ class EverythingCheck {
     }
   }
 
+  // One that says nothing of itself any more: no daemon finds it again.
+  void check_checkout_records() {
+    const std::vector<std::string> broken = DirectoryCheck(history_, data_, tick_).broken_checkouts();
+    for (const std::string& name : broken) {
+      const auto snapshot = Hash::from_hex(name);
+      const auto all = checkouts_.list();
+      const bool listed =
+          snapshot && std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.snapshot == *snapshot; });
+      const bool gone = options_.repair && listed && checkouts_.evict(*snapshot);
+      report("checkout " + name + ": its record cannot be read" +
+                 (listed ? "" : "; the next start of the daemon removes it"),
+             {}, gone);
+    }
+  }
+
   // A damaged one is thrown away: it comes back from the store.
   void check_checkouts() {
     now_doing("comparing checkouts with their snapshots");
+    check_checkout_records();
     for (const auto& checkout : checkouts_.list()) {
       tick_();
       std::vector<std::string> differences;
@@ -235,7 +347,8 @@ class EverythingCheck {
 
   void check_stat_caches() {
     now_doing("checking stat caches");
-    for (const auto& entry : std::filesystem::directory_iterator(data_.cache())) {
+    std::error_code missing;
+    for (const auto& entry : std::filesystem::directory_iterator(data_.cache(), missing)) {
       const std::string name = entry.path().filename();
       if (!name.starts_with("stat-") || snapshot::stat_cache_source(entry.path())) continue;
       std::error_code gone;
@@ -248,7 +361,8 @@ class EverythingCheck {
   }
 
   store::ContentStore& content_;
-  const store::History& history_;
+  store::History& history_;
+  store::Environments environments_{history_};
   snapshot::Checkouts& checkouts_;
   const os::DataDirectory& data_;
   const FsckOptions options_;
@@ -263,9 +377,8 @@ class EverythingCheck {
 
 }  // namespace
 
-api::FsckReport check_everything(store::ContentStore& content, const store::History& history,
-                                 snapshot::Checkouts& checkouts, const os::DataDirectory& data,
-                                 const FsckOptions& options, const Doing& doing) {
+api::FsckReport check_everything(store::ContentStore& content, store::History& history, snapshot::Checkouts& checkouts,
+                                 const os::DataDirectory& data, const FsckOptions& options, const Doing& doing) {
   return EverythingCheck(content, history, checkouts, data, options, doing).run();
 }
 

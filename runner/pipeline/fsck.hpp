@@ -14,11 +14,11 @@ struct FsckOptions {
   bool repair = false;
 };
 
-// Databases, contents, the trees of every run's snapshot, artifacts, stat caches. Works on the calling thread while
-// others submit, end runs and collect garbage; what appears or vanishes meanwhile is no problem. With `repair` the
-// report says of each problem whether it is one still.
-api::FsckReport check_everything(store::ContentStore& content, const store::History& history,
-                                 snapshot::Checkouts& checkouts, const os::DataDirectory& data,
-                                 const FsckOptions& options, const Doing& doing);
+// Databases and what their rows say of each other, contents, the trees of every run's snapshot, artifacts, checkouts,
+// run directories, built environments, stat caches. Works on the calling thread while others submit, end runs and
+// collect garbage; what appears or vanishes meanwhile is no problem. With `repair` the report says of each problem
+// whether it is one still.
+api::FsckReport check_everything(store::ContentStore& content, store::History& history, snapshot::Checkouts& checkouts,
+                                 const os::DataDirectory& data, const FsckOptions& options, const Doing& doing);
 
 }  // namespace runner::pipeline

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::shim {
@@ -19,18 +20,18 @@ std::optional<LastLook> read_last_look(const os::RunDirectory& run) {
     const auto text = os::read_file_if_exists(run.last_look(), kLimit);
     if (!text) return std::nullopt;
     const json object = json::parse(*text);
-    if (object.at("version").get<int>() != kVersion) return std::nullopt;
-    LastLook look{.time = UtcTime{std::chrono::microseconds{object.at("timeMicros").get<std::int64_t>()}},
+    if (whole_number<int>(object.at("version")) != kVersion) return std::nullopt;
+    LastLook look{.time = UtcTime{std::chrono::microseconds{whole_number<std::int64_t>(object.at("timeMicros"))}},
                   .before_signal = object.at("beforeSignal").get<bool>(),
-                  .process_count = object.at("processCount").get<std::int64_t>(),
+                  .process_count = whole_number<std::int64_t>(object.at("processCount")),
                   .complete = object.at("complete").get<bool>(),
                   .processes = {},
                   .samples = parse_usage(object.at("samples").get<std::string>())};
     for (const json& process : object.at("processes"))
-      look.processes.push_back({.pid = process.at("pid").get<pid_t>(),
-                                .parent = process.at("parent").get<pid_t>(),
+      look.processes.push_back({.pid = whole_number<pid_t>(process.at("pid")),
+                                .parent = whole_number<pid_t>(process.at("parent")),
                                 .state = process.at("state").get<std::string>().append("?").front(),
-                                .memory_bytes = process.at("memoryBytes").get<std::int64_t>(),
+                                .memory_bytes = whole_number<std::int64_t>(process.at("memoryBytes")),
                                 .cpu_seconds = process.at("cpuSeconds").get<double>(),
                                 .command = process.at("command").get<std::string>()});
     return look;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::shim {
@@ -19,8 +20,8 @@ json to_json(const os::ProcessIdentity& process) {
 }
 
 os::ProcessIdentity process_from(const json& object) {
-  return {.pid = object.at("pid").get<pid_t>(),
-          .start_ticks = object.at("startTicks").get<std::uint64_t>(),
+  return {.pid = whole_number<pid_t>(object.at("pid")),
+          .start_ticks = whole_number<std::uint64_t>(object.at("startTicks")),
           .boot_id = object.at("bootId").get<std::string>()};
 }
 
@@ -46,7 +47,7 @@ auto read_record(const path& file, Make&& make) -> std::optional<decltype(make(j
   if (!text) return std::nullopt;
   try {
     const json object = json::parse(*text);
-    if (object.at("version").get<int>() != kVersion)
+    if (whole_number<int>(object.at("version")) != kVersion)
       throw Error(ErrorCode::kInternal, "read " + file.string() + ": written by another version");
     return make(object);
   } catch (const json::exception& error) {
@@ -93,7 +94,7 @@ Outcome outcome_from(const json& object) {
 
 std::optional<Claim> read_claim(const os::RunDirectory& run) {
   return read_record(run.claim(), [](const json& object) {
-    return Claim{.shim = process_from(object.at("shim")), .attempt = object.value("attempt", 1)};
+    return Claim{.shim = process_from(object.at("shim")), .attempt = whole_number_or<int>(object, "attempt", 1)};
   });
 }
 
@@ -103,10 +104,10 @@ bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
 
 std::optional<Started> read_started(const os::RunDirectory& run) {
   return read_record(run.started(), [](const json& object) {
-    Started started{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
+    Started started{.time = from_micros(whole_number<std::int64_t>(object.at("timeMicros"))),
                     .init = process_from(object.at("init")),
                     .paused = object.value("paused", false),
-                    .pause_requests = object.value("pauseRequests", std::uint64_t{0}),
+                    .pause_requests = whole_number_or<std::uint64_t>(object, "pauseRequests", 0),
                     .pause_error = object.value("pauseError", ""),
                     .interpreter = object.value("interpreter", "")};
     if (const auto deadline = get<std::int64_t>(object, "deadlineMonotonicNanos"))
@@ -128,10 +129,10 @@ void write_started(const os::RunDirectory& run, const Started& started) {
 
 std::optional<Ended> read_ended(const os::RunDirectory& run) {
   return read_record(run.ended(), [](const json& object) {
-    return Ended{.time = from_micros(object.at("timeMicros").get<std::int64_t>()),
+    return Ended{.time = from_micros(whole_number<std::int64_t>(object.at("timeMicros"))),
                  .outcome = outcome_from(object.at("outcome")),
                  .gave_way = object.value("gaveWay", false),
-                 .log_bytes_over_limit = object.value("logBytesOverLimit", std::int64_t{0})};
+                 .log_bytes_over_limit = whole_number_or<std::int64_t>(object, "logBytesOverLimit", 0)};
   });
 }
 
@@ -144,7 +145,7 @@ std::string to_document(const Ended& ended) {
 std::optional<PauseRequest> read_pause(const os::RunDirectory& run) {
   return read_record(run.pause(), [](const json& object) {
     return PauseRequest{.paused = object.at("paused").get<bool>(),
-                        .number = object.at("number").get<std::uint64_t>(),
+                        .number = whole_number<std::uint64_t>(object.at("number")),
                         .reason = object.value("reason", "")};
   });
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::shim {
@@ -33,7 +34,7 @@ json to_json(const os::RunCgroups& cgroups) {
 
 os::RunCgroups cgroups_from(const json& object) {
   os::RunCgroups cgroups;
-  cgroups.version = object.at("version").get<int>();
+  cgroups.version = whole_number<int>(object.at("version"));
   for (const auto& [controller, directory] : object.at("directories").items())
     cgroups.directories[controller] = directory.get<std::string>();
   for (const auto& directory : object.at("foreign")) cgroups.foreign.emplace_back(directory.get<std::string>());
@@ -45,10 +46,11 @@ os::RunCgroups cgroups_from(const json& object) {
 Spec read_spec(const os::RunDirectory& run) {
   try {
     const json object = json::parse(os::read_file(run.spec()));
-    if (object.at("version").get<int>() != kVersion) throw Error(ErrorCode::kInternal, "written by another version");
+    if (whole_number<int>(object.at("version")) != kVersion)
+      throw Error(ErrorCode::kInternal, "written by another version");
     Spec spec;
     spec.run_id = object.at("runId").get<std::string>();
-    spec.attempt = object.value("attempt", 1);
+    spec.attempt = whole_number_or<int>(object, "attempt", 1);
     spec.runtime_command = object.at("runtimeCommand").get<std::vector<std::string>>();
     spec.engine = object.value("engine", false);
     spec.hide_cgroups = object.at("hideCgroups").get<bool>();
@@ -62,7 +64,7 @@ Spec read_spec(const os::RunDirectory& run) {
     spec.limits.cpus = get<double>(limits, "cpus");
     if (const auto limit = get<std::int64_t>(object, "maxRunDurationMillis"))
       spec.max_run_duration = std::chrono::milliseconds{*limit};
-    spec.grace = std::chrono::milliseconds{object.at("graceMillis").get<std::int64_t>()};
+    spec.grace = std::chrono::milliseconds{whole_number<std::int64_t>(object.at("graceMillis"))};
     spec.max_log_bytes = get<std::int64_t>(object, "maxLogBytes");
     spec.script_name = object.at("scriptName").get<std::string>();
     spec.candidates = object.value("candidates", std::vector<std::string>());

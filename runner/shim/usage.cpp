@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runner/core/error.hpp"
+#include "runner/core/whole_number.hpp"
 #include "runner/os/file.hpp"
 
 namespace runner::shim {
@@ -22,7 +23,7 @@ double rounded(double value) { return std::round(value * 1000) / 1000; }
 
 std::optional<std::int64_t> optional_number(const Json& object, const char* key) {
   const auto at = object.find(key);
-  return at == object.end() ? std::nullopt : std::optional(at->get<std::int64_t>());
+  return at == object.end() ? std::nullopt : std::optional(whole_number<std::int64_t>(*at));
 }
 
 }  // namespace
@@ -48,14 +49,14 @@ std::vector<UsageSample> parse_usage(std::string_view text) {
     if (line.empty()) continue;
     try {
       const Json object = Json::parse(line);
-      samples.push_back({.time = UtcTime{std::chrono::microseconds{object.at("time").get<std::int64_t>()}},
+      samples.push_back({.time = UtcTime{std::chrono::microseconds{whole_number<std::int64_t>(object.at("time"))}},
                          .seconds = object.at("seconds").get<double>(),
                          .cpu_seconds = object.at("cpuSeconds").get<double>(),
                          .cpus = object.at("cpus").get<double>(),
-                         .memory_bytes = object.at("memoryBytes").get<std::int64_t>(),
+                         .memory_bytes = whole_number<std::int64_t>(object.at("memoryBytes")),
                          .read_bytes = optional_number(object, "readBytes"),
                          .written_bytes = optional_number(object, "writtenBytes"),
-                         .processes = object.at("processes").get<std::int64_t>()});
+                         .processes = whole_number<std::int64_t>(object.at("processes"))});
     } catch (const Json::exception&) {
       // A torn line: the disk was full, or the shim was killed over it.
     }

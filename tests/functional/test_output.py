@@ -1,21 +1,17 @@
 """Output of any size and kind: kept exactly, in bounded memory, readable from anywhere in it, shown harmless on a terminal."""
-import fcntl
 import hashlib
 import http.client
 import json
 import os
-import pty
-import select
 import socket
-import struct
 import subprocess
-import termios
 import textwrap
 import time
 import urllib.parse
 
 from support import processes, program
 from support.case import RunnerTest
+from support.on_terminal import OnTerminal
 from support.waiting import wait_until
 
 LOG = "user_logs/std_log.txt"
@@ -49,7 +45,7 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class OutputTest(RunnerTest):
+class OutputTest(OnTerminal, RunnerTest):
     def ask(self, target, **headers):
         """(status, headers, body) of a GET."""
         connection = Connection(self.home.data + "/control.sock")
@@ -69,39 +65,6 @@ class OutputTest(RunnerTest):
                 if line.startswith(key + ":"):
                     return int(line.split()[1])
         raise AssertionError("no %s of process %d" % (key, pid))
-
-    def on_terminal(self, *arguments, columns=80, until=None, timeout=30):
-        """What `runner ARGUMENTS…` writes to a terminal, to its end or until it has written `until`."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        attributes = termios.tcgetattr(theirs)
-        attributes[1] &= ~termios.OPOST  # the bytes as they are written
-        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-        started = subprocess.Popen([program.program("runner"), *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE,
-                                   cwd=self.project, env=self.home.environment({"TERM": "xterm"}), start_new_session=True,
-                                   **self.account.popen_options())
-        os.close(theirs)
-        seen = b""
-        deadline = time.monotonic() + timeout
-        try:
-            while until is None or until not in seen:
-                ready, _, _ = select.select([ours], [], [], max(0, deadline - time.monotonic()))
-                self.assertTrue(ready, "nothing more after %r" % seen[-500:])
-                try:
-                    piece = os.read(ours, 65536)
-                except OSError:  # the last writer has gone
-                    break
-                if not piece:
-                    break
-                seen += piece
-            if until is None:
-                self.assertEqual(started.wait(10), 0, started.stderr.read())
-        finally:
-            started.kill()
-            started.wait()
-            started.stderr.close()
-            os.close(ours)
-        return seen
 
 
 class Exact(OutputTest):

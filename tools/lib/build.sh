@@ -26,3 +26,21 @@ configure_and_build() {
   step "Configuring ($title)" "$directory.configure.log" cmake -S "$root" -B "$directory" -G Ninja "$@"
   step "Building ($title)" "$directory.build.log" cmake --build "$directory" --target "${targets[@]}"
 }
+
+# Whether clang++ is here with the library that makes a fuzzer of it.
+fuzz_compiler_works() {
+  command -v clang++ >/dev/null || return 1
+  printf '%s\n' '#include <cstddef>' 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, std::size_t) { return 0; }' |
+    clang++ -fsanitize=fuzzer,address -x c++ -o /dev/null - >/dev/null 2>&1
+}
+
+# fuzz_build DIRECTORY TARGETS...: a tree of its own beside the others, for its compiler is another one.
+fuzz_build() {
+  local directory=$1
+  shift
+  if [ -e "$directory/build.ninja" ]; then # it configures itself again where it must
+    step "Building (fuzz)" "$directory.build.log" cmake --build "$directory" --target "$@"
+  else
+    configure_and_build fuzz "$directory" "$@" -- -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DRUNNER_FUZZ=ON
+  fi
+}

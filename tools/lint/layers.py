@@ -57,6 +57,11 @@ LAYERS = {
     "tools/runner-engine": (["runner/core", "runner/os", "runner/http", "runner/engine", "runner/shim"], ["json"]),
     "tools/runner-guard": ([], []),
     "tools/bench": (["runner/core", "store", "runner/pipeline"], []),
+    "tools/fuzz": (
+        ["runner/core", "runner/os", "runner/api", "runner/http", "runner/engine", "snapshot", "git", "envs", "store", "runner/collect"]
+        + ["runner/shim", "runner/exec", "runner/pipeline", "runner/daemon", "runner/cli"],
+        [],
+    ),
     "tools/runner-init": (["runner/shim"], []),  # init_protocol.hpp only: it is compiled without the folder libraries
 }
 GENERATED = {"embedded": ["runner/daemon", "store", "envs"]}  # folder of generated headers: who may include them

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "runner/shim/init_protocol.hpp"
+#include "tools/runner-init/scope.hpp"
 
 namespace {
 
@@ -269,13 +271,20 @@ void exec_ended(pid_t pid, int status) {
   }
 }
 
+// A child that asked to be traced (PTRACE_TRACEME) made us its tracer. It has not ended, and shall go on.
+void let_go(pid_t child, int signal) { ::ptrace(PTRACE_DETACH, child, nullptr, signal == SIGTRAP ? 0 : signal); }
+
 void reap_all(pid_t script, bool await_bye) {
   for (;;) {
     int status = 0;
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
-    if (pid == script) end_with_script(status, await_bye);
     if (pid < 0 && errno == EINTR) continue;
     if (pid <= 0) return;
+    if (WIFSTOPPED(status)) {
+      let_go(pid, WSTOPSIG(status));
+      continue;
+    }
+    if (pid == script) end_with_script(status, await_bye);
     exec_ended(pid, status);
   }
 }
@@ -381,6 +390,7 @@ int main(int argc, char* argv[]) {
   open_standard_descriptors(options.command[0]);
   if (options.overlay) require_overlay();
   if (options.no_core) forbid_core_dumps();
+  runner::init::keep_to_this_container();
   wait_for_go();
   const pid_t script = start_script(options);
 

@@ -178,6 +178,8 @@ TEST_CASE("variables in a channel are the caller's") {
                     "https://h/t/${TOKEN}/a: the variable TOKEN is not set");
   CHECK(without_channel_credentials("https://h/t/${TOKEN}/a").url == "https://h/t/${TOKEN}/a");
   CHECK(without_channel_credentials("https://h/t/abc/a").url == "https://h/a");
+  CHECK(without_channel_credentials("https://h/t/abc/t/def/a").url == "https://h/a");
+  CHECK(channel_secrets("https://h/t/abc/t/defg/a") == std::vector<std::string>{"defg", "abc"});
   CHECK(without_channel_credentials("https://h/a/t/abc/a").url == "https://h/a/t/abc/a");
   CHECK(without_channel_credentials("file:///t/abc/a").url == "file:///t/abc/a");
 }

@@ -29,15 +29,16 @@ TEST_CASE("a token in the query of a URL is a credential, what else stands there
 }
 
 TEST_CASE("both halves of a user's name and password are secret, names of everybody are not") {
-  CHECK(secrets_in("git+http://ghp_0123456789:x-oauth-basic@h/p.git") == Texts{"ghp_0123456789", "x-oauth-basic"});
-  CHECK(secrets_in("https://me:hunter2@h/") == Texts{"hunter2"});
-  CHECK(secrets_in("https://__token__:pypi-AgEI@h/") == Texts{"pypi-AgEI"});
-  CHECK(secrets_in("https://x-access-token:ghs_1@h/") == Texts{"ghs_1"});
-  CHECK(secrets_in("https://t0ken@h/") == Texts{"t0ken"});
+  CHECK(secrets_in("git+http://ghp_0123456789:x-oauth-basic@h/p.git") ==
+        Texts{"Z2hwXzAxMjM0NTY3ODk6eC1vYXV0aC1iYXNpYw", "ghp_0123456789", "x-oauth-basic"});
+  CHECK(secrets_in("https://me:hunter2@h/") == Texts{"bWU6aHVudGVyMg", "hunter2"});
+  CHECK(secrets_in("https://__token__:pypi-AgEI@h/") == Texts{"X190b2tlbl9fOnB5cGktQWdFSQ", "pypi-AgEI"});
+  CHECK(secrets_in("https://x-access-token:ghs_1@h/") == Texts{"eC1hY2Nlc3MtdG9rZW46Z2hzXzE", "ghs_1"});
+  CHECK(secrets_in("https://t0ken@h/") == Texts{"dDBrZW46", "t0ken"});
   CHECK(secrets_in("git+ssh://git@h/p").empty());
   CHECK(secrets_in("git+ssh://somebody@h/p").empty());
   CHECK(secrets_in("https://${USER}:${TOKEN}@h/").empty());
-  CHECK(secrets_in("https://me:p%40ss@h/") == Texts{"p%40ss", "p@ss"});
+  CHECK(secrets_in("https://me:p%40ss@h/") == Texts{"bWU6cEBzcw", "p%40ss", "p@ss"});
 }
 
 TEST_CASE("the secrets of a query are its tokens, not its dates") {
@@ -60,7 +61,8 @@ TEST_CASE("a build hides what credentials, channels and the caller's settings ho
   settings.credentials = {{"http://h/chan", "http://h/t/tk-1/chan"},
                           {"http://h/t/project/x.whl", "http://u:pw@h/t/project/x.whl"}};
   settings.variables = {{"TOKEN", "variable-token"}, {"TOKEN2", "other"}, {"PIP_FIND_LINKS", "http://h/l?token=tk-22"}};
-  CHECK(pip_secrets(specification, settings) == Texts{"variable-token", "other", "tk-22", "tk-1", "pw"});
+  CHECK(pip_secrets(specification, settings) ==
+        Texts{"variable-token", "dTpvdGhlcg", "dTpwdw", "other", "tk-22", "tk-1", "pw"});
 }
 
 }  // namespace runner::envs

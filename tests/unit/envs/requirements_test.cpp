@@ -92,6 +92,8 @@ TEST_CASE("a requirement has one spelling") {
 }
 
 TEST_CASE("what is no requirement is named, with the way out") {
+  for (const char* odd : {"a @#https://h/a.whl", "a @-x", "a @ https://h/x\\"})
+    CHECK_THAT(message_of(odd), Contains("no URL"));
   CHECK_THAT(message_of("foo=1.0"), Contains("'=1.0' is no comparison") && Contains("NAME==VERSION"));
   CHECK_THAT(message_of("foo 1.0"), Contains("'1.0' after the name"));
   CHECK_THAT(message_of(""), Contains("no package's name"));
@@ -275,6 +277,7 @@ TEST_CASE("a pyproject gives its dependencies and its Python") {
   CHECK(read_toml("[project]\nname = 'x'\n[tool.uv.sources]\na = {path = '.'}\n").warnings.size() == 1);
 
   CHECK_THAT(project.failure("[project\n", "pyproject.toml").message(), Contains("pyproject.toml:1:"));
+  CHECK_THAT(project.failure("[}project]\n", "pyproject.toml").message(), Contains("pyproject.toml:1:"));
   CHECK_THAT(project.failure("[project]\ndependencies = ['a',\n   'b=1']\n", "pyproject.toml").message(),
              Contains("pyproject.toml:3:4: 'b=1'"));
   CHECK_THAT(project.failure("[project]\ndynamic = ['dependencies']\n", "pyproject.toml").message(),

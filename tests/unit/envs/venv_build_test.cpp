@@ -102,7 +102,7 @@ void check_credentials(With with) {
                     host + "/files/tiny_beta-2.0-py3-none-any.whl\n");
   workshop.settings.credentials = read.credentials;
   workshop.secrets = pip_secrets(read.specification, workshop.settings);
-  CHECK(workshop.secrets == std::vector<std::string>{"hunter2"});
+  CHECK(workshop.secrets == std::vector<std::string>{"bWU6aHVudGVyMg", "hunter2"});
   const BuildResult built = workshop.build(read.specification);
   INFO(workshop.log());
   CHECK(version_in(built, "tiny_alpha") == "1.0");
@@ -220,7 +220,9 @@ TEST_CASE("secrets are found wherever a tool would take them from") {
                         {"PATH", "/usr/bin"}};
   auto found = pip_secrets(specification, settings);
   std::sort(found.begin(), found.end());
-  CHECK(found == std::vector<std::string>{"fromPassword", "fromPip", "fromProxy", "fromUv", "fromVariable", "t0ken"});
+  CHECK(found == std::vector<std::string>{"bWU6ZnJvbVZhcmlhYmxl", "dDBrZW46", "dTpmcm9tUGlw", "dTpmcm9tUHJveHk",
+                                          "dTpmcm9tVXY", "fromPassword", "fromPip", "fromProxy", "fromUv",
+                                          "fromVariable", "t0ken"});
 }
 
 TEST_CASE("pip builds, and builds again without a network") { check_build_and_rebuild(With::kPip); }

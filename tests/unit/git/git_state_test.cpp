@@ -356,11 +356,13 @@ TEST_CASE("credentials never leave the URL's head") {
       {"../x", "../x"},
       {"file:///srv/x", "file:///srv/x"},
       {"C:\\x", "C:\\x"},
+      {"x://name@host:no/port@N/c", "x://N/c"},
       {"", ""},
   };
   for (const auto& [url, stripped] : cases) {
     INFO(url);
     CHECK(strip_credentials(url) == stripped);
+    CHECK(strip_credentials(stripped) == stripped);
   }
 }
 

@@ -290,3 +290,9 @@ TEST_CASE("malformed values are wrong usage") {
     CHECK(error_of(words).code() == ErrorCode::kInvalid);
   }
 }
+
+TEST_CASE("an empty word is an error wherever it stands") {
+  for (const Words& words : {Words{"queue", "move", "a", "", "-=b"}, Words{"queue", "move", "", "--first"},
+                             Words{"run", "diff", "a", "b", "", "-=b"}, Words{"run", "diff", "", "b", "--code"}})
+    CHECK(error_of(words).code() == ErrorCode::kInvalid);
+}

@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "raw_peer.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
@@ -29,86 +30,14 @@ using runner::daemon::ClientGone;
 using runner::daemon::Exchange;
 using runner::daemon::HttpServer;
 using runner::daemon::ServerLimits;
+using runner::daemon::raw::bytes;
+using runner::daemon::raw::echo;
+using runner::daemon::raw::kGet;
+using runner::daemon::raw::RawPeer;
+using runner::daemon::raw::Server;
+using runner::daemon::raw::TemporaryDirectory;
 using runner::http::Request;
 namespace os = runner::os;
-
-namespace {
-
-struct TemporaryDirectory {
-  TemporaryDirectory() {
-    std::string pattern = "/tmp/http_server_test.XXXXXX";
-    path = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path); }
-  std::filesystem::path path;
-};
-
-// A client that sends exactly the bytes it is told to.
-class RawPeer {
- public:
-  explicit RawPeer(const std::filesystem::path& socket) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strcpy(address.sun_path, socket.c_str());
-    // Thrown, not asserted: peers also live on threads of their own, where Catch must not be called.
-    if (::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-      throw std::runtime_error("connect failed");
-  }
-
-  // False when the server no longer takes bytes.
-  bool send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return false;
-      bytes.remove_prefix(static_cast<std::size_t>(sent));
-    }
-    return true;
-  }
-  void finish_sending() { ::shutdown(fd_.get(), SHUT_WR); }
-  void close() { fd_.reset(); }
-
-  // Reads until `end` has been seen or the server closes; throws when nothing comes for 10 s.
-  std::string read_until(std::string_view end) {
-    std::string got;
-    while (end.empty() || got.find(end) == std::string::npos) {
-      pollfd polled{fd_.get(), POLLIN, 0};
-      if (::poll(&polled, 1, 10'000) != 1) throw std::runtime_error("no answer within 10 s; so far: " + got);
-      std::array<char, 65536> buffer;
-      const ssize_t count = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
-      if (count <= 0) break;
-      got.append(buffer.data(), static_cast<std::size_t>(count));
-    }
-    return got;
-  }
-  std::string read_to_end() { return read_until({}); }
-  bool is_closed() { return read_to_end().empty(); }
-
- private:
-  os::Fd fd_;
-};
-
-struct Server {
-  explicit Server(HttpServer::Handler handler, ServerLimits limits = {})
-      : socket(directory.path / "s"), http(std::make_unique<HttpServer>(socket, std::move(handler), limits)) {}
-  TemporaryDirectory directory;
-  std::filesystem::path socket;
-  std::unique_ptr<HttpServer> http;
-};
-
-void echo(const Request& request, Exchange& exchange) {
-  std::string text = request.method;
-  for (const auto& segment : request.path) text += " " + segment;
-  for (const auto& [key, value] : request.query) text += " " + key + "=" + value;
-  exchange.respond({.status = 200, .body = text + "|" + request.body, .content_type = "text/plain"});
-}
-
-std::span<const std::byte> bytes(std::string_view text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
-constexpr std::string_view kGet = "GET /x HTTP/1.1\r\nHost: r\r\n\r\n";
-
-}  // namespace
 
 TEST_CASE("a request's method, decoded path, query and body reach the handler") {
   Server server(echo);
@@ -371,29 +300,6 @@ TEST_CASE("a peer that does not read is given up at the write limit") {
   pollfd polled{noticed.get(), POLLIN, 0};
   REQUIRE(::poll(&polled, 1, 10'000) == 1);
   CHECK(gone);
-}
-
-TEST_CASE("one connection too many is answered 503, and there is room again when another ends") {
-  Server server(echo, {.connections = 2});
-  RawPeer first(server.socket);
-  RawPeer second(server.socket);
-  first.send(kGet);
-  first.read_until("GET x|");
-  second.send(kGet);
-  second.read_until("GET x|");
-  RawPeer third(server.socket);
-  const auto answer = third.read_to_end();
-  CHECK(answer.rfind("HTTP/1.1 503", 0) == 0);
-  CHECK(answer.find(R"("code":"unavailable")") != std::string::npos);
-  second.close();
-  bool served = false;
-  const auto deadline = os::monotonic_now() + 10s;
-  while (!served && os::monotonic_now() < deadline) {  // the thread of the second needs a moment to end
-    RawPeer again(server.socket);
-    again.send(kGet);
-    served = again.read_until("\r\n\r\n").rfind("HTTP/1.1 200", 0) == 0;
-  }
-  CHECK(served);
 }
 
 TEST_CASE("the shutdown wakes waiting streams, closes idle and half-read connections and takes less than two seconds") {

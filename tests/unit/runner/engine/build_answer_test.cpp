@@ -61,8 +61,8 @@ TEST_CASE("steps of both builders are known, and nothing else is a step") {
   CHECK(parse_build_step("Step 3/5 : RUN make") == BuildStep{0, 3, 5, "RUN make"});
   CHECK(parse_build_step("STEP 3/5: RUN make") == BuildStep{0, 3, 5, "RUN make"});
   CHECK(parse_build_step("[2/2] STEP 1/3: FROM x AS y") == BuildStep{2, 1, 3, "FROM x AS y"});
-  for (const char* line :
-       {"Step 3 of 5", "Step /5 : x", "step 3/5 : x", "[2/2] x", "[", "Step 3/5", "Step 99999999999/1 : x"})
+  for (const char* line : {"Step 3 of 5", "Step /5 : x", "step 3/5 : x", "[2/2] x", "[", "Step 3/5",
+                           "Step 99999999999/1 : x", "Step 0/5 : x", "Step 7/3 : x", "[1/2] STEP 4/3: x"})
     CHECK_FALSE(parse_build_step(line));
 }
 

@@ -316,7 +316,11 @@ TEST_CASE("each way in which user namespaces are switched off has its own remedy
   os::make_directories(sysctl.path() / "kernel");
   CHECK(check_user_namespaces(sysctl.path(), 0, false).works);
   CHECK(check_user_namespaces(sysctl.path(), 1000, true).works);
-  CHECK_THAT(check_user_namespaces(sysctl.path(), 1000, false).detail, Contains("refused by the kernel"));
+  CHECK_THAT(check_user_namespaces(sysctl.path(), 1000, false, sysctl.path()).detail,
+             Contains("refused by the kernel"));
+  os::make_directories(sysctl.path() / "fs/selinux");
+  std::ofstream(sysctl.path() / "fs/selinux/enforce") << "1";
+  CHECK_THAT(check_user_namespaces(sysctl.path(), 1000, false, sysctl.path()).remedy, Contains("audit2allow"));
   std::ofstream(sysctl.path() / "kernel/apparmor_restrict_unprivileged_userns") << "1\n";
   const Check ubuntu = check_user_namespaces(sysctl.path(), 1000, false);
   CHECK_FALSE(ubuntu.works);
@@ -326,6 +330,7 @@ TEST_CASE("each way in which user namespaces are switched off has its own remedy
   CHECK_THAT(check_user_namespaces(sysctl.path(), 1000, false).remedy, Contains("unprivileged_userns_clone=1"));
   std::ofstream(sysctl.path() / "user/max_user_namespaces") << "0\n";
   CHECK_THAT(check_user_namespaces(sysctl.path(), 1000, false).remedy, Contains("max_user_namespaces"));
+  CHECK_THAT(check_user_namespaces(sysctl.path() / "none", 1000, false).detail, Contains("CONFIG_USER_NS"));
 }
 
 TEST_CASE("limits that cannot be enforced are told with their reason") {

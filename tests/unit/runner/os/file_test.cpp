@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,6 +30,32 @@ struct Directory {
 };
 
 }  // namespace
+
+TEST_CASE("a tree is removed however deep it is, with few descriptors, and though its owner closed it") {
+  const Directory directory;
+  const auto tree = directory.path / "tree";
+  std::filesystem::create_directory(tree);
+  constexpr int kLevels = 1000;  // more than the descriptors it is given below
+  int here = ::open(tree.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int i = 0; i < kLevels; ++i) {
+    REQUIRE(::mkdirat(here, i % 3 == 0 ? "deep-1" : "d", 0700) == 0);
+    const int below = ::openat(here, i % 3 == 0 ? "deep-1" : "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int file = ::openat(below, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0);
+    ::close(file);
+    if (i % 100 == 0) ::fchmod(here, 0500);
+    ::close(here);
+    here = below;
+  }
+  ::fchmod(here, 0);
+  ::close(here);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit few{128, limit.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  os::remove_tree(tree);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  CHECK_FALSE(std::filesystem::exists(tree));
+}
 
 TEST_CASE("a published file is there whole, with its mode, and leaves no temporary behind") {
   const Directory directory;
