@@ -197,7 +197,8 @@ class TracedShim(InTheWay):
                     reached = held.run_through(number, first=self.wake)
                     directory = self.home.run_directory(run)
                     claimed = os.path.exists(directory + "/claim.json")
-                    over = os.path.exists(directory + "/exit.json") or not os.path.exists(directory)
+                    # The row is final before the directory goes.
+                    over = os.path.exists(directory + "/exit.json") or self.show(run)["status"] == "Completed"
                     if reached:
                         held.kill()
                 self.ok("wait", run, code=None)
@@ -265,6 +266,7 @@ class Runtime(InTheWay):
     def test_the_shim_is_killed_between_its_claim_and_the_start(self):
         run, shim = self.shim_that_waits_for_its_runtime()
         processes.kill_and_wait(shim.pid)
+        processes.no_process_mentions(run, 5)  # the runtime died with it: it could make the run's directory again
         self.token("wake")
         self.assert_ended_without_having_run(run, "lost")
 
@@ -272,6 +274,7 @@ class Runtime(InTheWay):
         run, shim = self.shim_that_waits_for_its_runtime()
         self.home.kill_daemon()
         processes.kill_and_wait(shim.pid)
+        processes.no_process_mentions(run, 5)
         self.token("wake")
         self.assert_ended_without_having_run(run, "lost")
 

@@ -6,20 +6,20 @@
 #include <memory>
 #include <vector>
 
+#include "raw_peer.hpp"
 #include "runner/daemon/http_server.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
-#include "raw_peer.hpp"
 
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
 using runner::daemon::Exchange;
-using runner::http::Request;
 using runner::daemon::raw::bytes;
 using runner::daemon::raw::echo;
 using runner::daemon::raw::kGet;
 using runner::daemon::raw::RawPeer;
 using runner::daemon::raw::Server;
+using runner::http::Request;
 namespace os = runner::os;
 
 namespace {
