@@ -36,7 +36,7 @@ class EverythingCheck {
     check_references();
     if (!references_->faults().empty())
       content_.distrust_caches();  // what is missing is read again with the next submit
-    if (options_.repair) attempt([&] { repair(); });
+    if (options_.repair) attempt_write([&] { repair(); });
     if (options_.repair) attempt_write([&] { correct_artifact_sizes(); });
     report_references();
     report_unreferenced();
@@ -133,14 +133,14 @@ class EverythingCheck {
     }
   }
 
-  // The same of what writes: a history that has been found damaged is only read.
+  // The same of what writes: a database that has been found damaged is only read.
   template <class Step>
   void attempt_write(const Step& step) {
     attempt([&] {
       try {
         step();
       } catch (const Error& error) {
-        if (error.code() != ErrorCode::kUnavailable || !history_.damage()) throw;
+        if (error.code() != ErrorCode::kUnavailable || !(history_.damage() || content_.damage())) throw;
         report(error.message(), {}, false);
       }
     });
