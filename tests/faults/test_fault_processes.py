@@ -407,3 +407,24 @@ class Daemon(RunnerTest):
             fcntl.flock(lock, fcntl.LOCK_UN)
         self.assertEqual(command.finish().code, 0)
         self.assertLess(time.monotonic() - begun, 8)  # of the ten seconds that a command waits for another's daemon
+
+    def test_a_word_that_comes_while_the_directory_is_removed_keeps_it_not(self):
+        """As cancel.json of a cancel that comes too late."""
+        controlled = faults.Faults(self.home)
+        daemon = controlled.start_daemon()
+        calls = 0
+        for last in (False, True):
+            run = self.detach(*self.with_gate, "--command", "while [ ! -e /gate/go-$RUNNER_RUN_ID ]; do sleep 0.05; done")
+            self.until_status(run, "Running")
+            directory = self.home.run_directory(run)
+            controlled.arm(faults.STOP if last else faults.NONE, calls, kinds=faults.UNLINK, path=directory)
+            self.open_gate("go-" + run)
+            if last:
+                controlled.until_stopped(daemon)
+                self.home.write(directory + "/cancel.json", "{}")
+                controlled.go_on(daemon)
+            self.wait(run)
+            wait_until(lambda: not os.path.exists(directory), "the directory goes")
+            calls = controlled.count
+        self.assertIsNone(daemon.process.poll())
+        self.home.assert_nothing_left()
