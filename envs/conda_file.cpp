@@ -1,10 +1,12 @@
 // One walk over the YAML nodes; every complaint has the line and column of its node. Nothing here recurses: aliases
 // that refer to each other cannot blow it up, and what a file may hold is counted.
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <array>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +50,20 @@ std::size_t invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+// Where a document begins; what is in it is read by somebody else.
+struct DocumentStart : YAML::EventHandler {
+  YAML::Mark mark;
+  void OnDocumentStart(const YAML::Mark& where) override { mark = where; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
 class CondaFile {
  public:
   CondaFile(std::string label, fs::path directory) : label_(std::move(label)), directory_(std::move(directory)) {}
@@ -81,12 +97,20 @@ class CondaFile {
                   label_ + ":" + std::to_string(count_lines(text.substr(0, bad)) + 1) + ": not UTF-8 text",
                   "save it as UTF-8");
     try {
-      const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-      if (documents.size() > 1) refuse(documents[1], "a second YAML document", "keep one of them");
-      return documents.empty() ? YAML::Node() : documents[0];
+      refuse_second_document(text);
+      return YAML::Load(std::string(text));
     } catch (const YAML::Exception& error) {
       throw Error(ErrorCode::kInvalid, place(error.mark) + "not YAML: " + error.msg);
     }
+  }
+
+  // Not YAML::LoadAll: at a ',' between documents it goes round for ever, and takes memory each time.
+  void refuse_second_document(std::string_view text) const {
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    DocumentStart start;
+    if (parser.HandleNextDocument(start) && parser.HandleNextDocument(start))
+      throw Error(ErrorCode::kInvalid, place(start.mark) + "a second YAML document", "keep one of them");
   }
 
   std::string place(const YAML::Mark& mark) const {
