@@ -1,5 +1,6 @@
-// What has been found wrong with a database file while it was in use: an I/O error other than a full disk, or a page
-// that is not as it was written. The first finding stays until the file is opened again. Any thread.
+// What has been found wrong with a database file while it was in use: a disk that refuses (an I/O error, but no full
+// disk), which is over when everything could be written and synced once; or a page that is not as it was written, which
+// stays until the file is opened again. Any thread.
 #pragma once
 
 #include <mutex>
@@ -13,12 +14,16 @@ namespace runner::store {
 
 class Damage {
  public:
-  void report(const std::string& what);
+  enum class Kind { kRefused, kCorrupt };
+  void report(Kind kind, const std::string& what);
+  bool may_be_over() const;  // there is a finding, and it is a disk that has refused
+  void mended();             // the disk takes everything again
   // Error(kUnavailable) that says since when the file is only read, why, and the way out; nothing while all is well.
   std::optional<Error> found() const;
 
  private:
   struct Finding {
+    Kind kind;
     std::string what;
     UtcTime when;
   };

@@ -28,6 +28,8 @@ struct GroupCommit::Request {
 
 void GroupCommit::run(Sync sync, const Work& work) {
   Request request{.sync = sync, .work = &work, .error = nullptr, .changed = {}};
+  // A disk that has refused something may take it by now.
+  if (damage_.may_be_over()) checkpoint();
   if (const auto error = damage_.found()) throw Error(*error);
   take_turn(request);
   if (wal_ != nullptr && sync == Sync::kDurable) await(request.commit);
@@ -43,7 +45,7 @@ void GroupCommit::await(std::uint64_t commit) {
   } catch (const Error& error) {
     // Copied into the file and synced there it is as durable, and so is what stands behind it.
     if (checkpoint()) return;
-    if (error.code() != ErrorCode::kNoSpace) damage_.report(error.message());
+    if (error.code() != ErrorCode::kNoSpace) damage_.report(Damage::Kind::kRefused, error.message());
     throw;
   }
 }
@@ -165,6 +167,7 @@ bool GroupCommit::empty_wal() noexcept {
   const bool emptied = writer_.checkpoint();
   reserve_.take_again(reserved);
   if (emptied && wal_ != nullptr) wal_->mended(latest);
+  if (emptied) damage_.mended();
   return emptied;
 }
 

@@ -33,7 +33,7 @@ class GroupCommit {
       : writer_(writer), wal_(wal), reserve_(reserve), damage_(damage) {}
 
   // Runs `work` in a transaction and returns when it is committed; throws what `work` or the commit threw, and then
-  // nothing of it stays. Error(kUnavailable) once the file is known to be damaged: from then on it is only read. Any
+  // nothing of it stays. Error(kUnavailable) while the file is known to be damaged: then it is only read. Any
   // thread. `work` may run on another caller's thread, and twice when a shared transaction had to be rolled back: it
   // only sets its results, and never calls `run`.
   void run(Sync sync, const Work& work);

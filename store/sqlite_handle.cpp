@@ -200,7 +200,7 @@ Connection::~Connection() { statements_.clear(); }
 void Connection::fail(int result) const {
   const Error error = translate(result, errno_of(handle_.get()), file_, sqlite3_errmsg(handle_.get()));
   if (damage_ != nullptr && means_damage(result) && error.code() != ErrorCode::kNoSpace)
-    damage_->report(error.message());
+    damage_->report((result & 0xff) == SQLITE_IOERR ? Damage::Kind::kRefused : Damage::Kind::kCorrupt, error.message());
   throw Error(error);
 }
 

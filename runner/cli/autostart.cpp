@@ -144,7 +144,9 @@ std::optional<pid_t> lock_holder(const Place& place) {
 
 bool is_live_daemon(pid_t pid) {
   const auto name = os::read_file_if_exists("/proc/" + std::to_string(pid) + "/comm", 4096);
-  return name && *name == "runnerd\n";
+  if (!name || *name != "runnerd\n") return false;
+  const auto identity = os::identify(pid);
+  return identity && os::open_process(*identity);  // no zombie: a container's first process may never reap
 }
 
 // A user unit is tried only for the default home, which it serves, and only where its manager runs.

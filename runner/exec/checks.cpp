@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,6 +77,22 @@ Check check_network_off(unsigned uid) {
   check.detail =
       error == 0 ? "an own network namespace with loopback only" : std::string("unshare: ") + std::strerror(error);
   if (error != 0) check.remedy = "sysctl user.max_net_namespaces must not be 0; see user namespaces";
+  return check;
+}
+
+// runner-init's scope (tools/runner-init/scope.cpp): Landlock from its sixth interface on. By number: the headers of
+// the machine that this is built on may not know it.
+Check check_abstract_sockets() {
+  constexpr long kCreateRuleset = 444;
+  constexpr unsigned kCreateRulesetVersion = 1;
+  constexpr long kFirstWithScopes = 6;
+  const long version = ::syscall(kCreateRuleset, nullptr, 0, kCreateRulesetVersion);
+  Check check{.name = "abstract sockets", .works = version >= kFirstWithScopes, .detail = {}, .remedy = {}};
+  check.detail = check.works   ? "the host's are out of a run's reach (Landlock)"
+                 : version < 0 ? "a run reaches the host's: this kernel has no Landlock"
+                               : "a run reaches the host's: Landlock cannot hold them before Linux 6.12";
+  if (!check.works)
+    check.remedy = "a newer kernel (with landlock among its lsm=), or --network off for what you do not trust";
   return check;
 }
 
@@ -170,6 +187,7 @@ std::vector<Check> machine_checks(const BundleHost& host, const os::CgroupBase& 
           check_overlay(),
           check_limits(base, host.uid),
           check_network_off(host.uid),
+          check_abstract_sockets(),
           check_file_system(place),
           check_disk(place),
           check_account(host.uid)};

@@ -291,12 +291,15 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
 // After the row: a crash in between leaves a directory that the next start clears away.
 void Pipeline::clear_away(const std::string& id) {
   if (::access(data_.run(id).container().c_str(), F_OK) == 0) return clearer_->enqueue(id);
-  try {
-    os::remove_tree(data_.run(id).root());
-    checkouts_.release(id);
-  } catch (const Error& trouble) {
-    spdlog::warn("run {}: its directory stays until the next start: {}", id, trouble.message());
-  }
+  constexpr int kTries =
+      3;  // a cancel that comes too late may leave its word in a directory that is just being removed
+  for (int tried = 1;; ++tried) try {
+      os::remove_tree(data_.run(id).root());
+      return checkouts_.release(id);
+    } catch (const Error& trouble) {
+      if (tried < kTries) continue;
+      return spdlog::warn("run {}: its directory stays until the next start: {}", id, trouble.message());
+    }
 }
 
 // The clearer's thread. The container goes first, for container.json says where it is.

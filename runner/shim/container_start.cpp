@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,6 +69,7 @@ struct Prepared {
   std::vector<char*> arguments;
   int output;
   int socket;
+  pid_t shim;
 };
 
 // Against a container that writes to its runtime through /proc/self/exe (CVE-2019-5736), crun and runc execute
@@ -98,8 +100,11 @@ void execute_from_read_only_mount(const Prepared& prepared) {
     ::fcntl(kInitSocket, F_SETFD, 0);
   else if (::dup2(prepared.socket, kInitSocket) < 0)
     fail("dup2");
+  if (spec.hide_cgroups) hide_cgroups(spec.user_namespace);
+  // Nobody waits for what a dead shim has begun: the daemon removes the run's directory, where a runtime that goes on
+  // would make one again. After the change of user, which forgets it.
+  if (!spec.engine && (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != prepared.shim)) ::_exit(kChildFailed);
   if (spec.hide_cgroups) {
-    hide_cgroups(spec.user_namespace);
     execute_from_read_only_mount(prepared);
   }
   std::array<char*, 2> environment{const_cast<char*>(kPath), nullptr};
@@ -124,7 +129,7 @@ pid_t fork_into(const std::filesystem::path& cgroup) {
 StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int socket) {
   if (spec.runtime_command.empty()) throw Error(ErrorCode::kInternal, "spec.json: no runtime command");
   const os::Fd output = os::open_file(run.runtime_log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
-  Prepared prepared{.arguments = {}, .output = output.get(), .socket = socket};
+  Prepared prepared{.arguments = {}, .output = output.get(), .socket = socket, .shim = ::getpid()};
   for (const std::string& argument : spec.runtime_command)
     prepared.arguments.push_back(const_cast<char*>(argument.c_str()));
   prepared.arguments.push_back(nullptr);

@@ -131,8 +131,18 @@ class Sweep(RunnerTest):
             if result.code == 0:
                 return result.text.strip()
             self.assertEqual(len([line for line in result.error_lines if line.startswith("runner: error: ")]), 1, result.describe())
-            self.last_refusal = result
+            if "nothing is written to it since" in result.err:  # until another daemon takes over
+                self.replace_daemon()
         self.fail("never acknowledged: " + result.describe())
+
+    def wait_for(self, *runs, good):
+        """Until they have ended; with another daemon, once this one may not write to a damaged database any more."""
+        waiting = self.home.background("wait", *runs, directory=self.project)
+        wait_until(lambda: waiting.process.poll() is not None or "nothing is written to it since" in self.said(), "the runs end", 60)
+        if waiting.process.poll() is None:
+            self.replace_daemon()
+        result = waiting.finish(60)
+        self.assertIn(result.code, good, result.describe())
 
     def replace_daemon(self):
         """The faulty daemon goes; from here on an ordinary one is at work."""

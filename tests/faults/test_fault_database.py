@@ -90,6 +90,12 @@ class DiskThatFails(RunnerTest):
     fresh_home = True
 
     def test_nothing_is_acknowledged_any_more_and_everything_goes_on_with_the_next_daemon(self):
+        self.nothing_is_lost(killed=True)
+
+    def test_the_same_daemon_goes_on_when_the_disk_is_well_again(self):
+        self.nothing_is_lost(killed=False)
+
+    def nothing_is_lost(self, killed):
         injected = faults.Faults(self.home)
         injected.start_daemon()
         live = self.detach_gated("tell('up'); await_('go'); print('lived'); sys.exit(3)")
@@ -115,7 +121,10 @@ class DiskThatFails(RunnerTest):
         wait_until(lambda: os.path.exists(self.home.run_directory(live) + "/exit.json"), "it ends")
         self.assertNotIn(self.show(live)["status"], ("Completed", "Failed", "Canceled"))  # nobody could promise it
 
-        self.home.kill_daemon()
+        if killed:
+            self.home.kill_daemon()
+        else:
+            injected.disarm()  # the disk is well again
         run = self.wait(live, code=3)
         self.assertEqual((run["outcome"]["exitCode"], run["attempt"]), (3, 1))
         self.assertEqual(self.log(live), b"lived\n")

@@ -1,5 +1,6 @@
 """Processes of a run die at the wrong moment: the shim before and after its claim, the OCI runtime at its work; a number that
 names another process by now."""
+import fcntl
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import faults
 import tracer
@@ -195,7 +197,8 @@ class TracedShim(InTheWay):
                     reached = held.run_through(number, first=self.wake)
                     directory = self.home.run_directory(run)
                     claimed = os.path.exists(directory + "/claim.json")
-                    over = os.path.exists(directory + "/exit.json") or not os.path.exists(directory)
+                    # The row is final before the directory goes.
+                    over = os.path.exists(directory + "/exit.json") or self.show(run)["status"] == "Completed"
                     if reached:
                         held.kill()
                 self.ok("wait", run, code=None)
@@ -263,6 +266,7 @@ class Runtime(InTheWay):
     def test_the_shim_is_killed_between_its_claim_and_the_start(self):
         run, shim = self.shim_that_waits_for_its_runtime()
         processes.kill_and_wait(shim.pid)
+        processes.no_process_mentions(run, 5)  # the runtime died with it: it could make the run's directory again
         self.token("wake")
         self.assert_ended_without_having_run(run, "lost")
 
@@ -270,6 +274,7 @@ class Runtime(InTheWay):
         run, shim = self.shim_that_waits_for_its_runtime()
         self.home.kill_daemon()
         processes.kill_and_wait(shim.pid)
+        processes.no_process_mentions(run, 5)
         self.token("wake")
         self.assert_ended_without_having_run(run, "lost")
 
@@ -387,3 +392,39 @@ class Daemon(RunnerTest):
         self.assertEqual((self.home.daemon_pid(), self.show(run)["status"]), (pid, "Running"))
         self.open_gate("go")
         self.wait(run)
+
+    def test_one_that_is_dead_and_not_reaped_holds_up_no_other(self):
+        """As in a container whose first process reaps nobody. The lock is still held for a moment, as by what is being ended."""
+        controlled = faults.Faults(self.home)
+        daemon = controlled.start_daemon()
+        os.kill(daemon.process.pid, signal.SIGKILL)
+        wait_until(lambda: processes.Process(daemon.process.pid).state == "Z", "it is dead, and nobody has asked for it")
+        with open(self.home.data + "/daemon.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            begun = time.monotonic()
+            command = self.home.background("run", "list")
+            time.sleep(0.5)  # it has been refused
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        self.assertEqual(command.finish().code, 0)
+        self.assertLess(time.monotonic() - begun, 8)  # of the ten seconds that a command waits for another's daemon
+
+    def test_a_word_that_comes_while_the_directory_is_removed_keeps_it_not(self):
+        """As cancel.json of a cancel that comes too late."""
+        controlled = faults.Faults(self.home)
+        daemon = controlled.start_daemon()
+        calls = 0
+        for last in (False, True):
+            run = self.detach(*self.with_gate, "--command", "while [ ! -e /gate/go-$RUNNER_RUN_ID ]; do sleep 0.05; done")
+            self.until_status(run, "Running")
+            directory = self.home.run_directory(run)
+            controlled.arm(faults.STOP if last else faults.NONE, calls, kinds=faults.UNLINK, path=directory)
+            self.open_gate("go-" + run)
+            if last:
+                controlled.until_stopped(daemon)
+                self.home.write(directory + "/cancel.json", "{}")
+                controlled.go_on(daemon)
+            self.wait(run)
+            wait_until(lambda: not os.path.exists(directory), "the directory goes")
+            calls = controlled.count // 2  # by then it has listed the directory
+        self.assertIsNone(daemon.process.poll())
+        self.home.assert_nothing_left()

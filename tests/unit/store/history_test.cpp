@@ -426,7 +426,7 @@ TEST_CASE("A database of another program and a file that is none are refused") {
   std::ofstream(directory / "text") << std::string(8192, 'x');
   const Error error = error_of([&] { const History history(directory / "text"); });
   CHECK(error.code() == ErrorCode::kInternal);
-  CHECK(error.hint().find(".recover") != std::string::npos);  // no daemon, no fsck
+  CHECK(error.hint().find(".recover") != std::string::npos);  // no daemon: no fsck
 }
 
 TEST_CASE("a run's place in the queue is its number until it is moved, and stays") {

@@ -96,41 +96,40 @@ TEST_CASE("Relaxed writes and reads go on while the disk syncs, and many durable
   CHECK(syncs - before <= 3);
 }
 
-TEST_CASE("A sync that fails is told to everyone whom it was for, and the file is only read from then on") {
+TEST_CASE("A sync that fails is told to everyone whom it was for, and the file is only read until the disk is well") {
   const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  history.add_run(run_of(0));
+  std::atomic<int> failures{0};
+  const Misbehaving broken(EIO, 50);
   {
-    History history(directory / "runner.db");
-    history.add_run(run_of(0));
-    std::atomic<int> failures{0};
-    {
-      const Misbehaving broken(EIO, 50);
-      std::barrier start(4);
-      std::vector<std::jthread> writers;
-      for (int i = 1; i <= 4; ++i)
-        writers.emplace_back([&, i] {
-          start.arrive_and_wait();
-          try {
-            history.add_run(run_of(i));
-          } catch (const Error&) {
-            ++failures;
-          }
-        });
-    }
-    CHECK(failures == 4);
-    try {
-      history.add_run(run_of(9));
-      FAIL("written to a file that could not be synced");
-    } catch (const Error& error) {
-      CHECK(error.code() == ErrorCode::kUnavailable);
-      CHECK(error.message().find("runner.db") != std::string::npos);
-      CHECK(error.hint().find("runner fsck") != std::string::npos);
-    }
-    CHECK(history.damage());
-    CHECK(history.get(run_of(0).id).id == run_of(0).id);
+    std::barrier start(4);
+    std::vector<std::jthread> writers;
+    for (int i = 1; i <= 4; ++i)
+      writers.emplace_back([&, i] {
+        start.arrive_and_wait();
+        try {
+          history.add_run(run_of(i));
+        } catch (const Error&) {
+          ++failures;
+        }
+      });
   }
-  History again(directory / "runner.db");
-  CHECK_FALSE(again.damage());
-  CHECK_NOTHROW(again.add_run(run_of(9)));
+  CHECK(failures == 4);
+  try {
+    history.add_run(run_of(9));
+    FAIL("written to a file that could not be synced");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::kUnavailable);
+    CHECK(error.message().find("runner.db") != std::string::npos);
+    CHECK(error.hint().find("runner fsck") != std::string::npos);
+  }
+  CHECK(history.damage());
+  CHECK(history.get(run_of(0).id).id == run_of(0).id);
+  sync_errno = 0;
+  CHECK_NOTHROW(history.add_run(run_of(9)));
+  CHECK_FALSE(history.damage());
+  CHECK(std::filesystem::file_size(directory / "runner.db-wal") < 100'000);  // copied: there is no gap before it
 }
 
 TEST_CASE("A full disk that could not be synced is no damage: what comes later is durable by way of the file") {
