@@ -21,7 +21,8 @@ void Damage::mended() {
 std::optional<Error> Damage::found() const {
   const std::lock_guard lock(mutex_);
   if (!finding_) return std::nullopt;
-  return Error(ErrorCode::kUnavailable, finding_->what + ": nothing is written to it since " + to_iso8601(finding_->when),
+  return Error(ErrorCode::kUnavailable,
+               finding_->what + ": nothing is written to it since " + to_iso8601(finding_->when),
                finding_->kind == Kind::kCorrupt
                    ? "`runner fsck` says what is damaged; when the file is whole again, `runner daemon stop`, and the "
                      "next command goes on where this stands"
