@@ -109,11 +109,11 @@ class History {
   std::string resolve(const std::string& name) const;
   RunRecord get(const std::string& id) const;  // Error(kNotFound)
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
-  // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent.
-  std::vector<RunRecord> list(const RunFilter& filter) const;
-  // Oldest first, for recovery. A run whose record cannot be read is told `unreadable` instead; without it that is an
-  // Error(kInternal).
+  // A run whose record cannot be read is told this instead; without it that is an Error(kInternal).
   using Unreadable = std::function<void(const std::string& id, const std::string& why)>;
+  // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent.
+  std::vector<RunRecord> list(const RunFilter& filter, const Unreadable& unreadable = {}) const;
+  // Oldest first, for recovery.
   std::vector<RunRecord> unfinished(const Unreadable& unreadable = {}) const;
   // Error(kNoSpace) when what is left of the disk is for what lives; Error(kUnavailable) when the file is only read.
   // Before what can wait: a submission, the points of a run that still lives.

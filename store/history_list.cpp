@@ -122,7 +122,7 @@ Query select(Connection& connection, const std::vector<Condition>& conditions, s
 
 }  // namespace
 
-std::vector<RunRecord> History::list(const RunFilter& filter) const {
+std::vector<RunRecord> History::list(const RunFilter& filter, const Unreadable& unreadable) const {
   const auto reader = impl_->database.read();
   const ReadTransaction transaction(*reader);
   std::vector<RunRecord> runs;
@@ -131,7 +131,16 @@ std::vector<RunRecord> History::list(const RunFilter& filter) const {
   rarest_first(*reader, *conditions);
   constexpr std::int64_t kNoLimit = -1;
   Query query = select(*reader, *conditions, std::max(filter.limit.value_or(kNoLimit), kNoLimit));
-  while (query.next()) runs.push_back(load_run(*reader, query.integer(0)));
+  while (query.next()) {
+    const std::int64_t seq = query.integer(0);
+    try {
+      runs.push_back(load_run(*reader, seq));
+    } catch (const Error& error) {
+      if (!unreadable || impl_->database.damage()) throw;
+      Query id = reader->query("SELECT id FROM run WHERE seq = ?", seq);
+      unreadable(id.next() ? id.string(0) : "number " + std::to_string(seq), error.message());
+    }
+  }
   return runs;
 }
 

@@ -248,10 +248,11 @@ void append_facts(ordered_json& document, const RunRecord& run) {
   document["runDefinition"] = definition_of(run.definition);
 }
 
-std::string list_document(ordered_json items) {
+std::string list_document(ordered_json items, std::span<const std::string> warnings = {}) {
   ordered_json document;
   document["items"] = std::move(items);
   document["nextToken"] = nullptr;
+  if (!warnings.empty()) document["warnings"] = warnings;
   return dump(document);
 }
 
@@ -295,7 +296,7 @@ std::string planned_run_document(const RunRecord& run) {
   return dump(document);
 }
 
-std::string run_list_document(std::span<const ListedRun> runs) {
+std::string run_list_document(std::span<const ListedRun> runs, std::span<const std::string> warnings) {
   ordered_json items = ordered_json::array();
   for (const ListedRun& listed : runs) {
     ordered_json document = summary_of(listed.run);
@@ -303,7 +304,7 @@ std::string run_list_document(std::span<const ListedRun> runs) {
     append_facts(document, listed.run);
     items.push_back(std::move(document));
   }
-  return list_document(std::move(items));
+  return list_document(std::move(items), warnings);
 }
 
 std::string artifact_list_document(std::span<const Artifact> artifacts) {

@@ -35,7 +35,8 @@ struct ListedRun {
   RunRecord run;
   std::vector<MetricSeries> last_metrics;  // one point each
 };
-std::string run_list_document(std::span<const ListedRun> runs);
+// `warnings`: what is not in the list, and why.
+std::string run_list_document(std::span<const ListedRun> runs, std::span<const std::string> warnings = {});
 
 std::string artifact_list_document(std::span<const Artifact> artifacts);
 std::string metric_points_document(std::span<const MetricPoint> points);

@@ -69,9 +69,12 @@ int run(Session& session, const ListOptions& options) {
     print(json_text(answer));
     return 0;
   }
-  const std::string table = runs_table(member(parse_document(answer), "items"), terminal_width(), utc_now());
+  const Json page = parse_document(answer);
+  const std::string table = runs_table(member(page, "items"), terminal_width(), utc_now());
   if (table.empty()) print_error("runner: no runs\n");
   print(table);
+  for (const Json& warning : member(page, "warnings"))
+    if (warning.is_string()) print_error("runner: warning: " + printable(warning.get<std::string>()) + "\n");
   return 0;
 }
 

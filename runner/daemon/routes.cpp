@@ -218,12 +218,16 @@ void Routes::respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange
 void Routes::list(const http::Request& request, Exchange& exchange) {
   store::History& history = pipeline_.history();
   std::vector<api::ListedRun> listed;
-  for (auto& run : history.list(filter_of(request, history))) {
+  std::vector<std::string> warnings;
+  const auto unreadable = [&](const std::string& id, const std::string& why) {
+    warnings.push_back("run " + id + " is not listed: " + why + "; `runner fsck` tells more");
+  };
+  for (auto& run : history.list(filter_of(request, history), unreadable)) {
     auto metrics = last_values(history, run.id);
     run.status_reason = pipeline_.waiting_reason(run);
     listed.push_back({.run = std::move(run), .last_metrics = std::move(metrics)});
   }
-  exchange.respond({.status = 200, .body = api::run_list_document(listed)});
+  exchange.respond({.status = 200, .body = api::run_list_document(listed, warnings)});
 }
 
 void Routes::show(const http::Request& request, Exchange& exchange) {

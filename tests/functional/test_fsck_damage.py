@@ -247,6 +247,10 @@ class Planted(Damage):
         self.own()
         self.ok("queue", "resume")
         self.wait(second)
+        listed = self.ok("run", "list", "--all", "--json").json
+        self.assertEqual([run["runId"] for run in listed["items"]], [second])
+        self.assertIn("run %s is not listed" % first, listed["warnings"][0])
+        self.assertIn("warning: run %s is not listed" % first, self.ok("run", "list").err)
         self.assertIn([first], [p["runs"] for p in self.fsck()])
 
 
