@@ -26,6 +26,8 @@ STOPPER = """\
 
 FLOOD = """\
     import signal
+    for kind in (signal.SIGHUP, signal.SIGUSR1):  # init passes them on
+        signal.signal(kind, signal.SIG_IGN)
     for number in range(4):
         if os.fork() == 0:
             tell("flooding-%d" % number)
@@ -35,8 +37,6 @@ FLOOD = """\
                         os.kill(1, kind)
                 except OSError:
                     pass
-    for kind in (signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(kind, signal.SIG_IGN)
     while True: time.sleep(1)
     """
 
@@ -65,7 +65,6 @@ class InitHostile(RunnerTest):
             time.sleep(0.3)
             self.assertNotEqual(self.state_of_init(run_id), "D")  # of a vfork that nobody ends
             command.kill()
-            command.wait()
             self.assertLess(time.monotonic() - begin, 20)
         self.open_gate("enough")
         time.sleep(0.1)
@@ -80,7 +79,7 @@ class InitHostile(RunnerTest):
         run_id = self.detach_gated(STOPPER, "--grace", "300ms")
         self.await_gate("stopping")
         command = self.home.background("run", "exec", run_id, "--", "sleep", "600", directory=self.project)
-        self.addCleanup(lambda: (command.kill(), command.wait()))
+        self.addCleanup(command.kill)
         time.sleep(0.3)
         begin = time.monotonic()
         self.ok("cancel", run_id)
@@ -131,14 +130,9 @@ class InitHostile(RunnerTest):
             facts["pending"] = resource.getrlimit(resource.RLIMIT_SIGPENDING)
             facts["messages"] = [line.split()[3:5] for line in open("/proc/self/limits") if line.startswith("Max msgqueue")]
             signal.pthread_sigmask(signal.SIG_BLOCK, {34})
-            queued = 0
-            try:
-                while queued < 200000:
-                    os.kill(os.getpid(), 34)
-                    queued += 1
-            except BlockingIOError:
-                pass
-            facts["queued"] = queued
+            for _ in range(20000):
+                os.kill(os.getpid(), 34)
+            facts["queued"] = [int(line.split()[1].split("/")[0]) for line in open("/proc/self/status") if line.startswith("SigQ")][0]
             import multiprocessing
             with multiprocessing.get_context("fork").Pool(2) as pool:
                 facts["pool"] = pool.map(abs, [-1, -2])
@@ -146,7 +140,7 @@ class InitHostile(RunnerTest):
         ours = resource.getrlimit(resource.RLIMIT_SIGPENDING)[0]
         most = min(ours // 4, 4096)
         self.assertEqual(seen["pending"], [most, most])
-        self.assertLessEqual(seen["queued"], most)
+        self.assertLessEqual(seen["queued"], most + 1)
         self.assertGreater(seen["queued"], 100)
         self.assertEqual(seen["pool"], [1, 2])
         (soft, hard), = seen["messages"]

@@ -1,6 +1,6 @@
-// What `run exec` starts beside the script. The script's processes have the same uid and may stop or kill a child of ours
-// from the moment it exists, so nothing here waits for one: whether its program runs is read from a pipe that its exec
-// closes. One thread.
+// What `run exec` starts beside the script. The script's processes have the same uid and may stop or kill a child of
+// ours from the moment it exists, so nothing here waits for one: whether its program runs is read from a pipe that its
+// exec closes. One thread.
 #pragma once
 
 #include <poll.h>
@@ -22,8 +22,8 @@ void exec_ended(pid_t pid, int status);  // of any child that was reaped
 
 // Of those whose program does not run yet: their pipes, at most kMostExecs; how many.
 std::size_t starting_execs(pollfd* watched);
-// Answers for those of which more is known, and sets those going again that were stopped meanwhile. To be called in every
-// round, and every kNudgeMillis while there are any, except while the run is paused.
+// Answers for those of which more is known, and sets those going again that were stopped meanwhile. To be called in
+// every round, and every kNudgeMillis while there are any, except while the run is paused.
 inline constexpr int kNudgeMillis = 20;
 void look_at_starting_execs();
 

@@ -1,5 +1,5 @@
-// The socket to the shim, on descriptor kInitSocket (runner/shim/init_protocol.hpp). One thread; nothing here fails back:
-// an init without a shim ends.
+// The socket to the shim, on descriptor kInitSocket (runner/shim/init_protocol.hpp). One thread; nothing here fails
+// back: an init without a shim ends.
 #pragma once
 
 #include <sys/types.h>
