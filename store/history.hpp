@@ -108,6 +108,13 @@ class History {
   // name matches.
   std::string resolve(const std::string& name) const;
   RunRecord get(const std::string& id) const;  // Error(kNotFound)
+  // What can be said of a run whose record may be damaged; nothing if there is certainly no such run (an index that
+  // has lost it is not believed). For recovery.
+  struct Standing {
+    bool ended = false;
+    std::optional<Hash> snapshot;
+  };
+  std::optional<Standing> standing(const std::string& id) const;
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
   // A run whose record cannot be read is told this instead; without it that is an Error(kInternal).
   using Unreadable = std::function<void(const std::string& id, const std::string& why)>;

@@ -104,10 +104,7 @@ History::~History() = default;
 
 void History::make_durable() const { impl_->database.make_durable(); }
 
-void History::require_room() const {
-  if (const auto error = damage()) throw Error(*error);
-  impl_->database.require_room();
-}
+void History::require_room() const { impl_->database.require_room(); }
 
 bool History::has_room() const { return !damage() && impl_->database.has_room(); }
 

@@ -83,6 +83,7 @@ bool Pipeline::clear_for_next_attempt(const std::string& id) {
   try {
     const RunRecord run = history_.get(id);
     if (is_final(run.status)) return true;
+    history_.make_durable();  // that there is a next attempt, before what the last one left goes out of the way
     const os::RunDirectory directory = data_.run(id);
     const auto claim = shim::read_claim(directory);
     if (claim && claim->attempt == run.attempt) return true;  // it lives already

@@ -169,7 +169,12 @@ void Pipeline::finish_once(const std::string& id) {
 
 void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
-  if (is_final(run.status)) return;
+  if (is_final(run.status)) {
+    if (!undurable_ends_.with([&](const auto& runs) { return runs.contains(id); })) return;
+    history_.make_durable();
+    undurable_ends_.with([&](auto& runs) { runs.erase(id); });
+    return leave(run);
+  }
   const os::RunDirectory directory = data_.run(id);
   const auto claim = shim::read_claim(directory);
   if (claim && claim->attempt < run.attempt) return again_->enqueue(id);  // a late word of the last attempt
@@ -270,10 +275,21 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
     history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts);
   } catch (const Error& failure) {
     if (!is_final(history_.get(run.id).status)) throw;
-    spdlog::error("run {}: its end is written, and not on the disk: {}", run.id, failure.message());
+    // Its directory is all there is after a power cut: it stays until the row is on the disk.
+    spdlog::error("run {}: its end is written, and not on the disk yet: {}", run.id, failure.message());
+    undurable_ends_.with([&](auto& runs) { runs.insert(run.id); });
+    events_.notify(run.id);
+    return watch_->retry_ended(run.id, kRetryPause);
   }
-  on_end_->ended(run.id);
   hold.reset();  // what follows may take its time
+  RunRecord ended = run;
+  ended.status = final_status_of(outcome);
+  leave(ended);
+}
+
+// Its end is on the disk.
+void Pipeline::leave(const RunRecord& run) {
+  on_end_->ended(run.id);
   events_.notify(run.id);
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
@@ -283,9 +299,7 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   missed_.with([&](auto& runs) { runs.erase(run.id); });
   prepared_->release(run.id);
   clear_away(run.id);
-  RunRecord ended = run;
-  ended.status = final_status_of(outcome);
-  settle_dependents(ended);
+  settle_dependents(run);
 }
 
 // After the row: a crash in between leaves a directory that the next start clears away.

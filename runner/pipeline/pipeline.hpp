@@ -250,6 +250,7 @@ class Pipeline {
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts,
            store::ContentStore::Hold hold = {});
+  void leave(const RunRecord& run);
   void clear_away(const std::string& id);
   bool clear_container(const std::string& id);
   void end_cancelled(const RunRecord& run);
@@ -281,8 +282,8 @@ class Pipeline {
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
-  void adopt_checkouts(const std::vector<RunRecord>& unfinished);
-  void remove_orphans(const std::vector<RunRecord>& unfinished, std::set<std::string> owned);
+  bool look_into_directories(std::vector<RunRecord>& unfinished, const store::History::Unreadable& note);
+  void remove_orphans(const std::vector<RunRecord>& unfinished, const std::set<std::string>& owned);
 
   const os::DataDirectory data_;
   const Configuration configuration_;
@@ -304,9 +305,10 @@ class Pipeline {
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
   mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
-      secrets_;                                // values by run and name, until it has started: here and nowhere else
-  os::Guarded<int> moves_;                     // one at a time: each looks at its neighbours
-  os::Guarded<int> pauses_;                    // the same
+      secrets_;  // values by run and name, until it has started: here and nowhere else
+  os::Guarded<std::set<std::string>> undurable_ends_;  // runs whose end has not reached the disk: tried again
+  os::Guarded<int> moves_;                             // one at a time: each looks at its neighbours
+  os::Guarded<int> pauses_;                            // the same
   os::Guarded<std::set<std::string>> let_be_;  // runs that the user let go on though the machine had frozen them
   os::Guarded<LaptopVerdict> last_verdict_;
   bool told_of_no_logind_ = false;  // the watch's thread
