@@ -101,8 +101,10 @@ class History {
   // What the run has besides what it had from the start, durably; a name that is there already stays. Ignored for a run
   // that has ended.
   void add_artifacts(const std::string& id, std::span<const Artifact> artifacts);
-  // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced.
-  void add_notice(const std::string& id, const std::string& text);
+  // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced. Returns its number;
+  // with `instead_of`, the number of an earlier one, it takes that one's place. What the run has been told already is
+  // not told again, and of more than 200 one line says that there were more.
+  std::int64_t add_notice(const std::string& id, const std::string& text, std::int64_t instead_of = 0);
 
   // "id", unique prefix, 8-hex tail, "@last", "@last-N". Error(kNotFound), or Error(kInvalid) listing what an ambiguous
   // name matches.

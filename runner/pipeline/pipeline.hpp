@@ -16,11 +16,13 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
+#include "runner/collect/metric_journal.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "runner/exec/engine_containers.hpp"
@@ -164,6 +166,8 @@ class Pipeline {
     explicit EnvironmentFailed(Error why) : error(std::move(why)) {}
     Error error;
   };
+  // The daemon ends: what is not collected yet stays where it is, for the next one.
+  struct Stopping {};
   // queue.cpp
   static Resources shared_resources(const Configuration& configuration);
   Resources resources_of(const RunDefinition& definition) const;
@@ -260,6 +264,7 @@ class Pipeline {
   std::vector<Artifact> collect_artifacts(const RunRecord& run, const shim::Ended& ended);
   void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
+  void note_losses(const std::string& id, const collect::JournalLosses& losses);
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
   // laptop_runs.cpp
@@ -304,6 +309,12 @@ class Pipeline {
       launches_;  // shims started per run by this daemon, for those that died unclaimed
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
+  struct Told {
+    collect::JournalLosses losses;
+    std::int64_t notice = 0;  // its number
+  };
+  os::Guarded<std::map<std::string, Told>> told_losses_;  // by run, of this attempt and this daemon
+  std::stop_source stopping_;
   mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else
   os::Guarded<std::set<std::string>> undurable_ends_;  // runs whose end has not reached the disk: tried again
