@@ -362,7 +362,7 @@ class Structure(Damage):
         self.own()
 
     def repaired_nothing(self, name, says):
-        """What a repair says. It leaves every row and every file as it was."""
+        """What a repair says. Every row and every file stays as it was."""
         self.ok("daemon", "start")
         before = self.logical_contents()
         problems = self.fsck("--repair")
@@ -374,7 +374,8 @@ class Structure(Damage):
         self.assertFalse(any(p["repaired"] for p in found), problems)
         rows, files = self.logical_contents()
         for table in before[0]:
-            self.assertEqual(rows[table], before[0][table], table)
+            if table != "content.db/generation" or name == "content.db":  # caches are told of what is missing
+                self.assertEqual(rows[table], before[0][table], table)
         for path in before[1]:
             if not path.endswith(".sock"):
                 self.assertEqual(files.get(path, "gone"), before[1][path], path)
