@@ -128,7 +128,7 @@ class Checkouts::Impl {
       changed_.wait(lock, [&] { return !leaving(); });
       auto* checkout = table_.find(snapshot);
       if (!checkout) return true;
-      if (!table_.may_leave(snapshot)) return false;
+      if (!settled_ || !table_.may_leave(snapshot)) return false;
       checkout->state = State::kLeaving;
     }
     CheckoutDirectory::remove(retire(snapshot));
@@ -292,7 +292,7 @@ class Checkouts::Impl {
         if (!trash_.empty()) {
           place = std::move(trash_.back());
           trash_.pop_back();
-        } else if ((victim = table_.surplus(0, 0))) {
+        } else if (settled_ && (victim = table_.surplus(0, 0))) {
           table_.find(*victim)->state = State::kLeaving;
         }
       });

@@ -66,19 +66,24 @@ void Database::open(const DatabaseOptions& options) {
       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF;"
       "PRAGMA trusted_schema=OFF;" +
       pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) + pragma("cache_size", -options.writer_cache_kib) +
-      pragma("wal_autocheckpoint", options.checkpoint_pages) +
       pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
   migrate(writer_, schema_);
   if (wal_) writer_.execute("PRAGMA synchronous=NORMAL;");
-  // A killed process may have left commits in the WAL that were never synced; from here on what is visible is durable.
-  // On a full disk this fails and is made up for by the next checkpoint.
-  if (crashed)
-    commits_.checkpoint();
-  else
+  writer_.checkpoint_from(options.checkpoint_pages);
+  if (wal_) wal_->open();
+  // A killed process may have left commits in the WAL that were never synced, or could not be; from here on what is
+  // visible is durable. On a full disk they stay in the WAL, and are written there once more.
+  if (!crashed) {
     reserve_.take();
+  } else if (!commits_.checkpoint() && !store_again(wal_of(path_))) {
+    damage_.report(Damage::Kind::kRefused, path_.filename().string() + ": what was written last could not be synced");
+    if (wal_) wal_->distrust();
+  }
 }
 
-void Database::require_room() const {
+void Database::require_room() {
+  commits_.mend();
+  if (const auto error = damage()) throw Error(*error);
   if (!has_room())
     throw Error(ErrorCode::kNoSpace, path_.filename().string() + ": the disk is full",
                 "free some disk space and try again; `runner gc` frees what no run needs");

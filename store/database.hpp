@@ -44,7 +44,8 @@ class Database {
   std::int64_t disk_bytes() const;  // what the file and its WAL take
   std::int64_t free_bytes() const;  // that this user may still write beside the file
   // For what can wait: Error(kNoSpace) when the disk has so little room that the rest is for what cannot.
-  void require_room() const;
+  // kUnavailable while the file is only read.
+  void require_room();
   bool has_room() const { return free_bytes() >= reserve_.bytes(); }
   // Error(kUnavailable) if the file has been found damaged and is only read.
   std::optional<Error> damage() const { return damage_.found(); }

@@ -28,9 +28,6 @@ struct GroupCommit::Request {
 
 void GroupCommit::run(Sync sync, const Work& work) {
   Request request{.sync = sync, .work = &work, .error = nullptr, .changed = {}};
-  // A disk that has refused something may take it by now.
-  if (damage_.may_be_over()) checkpoint();
-  if (const auto error = damage_.found()) throw Error(*error);
   take_turn(request);
   if (wal_ != nullptr && sync == Sync::kDurable) await(request.commit);
 }
@@ -95,6 +92,7 @@ void GroupCommit::execute(std::span<Request* const> batch) noexcept {
 // one to blame fails alone.
 bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
   try {
+    require_sound();
     const bool durable =
         std::any_of(batch.begin(), batch.end(), [](const Request* r) { return r->sync == Sync::kDurable; });
     begin(durable ? Sync::kDurable : Sync::kRelaxed);
@@ -125,10 +123,11 @@ bool GroupCommit::execute_together(std::span<Request* const> batch) noexcept {
 
 void GroupCommit::execute_alone(Request& request) noexcept {
   if (request.work == nullptr) {
-    request.copied = empty_wal();
+    request.copied = !is_corrupt() && empty_wal();
     return;
   }
   try {
+    require_sound();
     begin(request.sync);
     (*request.work)(writer_);
     writer_.run("COMMIT");
@@ -144,6 +143,19 @@ void GroupCommit::execute_alone(Request& request) noexcept {
     request.error = std::current_exception();
     roll_back();
   }
+}
+
+// Nothing is written behind what may not be on the disk, nor to a file that is damaged. A disk that has refused
+// something may take it by now.
+void GroupCommit::require_sound() {
+  if (damage_.may_be_over()) empty_wal();
+  if (const auto error = damage_.found()) throw Error(*error);
+}
+
+bool GroupCommit::is_corrupt() const { return damage_.found() && !damage_.may_be_over(); }
+
+void GroupCommit::mend() {
+  if (damage_.may_be_over()) checkpoint();
 }
 
 void GroupCommit::begin(Sync sync) {

@@ -42,6 +42,9 @@ class GroupCommit {
   // disk stood in the way. Any thread.
   bool checkpoint();
 
+  // If the disk has refused something: whether it takes it now. Any thread.
+  void mend();
+
   // Returns when everything committed so far is on disk; throws what stood in the way. Any thread.
   void make_durable();
 
@@ -51,6 +54,8 @@ class GroupCommit {
   void execute(std::span<Request* const> batch) noexcept;
   bool execute_together(std::span<Request* const> batch) noexcept;
   void execute_alone(Request& request) noexcept;
+  void require_sound();
+  bool is_corrupt() const;
   void begin(Sync sync);
   void roll_back() noexcept;
   void give_room_back() noexcept;

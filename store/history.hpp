@@ -101,13 +101,22 @@ class History {
   // What the run has besides what it had from the start, durably; a name that is there already stays. Ignored for a run
   // that has ended.
   void add_artifacts(const std::string& id, std::span<const Artifact> artifacts);
-  // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced.
-  void add_notice(const std::string& id, const std::string& text);
+  // A recorded warning of the run: what was skipped, dropped or could not be enforced. Not synced. Returns its number;
+  // with `instead_of`, the number of an earlier one, it takes that one's place. What the run has been told already is
+  // not told again, and of more than 200 one line says that there were more.
+  std::int64_t add_notice(const std::string& id, const std::string& text, std::int64_t instead_of = 0);
 
   // "id", unique prefix, 8-hex tail, "@last", "@last-N". Error(kNotFound), or Error(kInvalid) listing what an ambiguous
   // name matches.
   std::string resolve(const std::string& name) const;
   RunRecord get(const std::string& id) const;  // Error(kNotFound)
+  // What can be said of a run whose record may be damaged; nothing if there is certainly no such run (an index that
+  // has lost it is not believed). For recovery.
+  struct Standing {
+    bool ended = false;
+    std::optional<Hash> snapshot;
+  };
+  std::optional<Standing> standing(const std::string& id) const;
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
   // A run whose record cannot be read is told this instead; without it that is an Error(kInternal).
   using Unreadable = std::function<void(const std::string& id, const std::string& why)>;

@@ -107,6 +107,19 @@ std::vector<std::string> History::notices(const std::string& id) const {
   return found;
 }
 
+std::optional<History::Standing> History::standing(const std::string& id) const {
+  const auto reader = impl_->database.read();
+  for (const char* const table : {"run", "run NOT INDEXED"}) {
+    Query query = reader->query_once(std::string("SELECT ended IS NOT NULL, snapshot FROM ") + table + " WHERE id = ?");
+    query.bind(1, id);
+    if (!query.next()) continue;
+    Standing standing{.ended = query.integer(0) != 0, .snapshot = std::nullopt};
+    if (!query.is_null(1)) standing.snapshot = query.hash(1);
+    return standing;
+  }
+  return std::nullopt;
+}
+
 bool History::queue_held() const {
   const auto reader = impl_->database.read();
   Query query = reader->query("SELECT held FROM queue");

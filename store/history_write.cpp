@@ -104,10 +104,7 @@ History::~History() = default;
 
 void History::make_durable() const { impl_->database.make_durable(); }
 
-void History::require_room() const {
-  if (const auto error = damage()) throw Error(*error);
-  impl_->database.require_room();
-}
+void History::require_room() const { impl_->database.require_room(); }
 
 bool History::has_room() const { return !damage() && impl_->database.has_room(); }
 
@@ -249,14 +246,38 @@ void History::add_artifacts(const std::string& id, std::span<const Artifact> art
   });
 }
 
-void History::add_notice(const std::string& id, const std::string& text) {
+std::int64_t History::add_notice(const std::string& id, const std::string& text, std::int64_t instead_of) {
+  constexpr std::int64_t kMaxNotices = 200;  // a script can give cause for any number of them
+  std::int64_t number = 0;
   impl_->database.write(Sync::kRelaxed, [&](Connection& connection) {
     const std::int64_t seq = seq_of(connection, id);
-    connection.run(
-        "INSERT INTO notice(run, number, text)"
-        " SELECT ?1, coalesce(max(number), 0) + 1, ?2 FROM notice WHERE run = ?1",
-        seq, text);
+    number = instead_of;
+    if (instead_of > 0 &&
+        connection.run("UPDATE notice SET text = ?3 WHERE run = ?1 AND number = ?2", seq, instead_of, text) == 1)
+      return;
+    {
+      Query same = connection.query("SELECT number FROM notice WHERE run = ? AND text = ?", seq, text);
+      if (same.next()) {
+        number = same.integer(0);
+        return;
+      }
+    }
+    {
+      Query last = connection.query("SELECT coalesce(max(number), 0) FROM notice WHERE run = ?", seq);
+      last.next();
+      number = last.integer(0) + 1;
+    }
+    if (number > kMaxNotices + 1) {
+      number = 0;
+      return;
+    }
+    connection.run("INSERT INTO notice(run, number, text) VALUES (?, ?, ?)", seq, number,
+                   number <= kMaxNotices
+                       ? text
+                       : "there were more than " + std::to_string(kMaxNotices) + " notices; the others are left out");
+    if (number > kMaxNotices) number = 0;
   });
+  return number;
 }
 
 }  // namespace runner::store

@@ -47,6 +47,9 @@ Error translate(int result, int errnum, const std::string& file, const std::stri
   }
 }
 
+// Unsynced pages may be gone for good, whatever the reason was, and a later sync would not tell.
+bool means_unsynced(int result) { return result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC; }
+
 bool means_damage(int result) {
   const int primary = result & 0xff;
   return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
@@ -197,10 +200,15 @@ Connection::Connection(const std::filesystem::path& path, Mode mode, Damage* dam
 
 Connection::~Connection() { statements_.clear(); }
 
+void Connection::tell(int result, const Error& error) const {
+  if (damage_ == nullptr || !means_damage(result)) return;
+  if (error.code() == ErrorCode::kNoSpace && !means_unsynced(result)) return;
+  damage_->report((result & 0xff) == SQLITE_IOERR ? Damage::Kind::kRefused : Damage::Kind::kCorrupt, error.message());
+}
+
 void Connection::fail(int result) const {
   const Error error = translate(result, errno_of(handle_.get()), file_, sqlite3_errmsg(handle_.get()));
-  if (damage_ != nullptr && means_damage(result) && error.code() != ErrorCode::kNoSpace)
-    damage_->report((result & 0xff) == SQLITE_IOERR ? Damage::Kind::kRefused : Damage::Kind::kCorrupt, error.message());
+  tell(result, error);
   throw Error(error);
 }
 
@@ -234,8 +242,25 @@ std::int64_t Connection::changes() const { return sqlite3_changes64(handle_.get(
 std::int64_t Connection::last_insert_id() const { return sqlite3_last_insert_rowid(handle_.get()); }
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(handle_.get()) == 0; }
 
-bool Connection::checkpoint() {
-  return sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr) == SQLITE_OK;
+bool Connection::checkpoint() { return checkpoint(SQLITE_CHECKPOINT_TRUNCATE); }
+
+bool Connection::checkpoint(int mode) {
+  const int result = sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, mode, nullptr, nullptr);
+  if (result != SQLITE_OK)
+    tell(result, translate(result, errno_of(handle_.get()), file_, sqlite3_errmsg(handle_.get())));
+  return result == SQLITE_OK;
+}
+
+void Connection::checkpoint_from(int pages) {
+  checkpoint_pages_ = pages;
+  sqlite3_wal_hook(
+      handle_.get(),
+      [](void* self, sqlite3*, const char*, int length) {
+        auto& connection = *static_cast<Connection*>(self);
+        if (length >= connection.checkpoint_pages_) connection.checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+        return SQLITE_OK;
+      },
+      this);
 }
 
 void Connection::release_memory() { sqlite3_db_release_memory(handle_.get()); }

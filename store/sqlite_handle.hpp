@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "runner/core/content.hpp"
+#include "runner/core/error.hpp"
 #include "runner/core/time.hpp"
 
 struct sqlite3;
@@ -112,18 +113,24 @@ class Connection {
 
   std::int64_t last_insert_id() const;
   bool in_transaction() const;
+  // A commit that makes the WAL as long as so many pages copies it into the file, as SQLite's wal_autocheckpoint does;
+  // but what goes wrong is told `damage`: the sync's error is told once, and the next sync would look like a success.
+  void checkpoint_from(int pages);
   bool checkpoint();      // copies the WAL into the file, syncs it and empties the WAL; false if that failed
   void release_memory();  // drops the page cache
 
  private:
   friend class Query;
   [[noreturn]] void fail(int result) const;
+  void tell(int result, const Error& error) const;
+  bool checkpoint(int mode);
   Query cached(std::string_view sql);
   std::int64_t changes() const;
   std::unique_ptr<Query::Statement> prepare(std::string_view sql, bool persistent);
 
   std::string file_;
   Damage* const damage_;
+  int checkpoint_pages_ = 0;
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> handle_;
   std::unordered_map<std::string, std::unique_ptr<Query::Statement>> statements_;
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <exception>
 #include <string>
@@ -58,14 +59,36 @@ void WalSync::mended(std::uint64_t number) {
   changed_.notify_all();
 }
 
+void WalSync::distrust() {
+  const std::lock_guard lock(mutex_);
+  ++committed_;
+  broken_ = true;
+}
+
+void WalSync::open() {
+  // Nobody holds locks on a WAL: SQLite's are on the file beside it, so a descriptor of our own takes none away.
+  file_ = os::open_file(path_, O_RDONLY | O_CLOEXEC);
+  const os::Fd directory = os::open_file(path_.parent_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (::fsync(directory.get()) != 0) throw errno_error(errno, "sync " + path_.parent_path().string());
+}
+
 void WalSync::sync_file() {
-  if (!file_) {
-    // Nobody holds locks on a WAL: SQLite's are on the file beside it, so a descriptor of our own takes none away.
-    file_ = os::open_file(path_, O_RDONLY | O_CLOEXEC);
-    const os::Fd directory = os::open_file(path_.parent_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (::fsync(directory.get()) != 0) throw errno_error(errno, "sync " + path_.parent_path().string());
-  }
+  if (!file_) open();
   if (::fdatasync(file_.get()) != 0) throw errno_error(errno, "sync " + path_.string());
+}
+
+bool store_again(const std::filesystem::path& wal) noexcept {
+  const os::Fd file(::open(wal.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return false;
+  std::array<char, 64 << 10> piece;
+  for (off_t at = 0;;) {
+    const ssize_t got = ::pread(file.get(), piece.data(), piece.size(), at);
+    if (got < 0) return false;
+    if (got == 0) break;
+    if (::pwrite(file.get(), piece.data(), static_cast<std::size_t>(got), at) != got) return false;
+    at += got;
+  }
+  return ::fdatasync(file.get()) == 0;
 }
 
 }  // namespace runner::store

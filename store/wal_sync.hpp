@@ -11,9 +11,18 @@
 
 namespace runner::store {
 
+// Writes every byte of a log once more where it stands, and syncs: what an earlier process could not sync, or never
+// did, is on disk then. The caller is the one who writes; readers may go on. False if the disk refuses.
+bool store_again(const std::filesystem::path& wal) noexcept;
+
 class WalSync {
  public:
   explicit WalSync(std::filesystem::path wal) : path_(std::move(wal)) {}
+
+  // Before anything is committed: an error of the disk is told those who had the file open when it came.
+  void open();
+  // What stands in the log may not be on disk.
+  void distrust();
 
   // One more transaction has been committed to the WAL; its number.
   std::uint64_t committed();

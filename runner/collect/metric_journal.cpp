@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "runner/core/time.hpp"
 #include "runner/os/fd.hpp"
 
 namespace runner::collect {
@@ -19,7 +21,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kRecordSeparator = '\x1e';
-constexpr std::size_t kReadLimit = 1 << 20;  // bytes at a time, and so the longest record
+constexpr std::int64_t kReadLimit = 1 << 20;  // bytes at a time, and so the longest record
 
 // {"float": "nan"}: what JSON numbers cannot say.
 std::optional<double> non_finite(const json& value) {
@@ -73,12 +75,6 @@ std::optional<MetricPoint> parse_record(std::string_view record) {
   return point;
 }
 
-void notice_damage(JournalPart& part, std::size_t damaged) {
-  if (damaged == 0) return;
-  part.notices.push_back("metric journal: " + std::to_string(damaged) +
-                         (damaged == 1 ? " record was" : " records were") + " damaged and left out");
-}
-
 JournalPart unreadable(std::int64_t offset, const std::string& why) {
   JournalPart part;
   part.next_offset = offset;
@@ -86,11 +82,52 @@ JournalPart unreadable(std::int64_t offset, const std::string& why) {
   return part;
 }
 
+// Where the next byte lies that was written; `end` if there is none before it. A file system that knows no holes says
+// that everything was.
+std::int64_t skip_hole(const os::Fd& fd, std::int64_t offset, std::int64_t end) {
+  const off_t data = ::lseek(fd.get(), offset, SEEK_DATA);
+  if (data < 0) return errno == ENXIO ? end : offset;
+  return std::clamp<std::int64_t>(data, offset, end);
+}
+
+std::string read_at(const os::Fd& fd, std::int64_t offset, std::int64_t length) {
+  std::string bytes(static_cast<std::size_t>(length), '\0');
+  std::size_t filled = 0;
+  while (filled < bytes.size()) {
+    const ssize_t got =
+        ::pread(fd.get(), bytes.data() + filled, bytes.size() - filled, offset + static_cast<std::int64_t>(filled));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  bytes.resize(filled);
+  return bytes;
+}
+
 }  // namespace
+
+JournalLosses& JournalLosses::operator+=(const JournalLosses& more) {
+  damaged += more.damaged;
+  too_long += more.too_long;
+  beyond_limit = std::max(beyond_limit, more.beyond_limit);  // told anew when the end is read again
+  return *this;
+}
+
+std::string to_text(const JournalLosses& losses) {
+  std::string text;
+  const auto add = [&text](const std::string& what) { text += (text.empty() ? "metric journal: " : "; ") + what; };
+  if (losses.damaged > 0)
+    add(std::to_string(losses.damaged) + (losses.damaged == 1 ? " record was" : " records were") +
+        " damaged and left out");
+  if (losses.too_long > 0) add(format_size(losses.too_long) + " in records of more than 1 MiB each were left out");
+  if (losses.beyond_limit > 0)
+    add("its last " + format_size(losses.beyond_limit) + " were left out: at most " + format_size(kJournalLimit) +
+        " are read");
+  return text;
+}
 
 JournalPart parse_journal(std::string_view bytes, std::int64_t offset, bool complete) {
   JournalPart part;
-  std::size_t damaged = 0;
   std::size_t at = 0;
   while (at < bytes.size()) {
     const std::size_t next = std::min(bytes.find(kRecordSeparator, at + 1), bytes.size());
@@ -100,16 +137,15 @@ JournalPart parse_journal(std::string_view bytes, std::int64_t offset, bool comp
     if (last && !ended && !complete) break;  // still being written
     if (whole.front() != kRecordSeparator || !ended) {
       // What stands before the first separator belongs to a record that was damaged; a bare line end is nothing.
-      if (whole.find_first_not_of("\r\n\t ") != std::string_view::npos) ++damaged;
+      if (whole.find_first_not_of("\r\n\t ") != std::string_view::npos) ++part.losses.damaged;
     } else if (auto point = parse_record(whole.substr(1, whole.size() - 2))) {
       part.points.push_back(std::move(*point));
     } else {
-      ++damaged;
+      ++part.losses.damaged;
     }
     at = next;
   }
   part.next_offset = offset + static_cast<std::int64_t>(at);
-  notice_damage(part, damaged);
   return part;
 }
 
@@ -127,23 +163,24 @@ JournalPart read_journal(const std::filesystem::path& journal, std::int64_t offs
   if (info.st_size < offset)
     return unreadable(info.st_size, "shrank from " + std::to_string(offset) + " to " + std::to_string(info.st_size) +
                                         " bytes; what was read before is kept");
-  std::string bytes(static_cast<std::size_t>(std::min<std::int64_t>(info.st_size - offset, kReadLimit)), '\0');
-  std::size_t filled = 0;
-  while (filled < bytes.size()) {
-    const ssize_t got =
-        ::pread(fd.get(), bytes.data() + filled, bytes.size() - filled, offset + static_cast<std::int64_t>(filled));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    filled += static_cast<std::size_t>(got);
-  }
-  bytes.resize(filled);
-  // Only the last part of a journal can be final.
-  const bool at_end = offset + static_cast<std::int64_t>(filled) >= info.st_size;
-  JournalPart part = parse_journal(bytes, offset, complete && at_end);
-  if (part.next_offset == offset && filled == kReadLimit) {
-    part.next_offset = offset + static_cast<std::int64_t>(filled);
-    part.notices.push_back("metric journal: a record of more than 1 MiB was left out");
-  }
+  const std::int64_t end = std::min<std::int64_t>(info.st_size, kJournalLimit);
+  JournalPart part;
+  part.next_offset = offset;
+  if (const std::int64_t data = offset < end ? skip_hole(fd, offset, end) : offset; data > offset) {
+    if (data == end && !complete) return part;  // more may be written there
+    part.losses.damaged = 1;
+    part.next_offset = data;
+  } else if (offset < end) {
+    const std::string bytes = read_at(fd, offset, std::min<std::int64_t>(end - offset, kReadLimit));
+    const auto filled = static_cast<std::int64_t>(bytes.size());
+    // Only the last part of a journal can be final.
+    part = parse_journal(bytes, offset, complete && offset + filled >= end);
+    if (part.next_offset == offset && filled == kReadLimit) {
+      part.next_offset = offset + filled;
+      part.losses.too_long = filled;
+    }
+  } else if (complete)
+    part.losses.beyond_limit = info.st_size - offset;
   return part;
 }
 

@@ -2,7 +2,7 @@
 // RFC 7464 JSON text sequence: each record is RS (0x1E), one JSON object, LF; one write(2) with O_APPEND each.
 //   {"metric": "loss", "value": 0.5, "step": 3, "time": 1700000000000000}
 // value: number, string, or {"float": "nan"|"inf"|"-inf"}; step: integer or absent; time: microseconds UTC.
-// A torn or foreign record costs only itself.
+// A torn or foreign record costs only itself. Of one attempt's journal the first GiB is read; holes cost nothing.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,29 @@
 
 namespace runner::collect {
 
+constexpr std::int64_t kJournalLimit = std::int64_t{1} << 30;  // bytes of apparent size
+
+// What was not taken, to be summed over the parts of a journal: a script can give cause for any number of notices.
+struct JournalLosses {
+  std::int64_t damaged = 0;       // records, or pieces of what is none; a hole counts as one
+  std::int64_t too_long = 0;      // bytes of records of more than 1 MiB each
+  std::int64_t beyond_limit = 0;  // bytes behind kJournalLimit; told by the `complete` reading that ends there
+
+  JournalLosses& operator+=(const JournalLosses& more);
+  bool operator==(const JournalLosses&) const = default;
+};
+// One line for people; empty if nothing was lost.
+std::string to_text(const JournalLosses& losses);
+
 struct JournalPart {
   std::vector<MetricPoint> points;
-  std::int64_t next_offset = 0;      // behind the last complete record
-  std::vector<std::string> notices;  // damaged records (counted, not one line each), a journal that shrank
+  std::int64_t next_offset = 0;  // behind the last complete record
+  JournalLosses losses;
+  std::vector<std::string> notices;  // a journal that shrank or cannot be read
 };
 // Reads from `offset` at most about 1 MiB of records. At the end of a run (`complete`) an unterminated last record is
 // final and counts as damaged. Hostile file: O_NOFOLLOW|O_NONBLOCK, regular only (else a notice); a record over 1 MiB
-// is skipped.
+// is skipped, and so is a hole.
 JournalPart read_journal(const std::filesystem::path& journal, std::int64_t offset, bool complete);
 
 // The grammar alone, for the fuzzer and the tests.

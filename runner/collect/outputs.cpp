@@ -12,9 +12,14 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/core/time.hpp"
 #include "runner/os/fd.hpp"
 
 namespace runner::collect {
@@ -23,7 +28,9 @@ namespace {
 using std::filesystem::path;
 
 constexpr std::size_t kMaxNotices = 100;
-constexpr int kMaxDepth = 200;  // directories; each level holds a descriptor
+constexpr int kMaxDepth = 200;                          // directories; each level holds a descriptor
+constexpr std::size_t kMaxEntries = 2 * kMaxArtifacts;  // files, directories and the rest that are looked at
+constexpr std::size_t kShownName = 200;                 // bytes of a name that stands in a notice
 
 // One name below `directory`, following nothing and leaving neither the directory nor the file system.
 os::Fd open_beneath(int directory, const char* name, int flags) {
@@ -85,27 +92,89 @@ std::string as_text(std::string_view name) {
   return text;
 }
 
+// What a directory's names are called as text: unique, whatever bytes they are.
+class Texts {
+ public:
+  explicit Texts(const std::vector<std::string>& sorted_names) : names_(sorted_names) {}
+  std::string of(const std::string& name) {
+    std::string text = as_text(name);
+    if (text == name) return text;
+    std::string free = text;
+    // Many names may have one text (\xff%FF, %FF\xff): each goes on where the last one found a place.
+    while (taken(free)) {
+      const std::size_t tries = ++tries_[text];
+      free = text + "_" + (tries == 1 ? "" : std::to_string(tries));
+    }
+    given_.insert(free);
+    return free;
+  }
+
+ private:
+  bool taken(const std::string& text) const {
+    return given_.contains(text) || std::binary_search(names_.begin(), names_.end(), text);
+  }
+  const std::vector<std::string>& names_;
+  std::unordered_set<std::string> given_;
+  std::unordered_map<std::string, std::size_t> tries_;
+};
+
+std::string shortened(const std::string& name) {
+  if (name.size() <= kShownName) return name;
+  std::size_t end = kShownName;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;  // not within a character
+  return name.substr(0, end) + "…";
+}
+
+// How many bytes of the file were written, counted until they are enough to justify its size. The file system's count
+// of blocks may lag behind or leave out what it compressed; a file that it knows no holes of was written whole.
+std::int64_t written_bytes(const os::Fd& fd, const struct ::stat& info) {
+  std::int64_t written = std::int64_t{info.st_blocks} * 512;
+  if (written >= info.st_size / kSparse) return written;
+  std::int64_t in_extents = 0;
+  for (off_t at = 0; at < info.st_size && in_extents < info.st_size / kSparse;) {
+    const off_t data = ::lseek(fd.get(), at, SEEK_DATA);
+    if (data < 0) break;
+    at = ::lseek(fd.get(), data, SEEK_HOLE);
+    if (at <= data) break;
+    in_extents += at - data;
+  }
+  ::lseek(fd.get(), 0, SEEK_SET);
+  return std::max(written, in_extents);
+}
+
 class Gatherer {
  public:
-  explicit Gatherer(ContentBatch& batch) : batch_(batch) {}
+  Gatherer(ContentBatch& batch, const std::stop_token& stop) : batch_(batch), stop_(stop) {}
 
   void entry(int directory, const std::string& name, const std::string& shown, int depth);
-  void file(const os::Fd& fd, const std::string& shown);
+  void file(const os::Fd& fd, const std::string& shown, bool ours = false);
   void notice(const std::string& shown, const std::string& what);
   Collected take();
 
  private:
   void below(os::Fd directory, const std::string& shown, int depth);
+  std::vector<std::string> names_in(const os::Fd& directory, const std::string& shown);
   os::Fd open_or_unlock(int directory, const char* name, int flags, mode_t missing);
+  bool too_sparse(const os::Fd& fd, const struct ::stat& info, const std::string& shown);
+  void keep(const std::string& shown, const ContentBatch::Stored& stored);
 
   ContentBatch& batch_;
+  const std::stop_token stop_;
   Collected collected_;
+  std::map<std::pair<dev_t, ino_t>, ContentBatch::Stored> linked_;  // files of more than one name, each read once
+  std::size_t entries_ = 0;
+  std::size_t entry_bytes_ = 0;  // of their names, without the directories
+  std::size_t name_bytes_ = 0;   // of the artifacts' names
+  std::int64_t unwritten_ = 0;   // bytes of stored sparse files
   std::size_t more_notices_ = 0;
+  std::size_t too_many_ = 0;
+  std::size_t too_long_ = 0;
+  std::string first_too_long_;
 };
 
 void Gatherer::notice(const std::string& shown, const std::string& what) {
   if (collected_.notices.size() < kMaxNotices)
-    collected_.notices.push_back(shown + ": " + what);
+    collected_.notices.push_back(shortened(shown) + ": " + what);
   else
     ++more_notices_;
 }
@@ -113,6 +182,19 @@ void Gatherer::notice(const std::string& shown, const std::string& what) {
 Collected Gatherer::take() {
   if (more_notices_ > 0)
     collected_.notices.push_back("and " + std::to_string(more_notices_) + " more that were not stored");
+  std::vector<std::string> counted;
+  if (too_many_ > 0)
+    counted.push_back("outputs and logs: " + std::to_string(too_many_) +
+                      (too_many_ == 1 ? " entry was" : " entries were") + " not stored: a run keeps at most " +
+                      std::to_string(kMaxArtifacts) + " files, with names of " + format_size(kMaxAllNames) +
+                      " in all; put many files into one archive");
+  if (too_long_ > 0)
+    counted.push_back("outputs and logs: " + std::to_string(too_long_) +
+                      (too_long_ == 1 ? " entry was" : " entries were") +
+                      " not stored: the name, with its directories, is longer than " + std::to_string(kMaxNameBytes) +
+                      " bytes; the first is " + shortened(first_too_long_));
+  collected_.notices.insert(collected_.notices.begin(), counted.begin(), counted.end());
+  collected_.stopped = stop_.stop_requested();
   return std::move(collected_);
 }
 
@@ -128,6 +210,10 @@ os::Fd Gatherer::open_or_unlock(int directory, const char* name, int flags, mode
 }
 
 void Gatherer::entry(int directory, const std::string& name, const std::string& shown, int depth) {
+  if (shown.size() > kMaxNameBytes) {
+    if (too_long_++ == 0) first_too_long_ = shown;
+    return;
+  }
   struct ::stat info {};
   if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno != ENOENT) notice(shown, std::string("not stored: ") + std::strerror(errno));
@@ -141,67 +227,110 @@ void Gatherer::entry(int directory, const std::string& name, const std::string& 
     return below(std::move(fd), shown, depth + 1);
   }
   if (!S_ISREG(info.st_mode)) return notice(shown, std::string(kind_of(info.st_mode)) + ", not stored");
+  if (collected_.artifacts.size() == kMaxArtifacts || name_bytes_ + shown.size() > kMaxAllNames) {
+    ++too_many_;
+    return;
+  }
   const os::Fd fd = open_or_unlock(directory, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY, 0600);
   if (!fd) return notice(shown, std::string("not stored: ") + std::strerror(errno));
   file(fd, shown);
 }
 
-void Gatherer::below(os::Fd directory, const std::string& shown, int depth) {
+// Sorted. What is too much is counted and not held in memory.
+std::vector<std::string> Gatherer::names_in(const os::Fd& directory, const std::string& shown) {
   std::vector<std::string> names;
-  {
-    // A duplicate, because closedir closes what it was given.
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)),
-                                                     ::closedir);
-    if (!stream) return notice(shown, std::string("not stored: ") + std::strerror(errno));
-    while (const dirent* entry = ::readdir(stream.get())) {
-      const std::string_view name = entry->d_name;
-      if (name != "." && name != "..") names.emplace_back(name);
+  // A duplicate, because closedir closes what it was given.
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)),
+                                                   ::closedir);
+  if (!stream) {
+    notice(shown, std::string("not stored: ") + std::strerror(errno));
+    return names;
+  }
+  while (const dirent* entry = ::readdir(stream.get())) {
+    if (stop_.stop_requested()) return {};
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    if (entries_ == kMaxEntries || entry_bytes_ + name.size() > kMaxAllNames) {
+      ++too_many_;
+      continue;
     }
+    ++entries_;
+    entry_bytes_ += name.size();
+    names.emplace_back(name);
   }
   std::sort(names.begin(), names.end());
-  std::vector<std::string> escaped;
+  return names;
+}
+
+void Gatherer::below(os::Fd directory, const std::string& shown, int depth) {
+  const std::vector<std::string> names = names_in(directory, shown);
+  Texts texts(names);
   for (const std::string& name : names) {
-    std::string text = as_text(name);
-    if (text != name) {
-      const auto taken = [&](const std::string& candidate) {
-        return std::binary_search(names.begin(), names.end(), candidate) ||
-               std::find(escaped.begin(), escaped.end(), candidate) != escaped.end();
-      };
-      while (taken(text)) text += '_';
-      escaped.push_back(text);
-      notice(shown + "/" + text, "its name is not UTF-8 and is stored in this form");
-    }
+    if (stop_.stop_requested()) return;
+    const std::string text = texts.of(name);
+    if (text != name) notice(shown + "/" + text, "its name is not UTF-8 and is stored in this form");
     entry(directory.get(), name, shown + "/" + text, depth);
   }
 }
 
-void Gatherer::file(const os::Fd& fd, const std::string& shown) {
+// Holes cost the script nothing and whoever reads them time: a byte that was written justifies sixteen, and beyond that
+// all such files of a run have a small allowance.
+bool Gatherer::too_sparse(const os::Fd& fd, const struct ::stat& info, const std::string& shown) {
+  const std::int64_t written = written_bytes(fd, info);
+  if (info.st_size / kSparse <= written) return false;
+  if (info.st_size <= kMaxUnwritten - unwritten_) {
+    unwritten_ += info.st_size;
+    return false;
+  }
+  notice(shown, "a sparse file of " + format_size(info.st_size) + " of which " + format_size(written) +
+                    " were written, not stored: sparse files of a run may have " + format_size(kMaxUnwritten) +
+                    " between them; write it whole, or only its data");
+  return true;
+}
+
+void Gatherer::keep(const std::string& shown, const ContentBatch::Stored& stored) {
+  name_bytes_ += shown.size();
+  collected_.artifacts.push_back({.name = shown, .bytes = stored.bytes, .sha256 = stored.hash});
+}
+
+// `ours`: no script could have made it sparse.
+void Gatherer::file(const os::Fd& fd, const std::string& shown, bool ours) {
   struct ::stat info {};
   if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) return notice(shown, "not a regular file, not stored");
+  if (const auto same = linked_.find({info.st_dev, info.st_ino}); same != linked_.end())
+    return keep(shown, same->second);
+  if (!ours && too_sparse(fd, info, shown)) return;
   int failure = 0;
-  const ContentBatch::Stored stored = batch_.put_stream([&fd, &failure](std::span<std::byte> buffer) -> std::size_t {
-    for (;;) {
+  const ContentBatch::Stored stored = batch_.put_stream([&](std::span<std::byte> buffer) -> std::size_t {
+    while (!stop_.stop_requested()) {
       const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
       if (got >= 0) return static_cast<std::size_t>(got);
       if (errno == EINTR) continue;
       failure = errno;
-      return 0;
+      break;
     }
+    return 0;
   });
+  if (stop_.stop_requested()) return;
   // Half a file under its full name would be a lie; what was put of it is an orphan that gc removes.
   if (failure != 0) return notice(shown, std::string("could not be read to its end: ") + std::strerror(failure));
-  collected_.artifacts.push_back({.name = shown, .bytes = stored.bytes, .sha256 = stored.hash});
+  if (info.st_nlink > 1) linked_.emplace(std::pair(info.st_dev, info.st_ino), stored);
+  keep(shown, stored);
+}
+
+os::Fd open_alone(const path& file) {
+  return os::Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
 }
 
 }  // namespace
 
-Collected gather(const path& upper, ContentBatch& batch) {
+Collected gather(const path& upper, ContentBatch& batch, const std::stop_token& stop) {
   const os::Fd root(::open(upper.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
     if (errno == ENOENT) return {};
     throw errno_error(errno, "open " + upper.string());
   }
-  Gatherer gatherer(batch);
+  Gatherer gatherer(batch, stop);
   for (const char* top : {"outputs", "logs"}) {
     struct ::stat info {};
     if (::fstatat(root.get(), top, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
@@ -214,15 +343,26 @@ Collected gather(const path& upper, ContentBatch& batch) {
   return gatherer.take();
 }
 
-std::optional<Artifact> gather_file(const path& file, const std::string& name, ContentBatch& batch) {
-  const os::Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+Collected gather_one(const path& file, const std::string& name, ContentBatch& batch, const std::stop_token& stop) {
+  Gatherer gatherer(batch, stop);
+  if (const os::Fd fd = open_alone(file))
+    gatherer.file(fd, name);
+  else if (errno != ENOENT)
+    gatherer.notice(name, std::string("not stored: ") + std::strerror(errno));
+  return gatherer.take();
+}
+
+std::optional<Artifact> gather_file(const path& file, const std::string& name, ContentBatch& batch,
+                                    const std::stop_token& stop) {
+  const os::Fd fd = open_alone(file);
   if (!fd) {
     if (errno == ENOENT) return std::nullopt;
     throw errno_error(errno, "open " + file.string());
   }
-  Gatherer gatherer(batch);
-  gatherer.file(fd, name);
+  Gatherer gatherer(batch, stop);
+  gatherer.file(fd, name, true);
   Collected collected = gatherer.take();
+  if (collected.stopped) return std::nullopt;
   if (collected.artifacts.empty()) throw Error(ErrorCode::kInternal, collected.notices.front());
   return std::move(collected.artifacts.front());
 }

@@ -1,11 +1,12 @@
 // What a finished run left behind: regular files under outputs/ and logs/ of its working directory, read from the
 // overlay's upper layer while nothing of the run lives any more. The tree is hostile:
 // openat2(BENEATH|NO_SYMLINKS|NO_XDEV), O_NOFOLLOW|O_NONBLOCK, regular files only; links, FIFOs, sockets and devices
-// become notices.
+// become notices. So does what would cost far more than the script had to write for it: sparse files, endless names.
 #pragma once
 
 #include <filesystem>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -14,15 +15,26 @@
 
 namespace runner::collect {
 
+constexpr std::size_t kMaxArtifacts = 200'000;     // of a run
+constexpr std::size_t kMaxNameBytes = 4096;        // of one artifact's name
+constexpr std::size_t kMaxAllNames = 64U << 20;    // bytes, of all of them
+constexpr std::int64_t kMaxUnwritten = 1LL << 30;  // bytes that sparse files may have between them
+constexpr std::int64_t kSparse = 16;               // times what was written of it: a file larger than that is sparse
+
 struct Collected {
   std::vector<Artifact> artifacts;   // "outputs/…", "logs/…"; already in `batch`, which the caller commits
-  std::vector<std::string> notices;  // "outputs/link: symbolic link, not stored"
+  std::vector<std::string> notices;  // "outputs/link: symbolic link, not stored"; those that count come first
+  bool stopped = false;              // by `stop`, before the end: nothing of this is to be kept
 };
 // `upper` is the overlay's upper directory; whiteouts (char 0:0) and opaque marks are understood: in an upper layer
 // they mean "deleted below" and are no output. Missing outputs/ or logs/ is fine.
-Collected gather(const std::filesystem::path& upper, ContentBatch& batch);
+Collected gather(const std::filesystem::path& upper, ContentBatch& batch, const std::stop_token& stop = {});
 
-// One regular file as an artifact, under the same rules (the log). Nothing if it does not exist.
-std::optional<Artifact> gather_file(const std::filesystem::path& file, const std::string& name, ContentBatch& batch);
+// One file that a script could write, under the same rules. Nothing if it does not exist.
+Collected gather_one(const std::filesystem::path& file, const std::string& name, ContentBatch& batch,
+                     const std::stop_token& stop = {});
+// One of ours (the log), as it is: Error if it cannot be read. Nothing if it does not exist, or after `stop`.
+std::optional<Artifact> gather_file(const std::filesystem::path& file, const std::string& name, ContentBatch& batch,
+                                    const std::stop_token& stop = {});
 
 }  // namespace runner::collect

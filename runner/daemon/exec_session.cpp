@@ -142,6 +142,9 @@ void answer_not_started(const std::string& run, const std::string& program, int 
   if (error == EAGAIN)
     throw Error(ErrorCode::kUnavailable, "exec " + run + ": too many commands run in it already",
                 "wait for one of them to end");
+  if (error == ECANCELED)
+    throw Error(ErrorCode::kConflict, "exec " + run + ": processes of the run stop the command before it can start",
+                "runner cancel " + run + " ends them");
   constexpr int kNotFound = 127;
   constexpr int kNotExecutable = 126;
   std::string words = "runner: error: exec " + run + ": " + program + ": " + std::strerror(error) + "\n";

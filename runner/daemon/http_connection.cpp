@@ -161,8 +161,11 @@ void Connection::receive(std::optional<nanoseconds> deadline) {
 }
 
 void Connection::read_request() {
-  std::int64_t owed_since = os::monotonic_now().count();
-  owed_since_.store(owed_since);
+  // A new connection owes from its beginning, and may have been turned out before this thread came to it.
+  std::int64_t owed_since = kServed;
+  const std::int64_t now = os::monotonic_now().count();
+  if (owed_since_.compare_exchange_strong(owed_since, now)) owed_since = now;
+  if (owed_since == kTurnedOut) throw Closed{};
   // An idle keep-alive connection costs next to nothing: no deadline before the first byte.
   if (buffer_.size() == 0) receive(std::nullopt);
   const nanoseconds deadline = os::monotonic_now() + server_.limits.read;

@@ -37,6 +37,10 @@ json core_limit() {
   return {{"type", "RLIMIT_CORE"}, {"soft", 0}, {"hard", own.rlim_max}};
 }
 
+// What the kernel counts for the user, wherever the processes are, and compares with the limit of the one that wants
+// more.
+json shared_limit(const char* type, std::uint64_t most) { return {{"type", type}, {"soft", most}, {"hard", most}}; }
+
 json process_of(const SandboxRun& run, const Runtime& runtime, const BundleHost& host) {
   json arguments = json::array({kInitTarget, std::string(kIoTarget) + "/log"});
   for (const std::string& argument : run.arguments) arguments.push_back(argument);
@@ -53,7 +57,8 @@ json process_of(const SandboxRun& run, const Runtime& runtime, const BundleHost&
           {"capabilities",
            {{"bounding", none}, {"effective", none}, {"inheritable", none}, {"permitted", none}, {"ambient", none}}},
           {"oomScoreAdj", oom_score_of_runs()},
-          {"rlimits", json::array({core_limit()})},
+          {"rlimits", json::array({core_limit(), shared_limit("RLIMIT_SIGPENDING", most_pending_signals_of_runs()),
+                                   shared_limit("RLIMIT_MSGQUEUE", most_message_bytes_of_runs())})},
           {"noNewPrivileges", true}};
 }
 
@@ -193,6 +198,20 @@ int oom_score_of_runs() {
   constexpr int kFirstChoice = 800;  // of 1000, the kernel's most: in effect four fifths of the memory are added to it
   const auto own = os::read_file_if_exists("/proc/self/oom_score_adj").value_or("0");
   return std::max(kFirstChoice, std::atoi(own.c_str()));
+}
+
+std::uint64_t most_pending_signals_of_runs() {
+  constexpr std::uint64_t kEnough = 4096;  // a timer (timer_create) counts as one, too
+  rlimit own{};
+  ::getrlimit(RLIMIT_SIGPENDING, &own);
+  return std::min<std::uint64_t>(own.rlim_cur / 4, kEnough);
+}
+
+std::uint64_t most_message_bytes_of_runs() {
+  constexpr std::uint64_t kUsualHalf = 409'600;  // of 800 KiB, Linux's own default
+  rlimit own{};
+  ::getrlimit(RLIMIT_MSGQUEUE, &own);
+  return std::min<std::uint64_t>(own.rlim_cur / 2, kUsualHalf);
 }
 
 std::string cgroup_name(const std::string& run_id, int attempt) {

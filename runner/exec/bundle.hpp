@@ -37,6 +37,11 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
 // shims and everything else of the user. Never below the daemon's own, which only root could do.
 int oom_score_of_runs();
 
+// The part of the user's queued signals and of the bytes in POSIX message queues that runs may use up:
+// RLIMIT_SIGPENDING and RLIMIT_MSGQUEUE of what is in a container, soft and hard. From the daemon's own.
+std::uint64_t most_pending_signals_of_runs();
+std::uint64_t most_message_bytes_of_runs();
+
 // The one name under which the cgroups of a run's attempt are made in every hierarchy. Each has its own: a slow shim of
 // the last attempt removes what was its.
 std::string cgroup_name(const std::string& run_id, int attempt = 1);

@@ -137,6 +137,19 @@ std::vector<std::string> places_to_hide(const RunDefinition& definition, const s
   return places;
 }
 
+// The kernel counts signals and messages for the user, in and outside of containers alike: these leave the others some.
+json ulimits_of(const std::vector<EngineOptions::Ulimit>& asked_for) {
+  json limits = json::array();
+  for (const auto& [name, most] :
+       {std::pair("sigpending", most_pending_signals_of_runs()), std::pair("msgqueue", most_message_bytes_of_runs())})
+    if (std::none_of(asked_for.begin(), asked_for.end(),
+                     [name = name](const auto& limit) { return limit.name == name; }))
+      limits.push_back({{"Name", name}, {"Soft", most}, {"Hard", most}});
+  for (const EngineOptions::Ulimit& limit : asked_for)
+    limits.push_back({{"Name", limit.name}, {"Soft", limit.soft}, {"Hard", limit.hard}});
+  return limits;
+}
+
 template <class List>
 void put(json& object, const char* key, const List& list) {
   if (!list.empty()) object[key] = list;
@@ -189,8 +202,7 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   if (extra.memory_reservation) config["MemoryReservation"] = *extra.memory_reservation;
   if (extra.cpu_shares) config["CpuShares"] = *extra.cpu_shares;
   if (!extra.cpuset_cpus.empty()) config["CpusetCpus"] = extra.cpuset_cpus;
-  for (const EngineOptions::Ulimit& ulimit : extra.ulimits)
-    config["Ulimits"].push_back({{"Name", ulimit.name}, {"Soft", ulimit.soft}, {"Hard", ulimit.hard}});
+  config["Ulimits"] = ulimits_of(extra.ulimits);
   put(config, "ExtraHosts", extra.extra_hosts);
   put(config, "Dns", extra.dns);
   put(config, "DnsSearch", extra.dns_search);

@@ -33,6 +33,7 @@ constexpr std::array kDenied{
     "mount_setattr",
     "move_mount",
     "open_tree",
+    "open_tree_attr",
     "fsopen",
     "fsconfig",
     "fsmount",

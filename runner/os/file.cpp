@@ -51,7 +51,7 @@ class TreeRemoval {
     struct ::stat info {};
     if (::fstatat(parent_fd_, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
         info.st_dev == device_) {
-      if ((info.st_mode & 0700) != 0700) ::fchmodat(parent_fd_, name, 0700, 0);
+      if ((info.st_mode & 0700) != 0700) open_up(parent_fd_, name);
       top_ = ::openat(parent_fd_, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     const Fd owned(top_);
@@ -80,7 +80,7 @@ class TreeRemoval {
         throw errno_error(errno, std::string("remove ") + name);
       return;
     }
-    if ((info.st_mode & 0700) != 0700) ::fchmodat(parent_fd, name, 0700, 0);
+    if ((info.st_mode & 0700) != 0700) open_up(parent_fd, name);
     if (depth >= kMaxDepth && top_ >= 0 && move_up(parent_fd, name)) return;
     remove_contents(parent_fd, name, depth);
     if (::unlinkat(parent_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return;
@@ -107,6 +107,12 @@ class TreeRemoval {
       if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN && ::unlinkat(fd, entry->d_name, 0) == 0) continue;
       remove_entry(fd, entry->d_name, depth + 1);
     }
+  }
+
+  // A directory, never what a link that has taken its place names.
+  static void open_up(int parent_fd, const char* name) {
+    const Fd directory(::openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (directory) ::chmod(("/proc/self/fd/" + std::to_string(directory.get())).c_str(), 0700);
   }
 
   bool move_up(int parent_fd, const char* name) {

@@ -6,7 +6,9 @@
 #include <spdlog/spdlog.h>
 #include <stdio.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "runner/collect/outputs.hpp"
 #include "runner/core/error.hpp"
@@ -62,9 +64,11 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   auto artifacts = collect_artifacts(run, ended);
   // The next attempt logs its metrics from the first step again: these are kept as they were written.
   const auto batch = content_.begin();
-  if (auto journal = collect::gather_file(data_.run(run.id).journal(), "metrics.jsonseq", *batch))
-    artifacts.push_back(std::move(*journal));
+  auto journal = collect::gather_one(data_.run(run.id).journal(), "metrics.jsonseq", *batch, stopping_.get_token());
+  if (journal.stopped) throw Stopping{};
   batch->commit();
+  std::move(journal.artifacts.begin(), journal.artifacts.end(), std::back_inserter(artifacts));
+  for (const std::string& notice : journal.notices) history_.add_notice(run.id, prefix + notice);
   for (Artifact& artifact : artifacts) artifact.name.insert(0, prefix);
   note_dropped_log(run.id, ended);
   const UtcTime ended_at = std::max(ended.time, run.started.value_or(UtcTime{}));  // the clock may have been set back
@@ -73,6 +77,7 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
+  told_losses_.with([&](auto& all) { all.erase(run.id); });
   events_.notify(run.id);
   again_->enqueue(run.id);
   return true;
@@ -83,6 +88,7 @@ bool Pipeline::clear_for_next_attempt(const std::string& id) {
   try {
     const RunRecord run = history_.get(id);
     if (is_final(run.status)) return true;
+    history_.make_durable();  // that there is a next attempt, before what the last one left goes out of the way
     const os::RunDirectory directory = data_.run(id);
     const auto claim = shim::read_claim(directory);
     if (claim && claim->attempt == run.attempt) return true;  // it lives already

@@ -7,7 +7,6 @@
 #include <fstream>
 #include <utility>
 
-#include "runner/collect/metric_journal.hpp"
 #include "runner/collect/outputs.hpp"
 #include "runner/core/error.hpp"
 #include "runner/os/clock.hpp"
@@ -122,10 +121,12 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
     if (!complete && !history_.has_room()) return;  // it is all still there at the end
     std::int64_t offset = history_.journal_offset(id);
     for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
+      if (complete && stopping_.stop_requested()) throw Stopping{};
       const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
       // While the run is live, a journal that cannot be read may be one that is just being cleared away with its run.
       if (!complete && part.next_offset <= offset) return;
       for (const std::string& notice : part.notices) history_.add_notice(id, notice);
+      note_losses(id, part.losses);
       if (part.next_offset <= offset) return;
       history_.add_metrics(id, part.points, part.next_offset, claim->attempt);
       offset = part.next_offset;
@@ -134,6 +135,18 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
     spdlog::warn("run {}: metrics not read: {}", id, error.message());
     if (complete) throw;
   }
+}
+
+// One notice that grows, and before the journal's offset: a crash in between has it told twice, not never.
+void Pipeline::note_losses(const std::string& id, const collect::JournalLosses& losses) {
+  if (losses == collect::JournalLosses{}) return;
+  const Told told = told_losses_.with([&](auto& all) {
+    Told& of_run = all[id];
+    of_run.losses += losses;
+    return of_run;
+  });
+  const std::int64_t number = history_.add_notice(id, to_text(told.losses), told.notice);
+  told_losses_.with([&](auto& all) { all[id].notice = number; });
 }
 
 void Pipeline::finish(const std::string& id) {
@@ -156,6 +169,8 @@ void Pipeline::finish(const std::string& id) {
 void Pipeline::finish_once(const std::string& id) {
   try {
     finish_or_throw(id);
+  } catch (const Stopping&) {
+    spdlog::info("run {}: the next daemon collects it", id);
   } catch (const std::exception& error) {
     // Disk full, most likely. Everything is still in the run directory: wait for better times.
     spdlog::error("run {}: not collected yet: {}", id, error.what());
@@ -169,7 +184,12 @@ void Pipeline::finish_once(const std::string& id) {
 
 void Pipeline::finish_or_throw(const std::string& id) {
   RunRecord run = history_.get(id);
-  if (is_final(run.status)) return;
+  if (is_final(run.status)) {
+    if (!undurable_ends_.with([&](const auto& runs) { return runs.contains(id); })) return;
+    history_.make_durable();
+    undurable_ends_.with([&](auto& runs) { runs.erase(id); });
+    return leave(run);
+  }
   const os::RunDirectory directory = data_.run(id);
   const auto claim = shim::read_claim(directory);
   if (claim && claim->attempt < run.attempt) return again_->enqueue(id);  // a late word of the last attempt
@@ -239,14 +259,15 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const sh
   const os::RunDirectory directory = data_.run(run.id);
   const auto batch = content_.begin_last();
   const bool copied = ::access(directory.copy().c_str(), F_OK) == 0;
-  auto collected = collect::gather(copied ? directory.copy() : directory.upper(), *batch);
+  auto collected = collect::gather(copied ? directory.copy() : directory.upper(), *batch, stopping_.get_token());
+  if (collected.stopped) throw Stopping{};
   // In a copy everything is there: what the run did not change is no output of it.
   if (copied)
     std::erase_if(collected.artifacts, [&](const Artifact& artifact) {
       const auto given = snapshot::find_entry(content_, *run.snapshot, artifact.name);
       return given && given->type != snapshot::EntryType::kDirectory && given->content == artifact.sha256;
     });
-  if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch))
+  if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch, stopping_.get_token()))
     collected.artifacts.push_back(std::move(*log));
   if (auto usage = collect::gather_file(directory.usage(), std::string(kUsageName), *batch))
     collected.artifacts.push_back(std::move(*usage));
@@ -256,6 +277,7 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const sh
                                    .bytes = static_cast<std::int64_t>(page.size()),
                                    .sha256 = batch->put(std::as_bytes(std::span(page)))});
   }
+  if (stopping_.stop_requested()) throw Stopping{};  // the log may be half
   batch->commit();
   for (const std::string& notice : collected.notices) history_.add_notice(run.id, notice);
   return std::move(collected.artifacts);
@@ -270,22 +292,32 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
     history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts);
   } catch (const Error& failure) {
     if (!is_final(history_.get(run.id).status)) throw;
-    spdlog::error("run {}: its end is written, and not on the disk: {}", run.id, failure.message());
+    // Its directory is all there is after a power cut: it stays until the row is on the disk.
+    spdlog::error("run {}: its end is written, and not on the disk yet: {}", run.id, failure.message());
+    undurable_ends_.with([&](auto& runs) { runs.insert(run.id); });
+    events_.notify(run.id);
+    return watch_->retry_ended(run.id, kRetryPause);
   }
-  on_end_->ended(run.id);
   hold.reset();  // what follows may take its time
+  RunRecord ended = run;
+  ended.status = final_status_of(outcome);
+  leave(ended);
+}
+
+// Its end is on the disk.
+void Pipeline::leave(const RunRecord& run) {
+  on_end_->ended(run.id);
   events_.notify(run.id);
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
+  told_losses_.with([&](auto& all) { all.erase(run.id); });
   secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   build_settings_.with([&](auto& all) { all.erase(run.id); });
   missed_.with([&](auto& runs) { runs.erase(run.id); });
   prepared_->release(run.id);
   clear_away(run.id);
-  RunRecord ended = run;
-  ended.status = final_status_of(outcome);
-  settle_dependents(ended);
+  settle_dependents(run);
 }
 
 // After the row: a crash in between leaves a directory that the next start clears away.

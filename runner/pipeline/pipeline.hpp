@@ -16,11 +16,13 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
+#include "runner/collect/metric_journal.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "runner/exec/engine_containers.hpp"
@@ -164,6 +166,8 @@ class Pipeline {
     explicit EnvironmentFailed(Error why) : error(std::move(why)) {}
     Error error;
   };
+  // The daemon ends: what is not collected yet stays where it is, for the next one.
+  struct Stopping {};
   // queue.cpp
   static Resources shared_resources(const Configuration& configuration);
   Resources resources_of(const RunDefinition& definition) const;
@@ -250,6 +254,7 @@ class Pipeline {
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts,
            store::ContentStore::Hold hold = {});
+  void leave(const RunRecord& run);
   void clear_away(const std::string& id);
   bool clear_container(const std::string& id);
   void end_cancelled(const RunRecord& run);
@@ -259,6 +264,7 @@ class Pipeline {
   std::vector<Artifact> collect_artifacts(const RunRecord& run, const shim::Ended& ended);
   void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
+  void note_losses(const std::string& id, const collect::JournalLosses& losses);
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
   // laptop_runs.cpp
@@ -281,8 +287,8 @@ class Pipeline {
   // recover.cpp
   void recover();
   void recover_run(const RunRecord& run);
-  void adopt_checkouts(const std::vector<RunRecord>& unfinished);
-  void remove_orphans(const std::vector<RunRecord>& unfinished, std::set<std::string> owned);
+  bool look_into_directories(std::vector<RunRecord>& unfinished, const store::History::Unreadable& note);
+  void remove_orphans(const std::vector<RunRecord>& unfinished, const std::set<std::string>& owned);
 
   const os::DataDirectory data_;
   const Configuration configuration_;
@@ -303,10 +309,17 @@ class Pipeline {
       launches_;  // shims started per run by this daemon, for those that died unclaimed
   os::Guarded<std::map<std::string, bool>>
       finishing_;  // one worker at a time ends a run; true: it shall look once more
+  struct Told {
+    collect::JournalLosses losses;
+    std::int64_t notice = 0;  // its number
+  };
+  os::Guarded<std::map<std::string, Told>> told_losses_;  // by run, of this attempt and this daemon
+  std::stop_source stopping_;
   mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
-      secrets_;                                // values by run and name, until it has started: here and nowhere else
-  os::Guarded<int> moves_;                     // one at a time: each looks at its neighbours
-  os::Guarded<int> pauses_;                    // the same
+      secrets_;  // values by run and name, until it has started: here and nowhere else
+  os::Guarded<std::set<std::string>> undurable_ends_;  // runs whose end has not reached the disk: tried again
+  os::Guarded<int> moves_;                             // one at a time: each looks at its neighbours
+  os::Guarded<int> pauses_;                            // the same
   os::Guarded<std::set<std::string>> let_be_;  // runs that the user let go on though the machine had frozen them
   os::Guarded<LaptopVerdict> last_verdict_;
   bool told_of_no_logind_ = false;  // the watch's thread

@@ -30,21 +30,25 @@ bool is_over(const os::RunDirectory& trial) {
 }  // namespace
 
 void Pipeline::recover() {
-  std::set<std::string> unreadable;
   std::vector<RunRecord> unfinished;
+  std::set<std::string> unreadable;
+  const auto note = [&](const std::string& id, const std::string& why) {
+    spdlog::error("run {}: not recovered: {}", id, why);
+    unreadable.insert(id);
+  };
   try {
-    unfinished = history_.unfinished([&](const std::string& id, const std::string& why) {
-      spdlog::error("run {}: not recovered: {}", id, why);
-      unreadable.insert(id);
-    });
+    unfinished = history_.unfinished(note);
   } catch (const Error& error) {
-    // What lives goes on, what is queued waits, nothing is removed: for a daemon that can read the history again.
+    // What lives goes on, what is queued waits, nothing is removed or evicted: for a daemon that can read the history
+    // again.
     if (!history_.damage()) throw;
     spdlog::error("{}: no run is started or ended", error.message());
     return;
   }
-  adopt_checkouts(unfinished);
-  remove_orphans(unfinished, unreadable);  // first: what is queued below makes temporary files of its own at once
+  const bool sure = look_into_directories(unfinished, note);
+  for (const RunRecord& run : unfinished) unreadable.insert(run.id);  // owned, these too
+  // First: what is queued below makes temporary files of its own at once.
+  if (sure) remove_orphans(unfinished, unreadable);
   const auto lives = [this](const RunRecord& run) {
     try {
       const auto claim = shim::read_claim(data_.run(run.id));
@@ -64,20 +68,33 @@ void Pipeline::recover() {
   }
 }
 
-// Before anything may be evicted. A container of an Engine may outlive its run's row by the time it takes to remove it.
-void Pipeline::adopt_checkouts(const std::vector<RunRecord>& unfinished) {
-  const auto adopt = [this](const RunRecord& run) {
-    if (run.snapshot && ::access(data_.run(run.id).root().c_str(), F_OK) == 0) checkouts_.adopt(*run.snapshot, run.id);
-  };
-  for (const RunRecord& run : unfinished) adopt(run);
-  for (const auto& entry : std::filesystem::directory_iterator(data_.runs())) {
-    try {
-      adopt(history_.get(entry.path().filename()));
-    } catch (const Error&) {
-      // no run of this history
+// Every directory of a run: what its checkout is, before anything may be evicted, and whether it is among the
+// unfinished at all: an index that has lost a row must not cost a live run its life. False if the history cannot be
+// believed, or what it says may not be on the disk: then nothing may be removed, nor evicted.
+bool Pipeline::look_into_directories(std::vector<RunRecord>& unfinished, const store::History::Unreadable& note) {
+  std::set<std::string> known;
+  for (const RunRecord& run : unfinished) known.insert(run.id);
+  try {
+    history_.make_durable();
+    for (const auto& entry : std::filesystem::directory_iterator(data_.runs())) {
+      const std::string id = entry.path().filename();
+      const auto standing = history_.standing(id);
+      if (!standing) continue;
+      // A container of an Engine may outlive its run's row by the time it takes to remove it.
+      if (standing->snapshot) checkouts_.adopt(*standing->snapshot, id);
+      if (standing->ended || known.contains(id)) continue;
+      try {
+        unfinished.push_back(history_.get(id));
+      } catch (const Error& error) {
+        note(id, error.message());
+      }
     }
+  } catch (const Error& error) {
+    spdlog::error("{}: nothing is removed or evicted", error.message());
+    return false;
   }
   checkouts_.settle();
+  return true;
 }
 
 void Pipeline::recover_run(const RunRecord& run) {
@@ -85,11 +102,12 @@ void Pipeline::recover_run(const RunRecord& run) {
   const auto claim = shim::read_claim(directory);
   if (!claim) {
     // Never started: a shim of the last daemon that is only now waking up finds the claim taken, or takes it first.
-    if (run.status == RunStatus::kCancelRequested)
-      end_cancelled(run);
-    else
-      enqueue(run);
-    return;
+    if (run.status == RunStatus::kCancelRequested) return end_cancelled(run);
+    if (run.status != RunStatus::kRunning && run.status != RunStatus::kPaused && run.status != RunStatus::kFinalizing)
+      return enqueue(run);
+    // It did start, and its directory is gone.
+    const Outcome outcome{.kind = OutcomeKind::kLost, .message = "what its supervisor wrote down is gone"};
+    return end(run, outcome, error_of(outcome), {});
   }
   if (claim->attempt < run.attempt) return again_->enqueue(run.id);
   occupy(run);
@@ -112,8 +130,7 @@ void Pipeline::recover_run(const RunRecord& run) {
   }
 }
 
-void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished, std::set<std::string> owned) {
-  for (const RunRecord& run : unfinished) owned.insert(run.id);
+void Pipeline::remove_orphans(const std::vector<RunRecord>& unfinished, const std::set<std::string>& owned) {
   for (const auto& entry : std::filesystem::directory_iterator(data_.runs())) {
     const std::string id = entry.path().filename();
     if (owned.contains(id)) continue;

@@ -4,7 +4,8 @@
 //   shim → init   kGo, when init is in the run's cgroups; with the secrets' memfd if there are any
 //   init → shim   kStarted or kExecFailed; later kEnded
 //   shim → init   kBye after kEnded, where init connected: until then its cgroup lives and can be read
-//   shim → init   kStop, kContinue: SIGSTOP or SIGCONT to everything but init, where there is no freezer
+//   shim → init   kStop, kContinue: SIGSTOP or SIGCONT to everything but init, where there is no freezer; processes
+//                that send each other SIGCONT meanwhile may go on
 //   shim → init   kStartCommand with an id, words and three descriptors: one more process beside the script
 //   init → shim   kExecStarted or kExecRefused; later kExecEnded
 //   shim → init   kKillCommand with an id: end it
@@ -46,7 +47,7 @@ enum class InitEvent : std::uint32_t {
   kEnded = 4,        // the main process ended; `value` is its wait status, `detail` the signal that init was sent from
                      // elsewhere and passed on (0: none); usage is of all that init has reaped
   kExecStarted = 5,  // of the exec `detail`
-  kExecRefused = 6,  // `value` is the errno
+  kExecRefused = 6,  // `value` is the errno; ECANCELED: processes of the run kept stopping it
   kExecEnded = 7,    // `value` is its wait status
 };
 

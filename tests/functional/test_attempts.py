@@ -46,6 +46,22 @@ class GivingWay(QueueTest):
         self.wait(low)
         self.wait(normal)
 
+    def test_an_attempt_whose_journal_cannot_be_kept_gives_way_all_the_same(self):
+        for spoil in ("os.truncate(journal, 3 << 40)", "os.remove(journal); os.symlink('/etc/passwd', journal)"):
+            with self.subTest(spoil):
+                for gate in os.listdir(self.gate):
+                    os.remove(os.path.join(self.gate, gate))
+                low = self.low(code=LOW.replace('tell("low-"', """if attempt == "1":
+        journal = "/run/runner/metrics.jsonseq"
+        %s
+    tell("low-\"""" % spoil))
+                self.ends_in_its_second(low, self.gives_way(low))
+                run = self.show(low)
+                self.assertEqual((run["attempt"], run["status"], run["metrics"]), (2, "Completed", {"loss": 2}))
+                [notice] = [n for n in run["notices"] if "metrics.jsonseq" in n]
+                self.assertIn("not stored", notice)
+                self.assertNotIn("attempts/1/metrics.jsonseq", run["logFiles"])
+
     def test_each_attempt_keeps_its_own_log_outputs_and_metrics(self):
         low = self.low()
         normal = self.gives_way(low)

@@ -2,6 +2,7 @@
 import hashlib
 import os
 import textwrap
+import time
 
 from support.case import RunnerTest
 
@@ -172,3 +173,96 @@ class Hostile(RunnerTest):
         run = self.show()
         self.assertEqual(run["status"], "Completed")
         self.assertIn("outputs/good", [o["name"] for o in run["outputs"]])
+
+
+class Excess(RunnerTest):
+    """What costs a script nothing and would cost the daemon hours: more such runs than it has workers, and one that works meanwhile."""
+    WORKERS = 4
+
+    def assert_another_works(self):
+        began = time.monotonic()
+        self.submit_python("print('works')\n")
+        self.assertEqual(self.show()["status"], "Completed")
+        self.assertLess(time.monotonic() - began, 30)
+
+    def notices(self, run_id, deadline=60.0):
+        run = self.wait(run_id, timeout=deadline)
+        self.assertEqual(run["status"], "Completed")
+        return run, "\n".join(run["notices"])
+
+    def test_a_journal_and_outputs_of_terabytes_of_nothing(self):
+        runs = [self.detach_python("""\
+            import os
+            for name in ("outputs", "logs"):
+                os.mkdir(name)
+            for name in ("outputs/a", "logs/b", "/run/runner/metrics.jsonseq"):
+                open(name, "a").close()
+                os.truncate(name, 3 << 40)
+            open("outputs/real", "w").write("real")
+            """) for _ in range(self.WORKERS + 1)]
+        self.assert_another_works()
+        for run_id in runs:
+            run, notices = self.notices(run_id)
+            self.assertEqual([o["name"] for o in run["outputs"]], ["outputs/real"])
+            self.assertIn("outputs/a: a sparse file of 3.0 TiB", notices)
+            self.assertIn("logs/b: a sparse file of 3.0 TiB", notices)
+            self.assertIn("metric journal: ", notices)
+            self.assertIn("at most 1.0 GiB are read", notices)
+            self.assertEqual(len(run["notices"]), 3, notices)
+
+    def test_a_journal_of_records_without_end_is_one_notice(self):
+        run_id = self.detach_python("""\
+            import os
+            with open("/run/runner/metrics.jsonseq", "ab", buffering=0) as journal:
+                for n in range(40):
+                    journal.write(b"\\x1e" + b"x" * (3 << 20) + b"\\n" + b"\\x1e{}\\n" * 100)
+                journal.write(b'\\x1e{"metric": "last", "value": 1, "time": 1}\\n')
+            """)
+        run, notices = self.notices(run_id)
+        self.assertEqual(len(run["notices"]), 1, notices)
+        self.assertIn("records were damaged and left out; ", notices)
+        self.assertIn("in records of more than 1 MiB each were left out", notices)
+        self.assertIn("last", self.ok("run", "show", run_id).text)
+
+    def test_names_that_multiply(self):
+        run_id = self.detach_python("""\
+            import os
+            os.mkdir("outputs")
+            open("outputs/kept", "w").write("kept")
+            here = os.open("outputs", os.O_RDONLY)
+            for level in range(190):
+                os.mkdir("d" * 250, dir_fd=here)
+                below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+                os.close(here)
+                here = below
+            for n in range(10000):
+                os.close(os.open("f%d" % n, os.O_CREAT | os.O_WRONLY, dir_fd=here))
+            """)
+        self.assert_another_works()
+        run, notices = self.notices(run_id)
+        self.assertEqual([o["name"] for o in run["outputs"]], ["outputs/kept"])
+        self.assertIn("longer than 4096 bytes", notices)
+        self.assertLess(len(notices), 1000)
+        self.assertLess(os.stat(self.home.data + "/runner.db").st_size, 8 << 20)
+
+    def test_a_daemon_that_stops_leaves_the_outputs_to_the_next_one(self):
+        # Sixteen times what was written is not called sparse: two gigabytes to read. Several, to keep every worker busy.
+        runs = [self.detach_python("""\
+            import os
+            os.mkdir("outputs")
+            with open("outputs/large", "wb") as file:
+                file.write(b"%d" % os.getpid())
+                for _ in range(129):
+                    file.write(bytes(1 << 20))
+                file.truncate(2 << 30)
+            """) for _ in range(2)]
+        for run_id in runs:
+            self.until_status(run_id, "Finalizing", deadline=60)
+        began = time.monotonic()
+        self.ok("daemon", "stop")
+        self.assertLess(time.monotonic() - began, 8)
+        self.assertIn("the next daemon collects it", self.home.daemon_log())
+        for run_id in runs:
+            run, notices = self.notices(run_id, 180)
+            self.assertEqual([(o["name"], o["bytes"]) for o in run["outputs"]], [("outputs/large", 2 << 30)])
+            self.assertEqual(notices, "")

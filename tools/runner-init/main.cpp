@@ -27,6 +27,8 @@
 #include <unistd.h>
 
 #include "runner/shim/init_protocol.hpp"
+#include "tools/runner-init/execs.hpp"
+#include "tools/runner-init/link.hpp"
 #include "tools/runner-init/scope.hpp"
 
 namespace {
@@ -35,10 +37,19 @@ using runner::shim::InitEvent;
 using runner::shim::InitRecord;
 using runner::shim::InitStep;
 namespace protocol = runner::shim;
+using runner::init::end_with_shim;
+using runner::init::give_up;
+using runner::init::hear;
+using runner::init::kNotStarted;
+using runner::init::message;
+using runner::init::report;
 
-constexpr int kNotStarted = 127;
 constexpr int kByeMillis = 1000;  // for the shim to read a dying cgroup
 constexpr int kMostCandidates = 8;
+// Of a round: a script that makes more than that, on purpose or not, must not keep us from what the shim says.
+constexpr int kMostSignals = 32;
+constexpr int kMostReaped = 64;
+constexpr int kRestMillis = 10;  // where poll itself fails
 
 struct Options {
   const char* connect = nullptr;
@@ -49,43 +60,8 @@ struct Options {
   char** command = nullptr;  // [0] is the slot of LOG, free for a candidate once the log is open
 };
 
-struct Running {
-  std::uint32_t id;
-  pid_t pid;
-};
-
-// Beside the script: what `run exec` started.
-Running execs[protocol::kMostExecs];
-std::size_t exec_count = 0;
-char message[protocol::kMostExecBytes];
-char* words[protocol::kMostExecWords + 1];
+bool paused = false;         // by kStop
 std::int32_t passed_on = 0;  // the last signal that came from outside of the container
-
-void report(const InitRecord& record) {
-  // A shim that is gone shows as end of file in the loop; nothing is to be done about it here.
-  ssize_t sent;
-  do {
-    sent = ::send(protocol::kInitSocket, &record, sizeof record, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-}
-
-void report(InitEvent event, std::int32_t value = 0, std::uint32_t detail = 0) {
-  InitRecord record;
-  record.event = event;
-  record.value = value;
-  record.detail = detail;
-  report(record);
-}
-
-[[noreturn]] void give_up(InitStep step, int error) {
-  report(InitEvent::kExecFailed, error, static_cast<std::uint32_t>(step));
-  ::_exit(kNotStarted);
-}
-
-[[noreturn]] void end_with_shim() {
-  ::kill(-1, SIGKILL);  // everything in the namespace but us; our own exit would do the same
-  ::_exit(protocol::kLostShimStatus);
-}
 
 // An Engine's container inherits no descriptor of ours.
 void connect_to_shim(const char* path) {
@@ -131,27 +107,6 @@ void forbid_core_dumps() {
   ::getrlimit(RLIMIT_CORE, &limit);
   limit.rlim_cur = 0;
   ::setrlimit(RLIMIT_CORE, &limit);
-}
-
-// One message of the shim into `message`, with up to three descriptors (-1 where there is none). What recvmsg says.
-ssize_t hear(int (&descriptors)[3], int flags) {
-  iovec piece{message, sizeof message};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptors)];
-  msghdr header{};
-  header.msg_iov = &piece;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  descriptors[0] = descriptors[1] = descriptors[2] = -1;
-  ssize_t got;
-  do {
-    got = ::recvmsg(protocol::kInitSocket, &header, MSG_CMSG_CLOEXEC | flags);
-  } while (got < 0 && errno == EINTR);
-  const cmsghdr* first = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-  if (first != nullptr && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
-    ::memcpy(descriptors, CMSG_DATA(first),
-             first->cmsg_len - CMSG_LEN(0) < sizeof descriptors ? first->cmsg_len - CMSG_LEN(0) : sizeof descriptors);
-  return got;
 }
 
 // Everything of `size` bytes from one descriptor to the other.
@@ -201,22 +156,16 @@ void wait_for_go() {
   }
 }
 
-void begin_child() {
-  ::setsid();
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
 pid_t start_script(const Options& options) {
-  // vfork: the child borrows this memory until its exec, so it can leave its errno here, and nothing is copied.
+  // vfork: the child borrows this memory until its exec, so it can leave its errno here, and nothing is copied. Nobody
+  // is here yet who could stop it.
   volatile bool failed = false;
   volatile int error = 0;
   volatile int chosen = 0;
   char** const slot = options.command;
   const pid_t child = ::vfork();
   if (child == 0) {
-    begin_child();
+    runner::init::begin_child();
     if (options.candidate_count == 0) {
       ::execvp(slot[1], slot + 1);
       error = errno;
@@ -262,63 +211,24 @@ std::int64_t micros(const timeval& time) { return std::int64_t{time.tv_sec} * 1'
   ::_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-void exec_ended(pid_t pid, int status) {
-  for (std::size_t i = 0; i < exec_count; ++i) {
-    if (execs[i].pid != pid) continue;
-    report(InitEvent::kExecEnded, status, execs[i].id);
-    execs[i] = execs[--exec_count];
-    return;
-  }
-}
-
 // A child that asked to be traced (PTRACE_TRACEME) made us its tracer. It has not ended, and shall go on.
 void let_go(pid_t child, int signal) { ::ptrace(PTRACE_DETACH, child, nullptr, signal == SIGTRAP ? 0 : signal); }
 
-void reap_all(pid_t script, bool await_bye) {
-  for (;;) {
+// False if there may be more.
+bool reap_some(pid_t script, bool await_bye) {
+  for (int reaped = 0; reaped < kMostReaped; ++reaped) {
     int status = 0;
     const pid_t pid = ::waitpid(-1, &status, WNOHANG);
     if (pid < 0 && errno == EINTR) continue;
-    if (pid <= 0) return;
+    if (pid <= 0) return true;
     if (WIFSTOPPED(status)) {
       let_go(pid, WSTOPSIG(status));
       continue;
     }
     if (pid == script) end_with_script(status, await_bye);
-    exec_ended(pid, status);
+    runner::init::exec_ended(pid, status);
   }
-}
-
-// The argument vector behind the header of `message`; false if it is none.
-bool read_words(std::size_t size) {
-  std::size_t count = 0;
-  for (std::size_t at = protocol::kExecHeader; at < size; ++count) {
-    if (count == protocol::kMostExecWords) return false;
-    words[count] = message + at;
-    const void* end = ::memchr(message + at, 0, size - at);
-    if (end == nullptr) return false;
-    at = static_cast<std::size_t>(static_cast<const char*>(end) - message) + 1;
-  }
-  words[count] = nullptr;
-  return count > 0;
-}
-
-int start_exec(std::uint32_t id, std::size_t size, const int (&descriptors)[3]) {
-  if (exec_count == protocol::kMostExecs) return EAGAIN;
-  if (!read_words(size) || descriptors[2] < 0) return EINVAL;
-  volatile int exec_error = 0;
-  const pid_t child = ::vfork();
-  if (child == 0) {
-    begin_child();
-    for (int standard = 0; standard < 3; ++standard) ::dup2(descriptors[standard], standard);
-    ::execvp(words[0], words);
-    exec_error = errno;
-    ::_exit(kNotStarted);
-  }
-  if (child < 0) return errno;
-  if (exec_error != 0) return exec_error;
-  execs[exec_count++] = {id, child};
-  return 0;
+  return false;
 }
 
 void on_shim() {
@@ -332,25 +242,61 @@ void on_shim() {
   switch (message[0]) {
     case protocol::kStop:
       ::kill(-1, SIGSTOP);
+      paused = true;
       break;
     case protocol::kContinue:
       ::kill(-1, SIGCONT);
+      paused = false;
       break;
     case protocol::kStartCommand:
-      if (const int error = start_exec(id, size, descriptors))
-        report(InitEvent::kExecRefused, error, id);
-      else
-        report(InitEvent::kExecStarted, 0, id);
+      runner::init::start_exec(id, size, descriptors);
       break;
     case protocol::kKillCommand:
-      for (std::size_t i = 0; i < exec_count; ++i)
-        if (execs[i].id == id) ::kill(-execs[i].pid, SIGKILL);
+      runner::init::kill_exec(id);
       break;
     default:
       break;
   }
   for (const int descriptor : descriptors)
     if (descriptor >= 0) ::close(descriptor);
+}
+
+// Without the real-time signals, of which a process of the run could queue thousands: what the first process of a pid
+// namespace neither blocks nor handles is dropped when it is sent.
+sigset_t signals_of_use() {
+  constexpr int kFirstRealTime = 32;  // of the kernel's; SIGRTMIN is the C library's
+  sigset_t used;
+  ::sigemptyset(&used);
+  for (int number = 1; number < kFirstRealTime; ++number) ::sigaddset(&used, number);
+  return used;
+}
+
+void take_signals(int signals, pid_t script) {
+  signalfd_siginfo info;
+  for (int taken = 0; taken < kMostSignals; ++taken) {
+    if (::read(signals, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return;
+    const int number = static_cast<int>(info.ssi_signo);
+    if (number == SIGCHLD) continue;  // only wakes us
+    // kill() from another pid namespace. A process in here cannot say so with sigqueue(): such codes are the kernel's.
+    if (info.ssi_pid == 0 && info.ssi_code == SI_USER) passed_on = number;
+    ::kill(-script, number);
+  }
+}
+
+[[noreturn]] void serve(int signals, pid_t script, bool await_bye) {
+  constexpr std::size_t kFixed = 2;
+  pollfd watched[kFixed + protocol::kMostExecs] = {{signals, POLLIN, 0}, {protocol::kInitSocket, POLLIN, 0}};
+  bool all_reaped = true;
+  for (;;) {
+    const std::size_t starting = runner::init::starting_execs(watched + kFixed);
+    const int patience = !all_reaped ? 0 : starting > 0 && !paused ? runner::init::kNudgeMillis : -1;
+    // It fails when a process of the run has taken our RLIMIT_NOFILE away (prlimit). Nothing below waits or needs it.
+    if (::poll(watched, kFixed + starting, patience) < 0 && errno != EINTR) ::poll(nullptr, 0, kRestMillis);
+    on_shim();
+    take_signals(signals, script);
+    all_reaped = reap_some(script, await_bye);  // whatever was told: a flood of other signals can hold SIGCHLD back
+    if (!paused) runner::init::look_at_starting_execs();
+  }
 }
 
 bool read_options(int argc, char* argv[], Options& options) {
@@ -383,30 +329,14 @@ int main(int argc, char* argv[]) {
   else
     ::fcntl(protocol::kInitSocket, F_SETFD, FD_CLOEXEC);
   // Blocked signals stay pending even for pid 1, which otherwise never sees one that has no handler.
-  sigset_t all;
-  ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, nullptr);
-  const int signals = ::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+  const sigset_t used = signals_of_use();
+  ::sigprocmask(SIG_SETMASK, &used, nullptr);
+  const int signals = ::signalfd(-1, &used, SFD_CLOEXEC | SFD_NONBLOCK);
   open_standard_descriptors(options.command[0]);
   if (options.overlay) require_overlay();
   if (options.no_core) forbid_core_dumps();
   runner::init::keep_to_this_container();
   wait_for_go();
   const pid_t script = start_script(options);
-
-  pollfd watched[2] = {{signals, POLLIN, 0}, {protocol::kInitSocket, POLLIN, 0}};
-  for (;;) {
-    if (::poll(watched, 2, -1) < 0) continue;
-    if (watched[1].revents != 0) on_shim();
-    signalfd_siginfo info;
-    while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-      const int number = static_cast<int>(info.ssi_signo);
-      if (number == SIGCHLD) {
-        reap_all(script, options.connect != nullptr);
-        continue;
-      }
-      if (info.ssi_pid == 0) passed_on = number;
-      ::kill(-script, number);
-    }
-  }
+  serve(signals, script, options.connect != nullptr);
 }

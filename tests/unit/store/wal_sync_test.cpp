@@ -132,17 +132,19 @@ TEST_CASE("A sync that fails is told to everyone whom it was for, and the file i
   CHECK(std::filesystem::file_size(directory / "runner.db-wal") < 100'000);  // copied: there is no gap before it
 }
 
-TEST_CASE("A full disk that could not be synced is no damage: what comes later is durable by way of the file") {
+TEST_CASE("A full disk that could not be synced is no damage once there is room: what comes later is durable") {
   const TemporaryDirectory directory;
   History history(directory / "runner.db");
   history.add_run(run_of(0));
   {
     const Misbehaving full(ENOSPC, 0);
     CHECK_THROWS_AS(history.add_run(run_of(1)), Error);
+    CHECK_THROWS_AS(history.add_run(run_of(2)), Error);
   }
+  CHECK_NOTHROW(history.require_room());
   CHECK_FALSE(history.damage());
-  CHECK_NOTHROW(history.add_run(run_of(2)));
   CHECK(std::filesystem::file_size(directory / "runner.db-wal") == 0);  // copied
+  CHECK_NOTHROW(history.add_run(run_of(2)));
 }
 
 TEST_CASE("Behind a commit that could not be synced none is durable until the log has been copied into the file") {

@@ -1,5 +1,6 @@
 #include "runner/collect/outputs.hpp"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -7,8 +8,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <set>
+#include <stop_token>
 
 #include "memory_batch.hpp"
 #include "runner/core/error.hpp"
@@ -22,8 +26,8 @@ using test::MemoryBatch;
 
 struct Upper {
   path root;
-  Upper() {
-    std::string name = (std::filesystem::temp_directory_path() / "runner-collect-XXXXXX").string();
+  explicit Upper(const path& place = std::filesystem::temp_directory_path()) {
+    std::string name = (place / "runner-collect-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
     root = name;
   }
@@ -170,6 +174,152 @@ TEST_CASE("one file is gathered under the name it is given") {
   CHECK_FALSE(gather_file(upper.root / "none", "x", batch));
   std::filesystem::create_symlink(log, upper.root / "link");
   CHECK_THROWS_AS(gather_file(upper.root / "link", "x", batch), Error);
+}
+
+TEST_CASE("a sparse file is refused by name, and small ones share an allowance") {
+  const Upper upper;
+  upper.file("outputs/whole", std::string(5000, 'w'));
+  upper.file("outputs/huge", "data at the start");
+  std::filesystem::resize_file(upper.root / "outputs/huge", 10ULL << 40);
+  std::filesystem::resize_file(upper.file("outputs/sparse", ""), 1 << 20);
+  MemoryBatch batch;
+  const Collected collected = gather(upper.root, batch);
+  CHECK(names(collected) == std::vector<std::string>{"outputs/sparse", "outputs/whole"});
+  CHECK(batch.content(collected.artifacts[0].sha256) == std::string(1 << 20, '\0'));
+  REQUIRE(collected.notices.size() == 1);
+  CHECK(collected.notices[0].find("outputs/huge: a sparse file of 10.0 TiB") == 0);
+}
+
+namespace {
+
+// Takes what it is given and counts it.
+class CountingBatch : public ContentBatch {
+ public:
+  std::int64_t bytes = 0;
+  std::int64_t most = INT64_MAX;
+  std::stop_source stop;
+  Hash put(std::span<const std::byte>) override { return {}; }
+  Stored put_stream(const ReadSome& read) override {
+    std::vector<std::byte> buffer(1 << 20);
+    Stored stored{};
+    while (const std::size_t got = read(buffer)) {
+      stored.bytes += static_cast<std::int64_t>(got);
+      bytes += static_cast<std::int64_t>(got);
+      if (bytes >= most) stop.request_stop();
+    }
+    return stored;
+  }
+  void commit() override {}
+};
+
+}  // namespace
+
+TEST_CASE("many sparse files have no more between them than one may have") {
+  const Upper upper;
+  for (int i = 0; i < 40; ++i)
+    std::filesystem::resize_file(upper.file("outputs/" + std::to_string(i), "x"), 100ULL << 20);
+  CountingBatch batch;
+  const Collected collected = gather(upper.root, batch);
+  CHECK(collected.artifacts.size() == 10);
+  CHECK(collected.notices.size() == 30);
+  CHECK(batch.bytes <= kMaxUnwritten);
+}
+
+TEST_CASE("a file of many names is read once") {
+  const Upper upper;
+  const path first = upper.file("outputs/a", "content");
+  std::filesystem::create_hard_link(first, upper.root / "outputs/b");
+  upper.file("logs/other", "else");
+  std::filesystem::create_hard_link(first, upper.root / "logs/c");
+  CountingBatch counting;
+  CHECK(gather(upper.root, counting).artifacts.size() == 4);
+  CHECK(counting.bytes == 7 + 4);
+  MemoryBatch batch;
+  for (const Artifact& artifact : gather(upper.root, batch).artifacts)
+    CHECK(batch.content(artifact.sha256) == (artifact.name == "logs/other" ? "else" : "content"));
+}
+
+TEST_CASE("a large file is left where it is when the daemon stops") {
+  const Upper upper;
+  upper.file("outputs/a", std::string(8 << 20, 'a'));
+  upper.file("outputs/b", "b");
+  CountingBatch batch;
+  batch.most = 2 << 20;
+  const Collected collected = gather(upper.root, batch, batch.stop.get_token());
+  CHECK(collected.stopped);
+  CHECK(batch.bytes == 2 << 20);
+  CHECK(collected.artifacts.empty());
+  CHECK_FALSE(gather_file(upper.root / "outputs/b", "b", batch, batch.stop.get_token()));
+  CHECK_FALSE(gather(upper.root, batch).stopped);
+}
+
+TEST_CASE("names that are longer than any path are counted, not kept") {
+  const Upper upper;
+  upper.file("outputs/kept", "k");
+  const std::string level(250, 'n');
+  int here = ::open((upper.root / "outputs").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int depth = 0; depth < 30; ++depth) {
+    ::close(::openat(here, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    REQUIRE(::mkdirat(here, level.c_str(), 0700) == 0);
+    const int below = ::openat(here, level.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ::close(here);
+    here = below;
+  }
+  ::close(here);
+  MemoryBatch batch;
+  const Collected collected = gather(upper.root, batch);
+  CHECK(collected.artifacts.size() == 1 + 17);  // 16 levels of 251 bytes and outputs/ fit
+  REQUIRE(collected.notices.size() == 1);
+  CHECK(collected.notices[0].find("1 entry was not stored") != std::string::npos);
+  CHECK(collected.notices[0].find("longer than 4096 bytes; the first is outputs/nnn") != std::string::npos);
+  CHECK(collected.notices[0].size() < 500);
+}
+
+TEST_CASE("of more files than a run may leave the rest is counted") {
+  const Upper upper("/dev/shm");  // makes 200 000 names in a second
+  int made = 0;
+  for (const char* directory : {"a", "b", "c", "d"}) {  // a file system bounds the names of one file
+    os::make_directories(upper.root / "outputs" / directory);
+    const path here = upper.root / "outputs" / directory;
+    for (int i = 0; i < 50'001; ++i) {
+      const path name = here / std::to_string(i);
+      if (i == 0) upper.file(name, "x");
+      if (i == 0 || ::link((here / "0").c_str(), name.c_str()) == 0) ++made;
+    }
+  }
+  REQUIRE(made == 4 * 50'001);
+  CountingBatch batch;
+  const Collected collected = gather(upper.root, batch);
+  CHECK(collected.artifacts.size() == kMaxArtifacts);
+  REQUIRE(collected.notices.size() == 1);
+  CHECK(collected.notices[0].find("outputs and logs: 4 entries were not stored") == 0);
+}
+
+TEST_CASE("many names that have the same text are told apart in no time") {
+  const Upper upper;
+  // Each of 14 places is the byte ff or the text %FF of it.
+  for (int bits = 0; bits < 1 << 14; ++bits) {
+    std::string name = "outputs/";
+    for (int place = 0; place < 14; ++place) name += (bits >> place & 1) != 0 ? "\xff" : "%FF";
+    upper.file(name, "");
+  }
+  CountingBatch batch;
+  const Collected collected = gather(upper.root, batch);
+  std::set<std::string> distinct;
+  for (const std::string& name : names(collected)) distinct.insert(name);
+  CHECK(distinct.size() == 1 << 14);
+  CHECK(std::all_of(distinct.begin(), distinct.end(), [](const std::string& name) { return name.size() < 100; }));
+}
+
+TEST_CASE("one file that a script could write is told when it is not stored") {
+  const Upper upper;
+  MemoryBatch batch;
+  CHECK(gather_one(upper.root / "none", "x", batch).notices.empty());
+  std::filesystem::create_symlink("/etc/passwd", upper.root / "link");
+  CHECK(gather_one(upper.root / "link", "x", batch).notices.size() == 1);
+  std::filesystem::resize_file(upper.file("sparse", "s"), 3ULL << 40);
+  CHECK(gather_one(upper.root / "sparse", "x", batch).artifacts.empty());
+  CHECK(gather_one(upper.file("plain", "p"), "x", batch).artifacts.size() == 1);
 }
 
 }  // namespace runner::collect

@@ -240,9 +240,17 @@ TEST_CASE("the bundle says what the design promises, for each runtime and user")
   CHECK(config["process"]["cwd"] == "/home/me/project");
   CHECK(config["process"]["noNewPrivileges"] == true);
   CHECK(config["process"]["oomScoreAdj"] == std::max(800, oom_score_of_runs()));
-  REQUIRE(config["process"]["rlimits"].size() == 1);
+  REQUIRE(config["process"]["rlimits"].size() == 3);
   CHECK(config["process"]["rlimits"][0]["type"] == "RLIMIT_CORE");
   CHECK(config["process"]["rlimits"][0]["soft"] == 0);
+  const json signals = config["process"]["rlimits"][1];
+  CHECK(signals["type"] == "RLIMIT_SIGPENDING");
+  CHECK(signals["soft"] == most_pending_signals_of_runs());
+  CHECK(signals["hard"] == most_pending_signals_of_runs());
+  const json messages = config["process"]["rlimits"][2];
+  CHECK(messages["type"] == "RLIMIT_MSGQUEUE");
+  CHECK(messages["soft"] == most_message_bytes_of_runs());
+  CHECK(messages["hard"] == most_message_bytes_of_runs());
   for (const auto& [set, capabilities] : config["process"]["capabilities"].items()) CHECK(capabilities.empty());
   CHECK(config["process"]["user"]["uid"] == (crun ? host.uid : 0));
   const auto& section = config["linux"];

@@ -288,8 +288,8 @@ TEST_CASE("secrets have a place in memory, and nothing of them is said to the en
 TEST_CASE("the engine's own options are passed on, and only those that were given") {
   Planned planned;
   const json plain = planned.host_config();
-  for (const char* key : {"MemoryReservation", "CpuShares", "CpusetCpus", "Ulimits", "ExtraHosts", "Dns", "DnsSearch",
-                          "DnsOptions", "Tmpfs"})
+  for (const char* key :
+       {"MemoryReservation", "CpuShares", "CpusetCpus", "ExtraHosts", "Dns", "DnsSearch", "DnsOptions", "Tmpfs"})
     CHECK_FALSE(plain.contains(key));
   CHECK_FALSE(planned.config().contains("Hostname"));
   planned.run.definition.engine = {.network = {},
@@ -310,11 +310,20 @@ TEST_CASE("the engine's own options are passed on, and only those that were give
   CHECK(config["Dns"] == json{"9.9.9.9"});
   CHECK(config["DnsSearch"] == json{"corp"});
   CHECK(config["DnsOptions"] == json{"ndots:1"});
-  CHECK(config["Ulimits"] == json::array({{{"Name", "nofile"}, {"Soft", 10}, {"Hard", 20}}}));
+  const auto most = [](const char* name, std::uint64_t value) {
+    return json{{"Name", name}, {"Soft", value}, {"Hard", value}};
+  };
+  const json signals = most("sigpending", most_pending_signals_of_runs());
+  const json messages = most("msgqueue", most_message_bytes_of_runs());
+  CHECK(plain["Ulimits"] == json::array({signals, messages}));
+  CHECK(config["Ulimits"] == json::array({signals, messages, {{"Name", "nofile"}, {"Soft", 10}, {"Hard", 20}}}));
   CHECK_THAT(planned.config()["Cmd"].dump(), Contains("\"--no-core\""));
   planned.run.definition.engine.ulimits = {{.name = "core", .soft = -1, .hard = -1}};  // asked for: left alone
   CHECK_THAT(planned.config()["Cmd"].dump(), !Contains("--no-core"));
-  CHECK(planned.host_config()["Ulimits"] == json::array({{{"Name", "core"}, {"Soft", -1}, {"Hard", -1}}}));
+  CHECK(planned.host_config()["Ulimits"] ==
+        json::array({signals, messages, {{"Name", "core"}, {"Soft", -1}, {"Hard", -1}}}));
+  planned.run.definition.engine.ulimits = {{.name = "sigpending", .soft = 9999, .hard = 9999}};
+  CHECK(planned.host_config()["Ulimits"] == json::array({messages, most("sigpending", 9999)}));
   CHECK(config["CpusetCpus"] == "0-2");
   CHECK(config["CpuShares"] == 512);
   CHECK(config["MemoryReservation"] == 4096);
