@@ -10,8 +10,9 @@
 
 namespace runner::snapshot {
 
-// What differs, one line each ("a/b: its content differs"), at most 100; empty: equal. Every file is read. `layers`
-// topmost first. Content that the store itself cannot read is said in its words.
+// What differs, one line each ("a/b: its content differs"), at most 100; empty: equal. Every file is read, and compared
+// with the hash that is its name: what the store has of it does not matter. `layers` topmost first. A directory whose
+// tree the store cannot read is not looked into.
 std::vector<std::string> compare_layers(const ContentReader& store, const Hash& snapshot,
                                         const std::vector<std::filesystem::path>& layers);
 

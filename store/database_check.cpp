@@ -1,11 +1,25 @@
 #include "store/database_check.hpp"
 
+#include <string_view>
+
 #include "runner/core/error.hpp"
 
 namespace runner::store {
 namespace {
 
-constexpr int kMostProblems = 100;  // of a kind: one broken page can be thousands
+// Of a kind: one broken page can be thousands. SQLite looks at the pages of all tables before it looks at their rows.
+constexpr int kMostProblems = 100;
+
+constexpr std::string_view kDamagedInStructure =
+    " is damaged in its structure: a repair writes nothing to it; copy what can be read with `sqlite3 FILE .recover`, "
+    "or put back a backup";
+
+// A finding of integrity_check that says nothing about pages.
+bool is_of_a_row(std::string_view finding) {
+  return (finding.starts_with("row ") && finding.find(" missing from index ") != std::string_view::npos) ||
+         finding.starts_with("wrong # of entries in index ") || finding.starts_with("CHECK constraint failed in ") ||
+         finding.starts_with("NULL value in ");
+}
 
 }  // namespace
 
@@ -17,8 +31,11 @@ std::vector<std::string> check_database(const Database& database) {
       step();
     } catch (const Error& error) {  // an adapter's: what SQLite cannot read is what is looked for
       problems.push_back(error.message());
+      return false;
     }
+    return true;
   };
+  bool sound = false;
   attempt([&] {
     Connection connection(database.path(), Connection::Mode::kReadOnly);
     attempt([&] {
@@ -27,18 +44,28 @@ std::vector<std::string> check_database(const Database& database) {
         problems.push_back(file + ": schema version " + std::to_string(version) + " instead of " +
                            std::to_string(database.schema().version));
     });
-    attempt([&] {
+    bool of_rows = true;
+    sound = attempt([&] {
       Query query = connection.query_once("PRAGMA integrity_check(" + std::to_string(kMostProblems) + ")");
-      while (query.next())
-        if (query.text(0) != "ok") problems.push_back(file + ": " + query.string(0));
+      while (query.next()) {
+        if (query.text(0) == "ok") continue;
+        problems.push_back(file + ": " + query.string(0));
+        of_rows = of_rows && is_of_a_row(query.text(0));
+      }
     });
+    sound = sound && of_rows;
     attempt([&] {
       Query query = connection.query_once("PRAGMA foreign_key_check");
       for (int count = 0; count < kMostProblems && query.next(); ++count)
         problems.push_back(file + ": a row of " + query.string(0) + " names a missing row of " + query.string(2));
     });
   });
+  if (!sound) problems.insert(problems.begin(), file + std::string(kDamagedInStructure));
   return problems;
+}
+
+bool is_damaged_in_structure(const std::vector<std::string>& findings) {
+  return !findings.empty() && findings.front().ends_with(kDamagedInStructure);
 }
 
 }  // namespace runner::store

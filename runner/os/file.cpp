@@ -193,13 +193,19 @@ void publish_file(const std::filesystem::path& path, std::string_view content, D
 
 bool publish_file_once(const std::filesystem::path& path, std::string_view content, mode_t mode) {
   const auto temporary = temporary_sibling(path);
-  write_temporary(temporary, content, Durability::kAtomic, mode);
+  try {
+    write_temporary(temporary, content, Durability::kDurable, mode);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
   const int result = ::link(temporary.c_str(), path.c_str());
   const int link_errno = errno;
   ::unlink(temporary.c_str());
-  if (result == 0) return true;
-  if (link_errno == EEXIST) return false;
-  throw errno_error(link_errno, "link " + path.string());
+  if (result != 0 && link_errno == EEXIST) return false;
+  if (result != 0) throw errno_error(link_errno, "link " + path.string());
+  sync_directory(path.parent_path());
+  return true;
 }
 
 void make_directories(const std::filesystem::path& path, mode_t mode) {

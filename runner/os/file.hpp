@@ -27,7 +27,8 @@ enum class Durability { kAtomic, kDurable };  // kDurable: fsync of file and dir
 // Temp file in the same directory, then rename: readers see the old content or the new, never a part.
 void publish_file(const std::filesystem::path& path, std::string_view content, Durability durability,
                   mode_t mode = 0600);
-// The same, but only the first caller wins (link(2) instead of rename): false when the file exists already.
+// The same, but only the first caller wins (link(2) instead of rename): false when the file exists already. Durable: it
+// is on the disk before it appears under its name, and so is the name before `true` is returned.
 bool publish_file_once(const std::filesystem::path& path, std::string_view content, mode_t mode = 0600);
 
 void make_directories(const std::filesystem::path& path, mode_t mode = 0700);

@@ -106,7 +106,7 @@ void DirectoryCheck::check_records(const RunRecord& run, std::vector<DirectoryPr
   };
   reads(directory.spec(), shim::read_spec);
   reads(directory.claim(), shim::read_claim);
-  reads(directory.started(), shim::read_started);
+  reads(directory.started(), shim::check_started);
   reads(directory.ended(), shim::read_ended);
   reads(directory.pause(), shim::read_pause);
   reads(directory.cancel(), shim::read_cancel);

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -14,11 +15,18 @@
 #include "runner/pipeline/reference_check.hpp"
 #include "snapshot/checkout_directory.hpp"
 #include "snapshot/stat_cache_source.hpp"
+#include "snapshot/tree_object.hpp"
 #include "store/content_check.hpp"
+#include "store/database_check.hpp"
+#include "store/digest.hpp"
 #include "store/history_check.hpp"
 
 namespace runner::pipeline {
 namespace {
+
+// Why a damaged checkout stays.
+constexpr std::string_view kLastCopy =
+    "; it stays, for the store cannot give its snapshot again: copy from it what you need";
 
 constexpr int kRounds = 8;  // of repair: a tree that is back shows what is missing below it
 
@@ -34,10 +42,10 @@ class EverythingCheck {
     check_rows();
     check_contents();
     check_references();
-    if (!references_->faults().empty())
-      content_.distrust_caches();  // what is missing is read again with the next submit
-    if (options_.repair) attempt_write([&] { repair(); });
-    if (options_.repair) attempt_write([&] { correct_artifact_sizes(); });
+    if (!references_->faults().empty() && !contents_are_untouchable_)
+      attempt_write([&] { content_.distrust_caches(); });  // what is missing is read again with the next submit
+    if (may_write_contents()) attempt_write([&] { repair(); });
+    if (may_write_history()) attempt_write([&] { correct_artifact_sizes(); });
     report_references();
     report_unreferenced();
     check_checkouts();
@@ -61,6 +69,9 @@ class EverythingCheck {
     });
   }
 
+  bool may_write_contents() const { return options_.repair && !contents_are_untouchable_; }
+  bool may_write_history() const { return options_.repair && !history_is_untouchable_; }
+
   // What one row says of others, and what SQLite says of its indices. With `repair` both are asked twice: what was
   // there only before is repaired.
   void check_rows() {
@@ -68,7 +79,11 @@ class EverythingCheck {
     using Problems = std::vector<std::pair<std::string, std::vector<std::string>>>;
     const auto ask = [&] {
       Problems problems;
-      for (const auto& found : {history_.check_file(), content_.check(tick_)->file()})
+      const auto of_history = history_.check_file();
+      const auto of_contents = content_.check(tick_)->file();
+      history_is_untouchable_ = history_is_untouchable_ || store::is_damaged_in_structure(of_history);
+      contents_are_untouchable_ = contents_are_untouchable_ || store::is_damaged_in_structure(of_contents);
+      for (const auto& found : {of_history, of_contents})
         for (const std::string& problem : found) problems.emplace_back(problem, std::vector<std::string>());
       for (store::RowProblem& problem : history_.check_rows(tick_)->problems())
         problems.emplace_back(std::move(problem.text), std::move(problem.runs));
@@ -76,7 +91,7 @@ class EverythingCheck {
     };
     const Problems before = ask();
     Problems now = before;
-    if (options_.repair && !before.empty()) {
+    if (may_write_history() && !before.empty()) {
       attempt_write([&] { history_.check_rows(tick_)->repair(); });
       now = ask();
       for (const auto& problem : before)
@@ -115,10 +130,10 @@ class EverythingCheck {
     const DirectoryCheck check(history_, data_, tick_);
     for (const DirectoryProblem& problem : check.runs()) report(problem.text, problem.runs, false);
     for (const store::EnvironmentBuild& build : check.lost_builds(environments_)) {
-      if (options_.repair) attempt_write([&] { environments_.forget_build(build.id); });
+      if (may_write_history()) attempt_write([&] { environments_.forget_build(build.id); });
       report("environment " + build.environment.hex().substr(0, 16) + ": its directory envs/" + build.directory +
                  " is gone; it is built again when it is needed",
-             {}, options_.repair && !history_.damage());
+             {}, may_write_history() && !history_.damage());
     }
   }
 
@@ -223,10 +238,15 @@ class EverythingCheck {
     }
   }
 
+  // Now, and as a whole.
   bool is_readable(const Hash& hash) const {
     try {
-      content_.read(hash, 0, -1, [this](std::span<const std::byte>) { tick_(); });
-      return true;
+      store::Sha256::Stream whole(sha256_);
+      content_.read(hash, 0, -1, [&](std::span<const std::byte> piece) {
+        whole.update(piece);
+        tick_();
+      });
+      return whole.finish() == hash;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kNotFound) throw;
       return false;
@@ -307,14 +327,41 @@ class EverythingCheck {
       const auto all = checkouts_.list();
       const bool listed =
           snapshot && std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.snapshot == *snapshot; });
-      const bool gone = options_.repair && listed && checkouts_.evict(*snapshot);
+      const bool kept = options_.repair && listed && !comes_back(*snapshot);
+      const bool gone = options_.repair && listed && !kept && checkouts_.evict(*snapshot);
       report("checkout " + name + ": its record cannot be read" +
-                 (listed ? "" : "; the next start of the daemon removes it"),
+                 (kept     ? std::string(kLastCopy)
+                  : listed ? ""
+                           : "; the next start of the daemon removes it"),
              {}, gone);
     }
   }
 
-  // A damaged one is thrown away: it comes back from the store.
+  // Whether the store gives every content of the snapshot now. What was read well before may have been damaged since.
+  bool comes_back(const Hash& snapshot) const {
+    std::unordered_set<Hash, HashHasher> seen{snapshot};
+    std::vector<Hash> trees{snapshot};
+    while (!trees.empty()) {
+      const Hash tree = trees.back();
+      trees.pop_back();
+      if (!is_readable(tree)) return false;
+      try {
+        for (const snapshot::TreeEntry& entry : snapshot::decode_tree(content_.read_all(tree))) {
+          if (!seen.insert(entry.content).second) continue;
+          if (entry.type == snapshot::EntryType::kDirectory)
+            trees.push_back(entry.content);
+          else if (!is_readable(entry.content))
+            return false;
+        }
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kNotFound) throw;
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // A damaged one is thrown away if it comes back from the store.
   void check_checkouts() {
     now_doing("comparing checkouts with their snapshots");
     check_checkout_records();
@@ -330,17 +377,13 @@ class EverythingCheck {
         continue;
       }
       ++report_.checkouts;
-      // That it cannot be compared, because the store has lost the original, says nothing about it.
-      std::erase_if(differences, [this](const std::string& line) {
-        const auto& faults = references_->faults();
-        return std::any_of(faults.begin(), faults.end(),
-                           [&](const auto& fault) { return line.find(fault.content.hex()) != std::string::npos; });
-      });
       if (differences.empty()) continue;
       std::string text = "checkout " + checkout.snapshot.hex() + ": " + differences.front();
       if (differences.size() > 1) text += " (and " + std::to_string(differences.size() - 1) + " more)";
       if (options_.repair && checkout.in_use) text += "; a live run uses it: try again when it has ended";
-      const bool gone = options_.repair && checkouts_.evict(checkout.snapshot);
+      const bool kept = options_.repair && !checkout.in_use && !comes_back(checkout.snapshot);
+      if (kept) text += kLastCopy;
+      const bool gone = options_.repair && !kept && checkouts_.evict(checkout.snapshot);
       report_.problems.push_back({.text = text, .runs = {}, .repaired = gone});
     }
   }
@@ -367,6 +410,9 @@ class EverythingCheck {
   const os::DataDirectory& data_;
   const FsckOptions options_;
   const Doing& doing_;
+  const store::Sha256 sha256_;
+  bool history_is_untouchable_ = false;    // runner.db is damaged in its structure
+  bool contents_are_untouchable_ = false;  // content.db is
   std::string what_;
   const std::function<void()> tick_ = [this] { doing_(what_); };
   api::FsckReport report_;

@@ -90,20 +90,9 @@ Outcome outcome_from(const json& object) {
   return outcome;
 }
 
-}  // namespace
-
-std::optional<Claim> read_claim(const os::RunDirectory& run) {
-  return read_record(run.claim(), [](const json& object) {
-    return Claim{.shim = process_from(object.at("shim")), .attempt = whole_number_or<int>(object, "attempt", 1)};
-  });
-}
-
-bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
-  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}, {"attempt", claim.attempt}}));
-}
-
-std::optional<Started> read_started(const os::RunDirectory& run) {
-  return read_record(run.started(), [](const json& object) {
+// Throws for a damaged one.
+std::optional<Started> started_in(const path& file) {
+  return read_record(file, [](const json& object) {
     Started started{.time = from_micros(whole_number<std::int64_t>(object.at("timeMicros"))),
                     .init = process_from(object.at("init")),
                     .paused = object.value("paused", false),
@@ -115,6 +104,33 @@ std::optional<Started> read_started(const os::RunDirectory& run) {
     return started;
   });
 }
+
+}  // namespace
+
+std::optional<Claim> read_claim(const os::RunDirectory& run) {
+  return read_record(run.claim(), [](const json& object) {
+    return Claim{.shim = process_from(object.at("shim")), .attempt = whole_number_or<int>(object, "attempt", 1)};
+  });
+}
+
+bool is_claimed(const os::RunDirectory& run) {
+  std::error_code unknown;
+  return std::filesystem::symlink_status(run.claim(), unknown).type() != std::filesystem::file_type::not_found;
+}
+
+bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
+  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}, {"attempt", claim.attempt}}));
+}
+
+std::optional<Started> read_started(const os::RunDirectory& run) {
+  try {
+    return started_in(run.started());
+  } catch (const Error&) {  // said by fsck
+    return std::nullopt;
+  }
+}
+
+void check_started(const os::RunDirectory& run) { started_in(run.started()); }
 
 void write_started(const os::RunDirectory& run, const Started& started) {
   json object{{"timeMicros", to_micros(started.time)},

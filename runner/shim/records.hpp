@@ -1,5 +1,6 @@
 // The files through which shim and daemon talk, in the run directory (os::RunDirectory). JSON, `"version": 1`, unknown
-// keys ignored, published atomically. A reader gets nothing for a missing file and Error(kInternal) for a damaged one.
+// keys ignored, published atomically. A reader gets nothing for a missing file and, but for start.json,
+// Error(kInternal) for a damaged one.
 #pragma once
 
 #include <chrono>
@@ -19,6 +20,10 @@ struct Claim {
   int attempt = 1;  // of the run
 };
 std::optional<Claim> read_claim(const os::RunDirectory& run);
+// Whether the file is there, whatever it says: then the script may have run, and must not run again under this claim.
+// Also true when that cannot be told.
+bool is_claimed(const os::RunDirectory& run);
+// Durable when it returns true: no power cut makes a script run twice, or leaves a claim that says nothing.
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim);
 
 // start.json: the script runs. Written again whenever it is paused or goes on.
@@ -31,7 +36,10 @@ struct Started {
   std::string pause_error{};         // why the last one could not be followed; empty: it was
   std::string interpreter{};         // which of Spec::candidates runs the script; empty: none was to be chosen
 };
+// Nothing also for a damaged file: it is not synced, so a power cut can leave it empty, and a run must be ended without
+// it.
 std::optional<Started> read_started(const os::RunDirectory& run);
+void check_started(const os::RunDirectory& run);  // Error(kInternal) for a damaged one
 void write_started(const os::RunDirectory& run, const Started& started);
 
 // exit.json: the container is empty, its log is complete. Durable (fsync) before it appears.

@@ -1,5 +1,6 @@
 """`runner fsck` against a list of planted corruptions, one by one, and against random ones. Each is found and named with its runs;
 a repair sets right what can be derived, leaves everything else byte for byte as it was, and may be killed at any time."""
+import hashlib
 import json
 import os
 import random
@@ -335,6 +336,92 @@ class Files(Damage):
         self.ok("daemon", "start")
         shutil.rmtree(self.home.data + "/cache")
         self.assertEqual(self.fsck(), [])
+
+
+class Structure(Damage):
+    """A file that is wrong about which of its pages are free: whatever is written next lands on something that is good."""
+
+    def free_used_page(self, name, holding):
+        """The list of free pages of a stopped daemon's database names the page that holds these bytes."""
+        path = self.home.data + "/" + name
+        with self.opened(name) as database:
+            database.execute("CREATE TABLE passing (data)")
+            database.execute("INSERT INTO passing VALUES (randomblob(200000))")
+            database.execute("DROP TABLE passing")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            size = database.execute("PRAGMA page_size").fetchone()[0]
+        with open(path, "r+b") as file:
+            data = file.read()
+            page = data.index(holding) // size + 1
+            trunk = int.from_bytes(data[32:36], "big")
+            self.assertGreater(trunk, 0)
+            file.seek((trunk - 1) * size)
+            file.write(b"".join(number.to_bytes(4, "big") for number in (0, 1, page)))
+            file.seek(36)
+            file.write((2).to_bytes(4, "big"))
+        self.own()
+
+    def repaired_nothing(self, name, says):
+        """What a repair says. Every row and every file stays as it was."""
+        self.ok("daemon", "start")
+        before = self.logical_contents()
+        problems = self.fsck("--repair")
+        told = [p["problem"] for p in problems]
+        self.assertTrue(any(name + " is damaged in its structure" in text and ".recover" in text for text in told), told)
+        self.assertTrue(any("reference to page" in text for text in told), told)
+        found = [p for p in problems if says in p["problem"]]
+        self.assertTrue(found, problems)
+        self.assertFalse(any(p["repaired"] for p in found), problems)
+        rows, files = self.logical_contents()
+        for table in before[0]:
+            if table != "content.db/generation" or name == "content.db":  # caches are told of what is missing
+                self.assertEqual(rows[table], before[0][table], table)
+        for path in before[1]:
+            if not path.endswith(".sock"):
+                self.assertEqual(files.get(path, "gone"), before[1][path], path)
+
+    def test_nothing_is_put_onto_a_page_that_is_in_use(self):
+        good, lost = os.urandom(60_000), os.urandom(60_000)
+        self.write("good.bin", good)
+        self.write("lost.bin", lost)
+        self.prepare()
+        with self.opened("content.db") as database:
+            deleted = database.execute("DELETE FROM content WHERE hash = ?", (hashlib.sha256(lost).digest(),)).rowcount
+        self.assertEqual(deleted, 1)
+        self.free_used_page("content.db", good[100:164])
+        self.repaired_nothing("content.db", "content %s: missing" % hashlib.sha256(lost).hexdigest())
+
+    def test_no_row_is_written_onto_a_page_that_is_in_use(self):
+        self.prepare()
+        with self.opened("runner.db") as database:
+            database.execute("UPDATE metric_series SET count = 7")
+            database.execute("DELETE FROM queue")
+            database.execute("UPDATE artifact SET bytes = bytes + 1")
+        self.free_used_page("runner.db", self.ids["child"].encode())
+        self.repaired_nothing("runner.db", "its summary is not that of its points")
+
+    def test_a_damaged_checkout_stays_if_it_holds_the_last_copy(self):
+        lost = os.urandom(60_000)
+        self.write("lost.bin", lost)
+        self.prepare()
+        os.remove(self.project + "/lost.bin")
+        checkouts = self.home.data + "/checkouts"
+        places = [os.path.join(directory, "main.py") for directory, _, names in os.walk(checkouts) if "lost.bin" in names]
+        if not places:
+            self.skipTest("this isolation makes no checkouts")
+        with self.opened("content.db") as database:
+            database.execute("UPDATE chunk SET data = zeroblob(length(data)) WHERE id = (SELECT chunk FROM content WHERE hash = ?)",
+                             (hashlib.sha256(lost).digest(),))
+        self.own()
+        copy = os.path.dirname(places[0]) + "/lost.bin"
+        self.home.write(places[0], "print('changed')")
+        os.chmod(places[0], 0o644)
+        os.rename(copy, copy + "-")  # the repair would read the content again
+        self.ok("daemon", "start")
+        told = [p for p in self.fsck("--repair") if p["problem"].startswith("checkout ")]
+        self.assertTrue(any("it stays" in p["problem"] and not p["repaired"] for p in told), told)
+        with open(copy + "-", "rb") as file:
+            self.assertEqual(file.read(), lost)
 
 
 class Killed(Damage):

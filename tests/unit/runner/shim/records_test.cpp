@@ -68,6 +68,25 @@ TEST_CASE("a claim is won once") {
   CHECK(read_claim(scratch.run)->shim == first);
 }
 
+TEST_CASE("a claim that cannot be read is a claim all the same") {
+  const ScratchRun scratch;
+  CHECK_FALSE(is_claimed(scratch.run));
+  const auto damaged = GENERATE("", "{", "{\"version\":1}");
+  std::ofstream(scratch.run.claim()) << damaged;
+  CHECK(is_claimed(scratch.run));
+  CHECK_THROWS_AS(read_claim(scratch.run), Error);
+  CHECK_FALSE(write_claim_once(scratch.run, {os::identify_self()}));
+}
+
+TEST_CASE("a start.json that cannot be read is none, and fsck hears of it") {
+  const ScratchRun scratch;
+  CHECK_NOTHROW(check_started(scratch.run));
+  const auto damaged = GENERATE("", "{", "[]", "{\"version\":2}", "{\"version\":1,\"timeMicros\":\"x\"}");
+  std::ofstream(scratch.run.started()) << damaged;
+  CHECK_FALSE(read_started(scratch.run));
+  CHECK_THROWS_AS(check_started(scratch.run), Error);
+}
+
 TEST_CASE("a damaged record is an error that names the file, an unknown key is none") {
   const ScratchRun scratch;
   const auto damaged =
