@@ -13,6 +13,11 @@ bool Damage::may_be_over() const {
   return finding_ && finding_->kind == Kind::kRefused;
 }
 
+void Damage::forget() {
+  const std::lock_guard lock(mutex_);
+  finding_.reset();
+}
+
 void Damage::mended() {
   const std::lock_guard lock(mutex_);
   if (finding_ && finding_->kind == Kind::kRefused) finding_.reset();

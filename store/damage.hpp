@@ -17,6 +17,7 @@ class Damage {
   enum class Kind { kRefused, kCorrupt };
   void report(Kind kind, const std::string& what);
   bool may_be_over() const;  // there is a finding, and it is a disk that has refused
+  void forget();             // somebody has looked at all of the file: what was found can be mended by writing
   void mended();             // the disk takes everything again
   // Error(kUnavailable) that says since when the file is only read, why, and the way out; nothing while all is well.
   std::optional<Error> found() const;

@@ -49,6 +49,7 @@ class Database {
   bool has_room() const { return free_bytes() >= reserve_.bytes(); }
   // Error(kUnavailable) if the file has been found damaged and is only read.
   std::optional<Error> damage() const { return damage_.found(); }
+  void forget_damage() { damage_.forget(); }  // before an index is made again: its rows are sound
   bool checkpoint() { return commits_.checkpoint(); }
   ReaderPool::Lease read() const { return readers_.lease(); }
 

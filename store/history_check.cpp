@@ -250,8 +250,10 @@ std::vector<RowProblem> HistoryCheck::problems() const {
 }
 
 void HistoryCheck::repair() const {
-  if (has_damaged_index())
+  if (has_damaged_index()) {
+    database_.forget_damage();
     database_.write(Sync::kDurable, [](Connection& connection) { connection.execute("REINDEX"); });
+  }
   tick_();
   database_.write(Sync::kDurable, [](Connection& connection) {
     connection.run("INSERT INTO queue(id, held) SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM queue WHERE id = 1)");

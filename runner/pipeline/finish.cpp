@@ -115,8 +115,8 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
   try {
     // A script that writes faster than this reads must not hold up the watch for the others: what is left comes with
     // the next word of the journal, at the latest with the end.
-    constexpr int kPartsAtOnce = 8;                      // of about 1 MiB
-    const auto claim = shim::read_claim(data_.run(id));  // the directory may be an earlier attempt's
+    constexpr int kPartsAtOnce = 8;   // of about 1 MiB
+    const auto claim = claim_of(id);  // the directory may be an earlier attempt's
     if (!claim) return;
     if (!complete && !history_.has_room()) return;  // it is all still there at the end
     std::int64_t offset = history_.journal_offset(id);
@@ -147,6 +147,16 @@ void Pipeline::note_losses(const std::string& id, const collect::JournalLosses& 
   });
   const std::int64_t number = history_.add_notice(id, to_text(told.losses), told.notice);
   told_losses_.with([&](auto& all) { all[id].notice = number; });
+}
+
+// Nothing, too, if it cannot be read: shim::is_claimed tells the two apart.
+std::optional<shim::Claim> Pipeline::claim_of(const std::string& id) const {
+  try {
+    return shim::read_claim(data_.run(id));
+  } catch (const Error& error) {
+    spdlog::warn("run {}: {}", id, error.message());
+    return std::nullopt;
+  }
 }
 
 void Pipeline::finish(const std::string& id) {
@@ -191,7 +201,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     return leave(run);
   }
   const os::RunDirectory directory = data_.run(id);
-  const auto claim = shim::read_claim(directory);
+  const auto claim = claim_of(id);
   if (claim && claim->attempt < run.attempt) return again_->enqueue(id);  // a late word of the last attempt
   auto ended = shim::read_ended(directory);
   if (!ended) {
@@ -204,6 +214,10 @@ void Pipeline::finish_or_throw(const std::string& id) {
       }
       ended = shim::read_ended(directory);  // it may have ended in between
       if (!ended) ended = lost(*claim);
+    } else if (shim::is_claimed(directory)) {
+      ended = shim::Ended{.time = utc_now(),
+                          .outcome = {.kind = OutcomeKind::kLost,
+                                      .message = "claim.json, which says who supervised it, cannot be read"}};
     } else if (run.status == RunStatus::kCancelRequested) {
       ended = shim::Ended{.time = utc_now(), .outcome = outcome_of_cancelled(run)};
     } else if (launches_.with([&](auto& table) { return table[id]; }) < kMaxLaunches) {

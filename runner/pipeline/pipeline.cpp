@@ -110,7 +110,7 @@ Pipeline::~Pipeline() {
   builds_->stop();                      // so do they
   ahead_->stop();
   again_->stop();      // what it is given after this the next daemon finds
-  scheduler_.reset();  // joins them; they use the watch
+  scheduler_->stop();  // its workers use it, and the watch, to the last
   clearer_->stop();    // removes what they have just ended
   on_end_->stop();
   keep_awake_->stop();
@@ -146,7 +146,7 @@ void Pipeline::stop(const std::string& id, const std::string& reason, bool fails
     const os::RunDirectory directory = data_.run(id);
     try {
       // Of an earlier attempt's directory nothing is wanted any more: who clears it away looks at the row.
-      const auto claim = shim::read_claim(directory);
+      const auto claim = claim_of(id);
       if (claim && claim->attempt < history_.get(id).attempt)
         again_->enqueue(id);
       else

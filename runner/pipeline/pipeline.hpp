@@ -249,6 +249,7 @@ class Pipeline {
                                          const std::string& working_directory);
   // finish.cpp
   static std::optional<RunError> error_of(const Outcome& outcome);
+  std::optional<shim::Claim> claim_of(const std::string& id) const;
   void finish(const std::string& id);
   void finish_once(const std::string& id);
   void finish_or_throw(const std::string& id);

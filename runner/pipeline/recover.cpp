@@ -99,7 +99,9 @@ bool Pipeline::look_into_directories(std::vector<RunRecord>& unfinished, const s
 
 void Pipeline::recover_run(const RunRecord& run) {
   const os::RunDirectory directory = data_.run(run.id);
-  const auto claim = shim::read_claim(directory);
+  const auto claim = claim_of(run.id);
+  // A power cut, most likely: nobody knows who supervised it. It was started, and ends.
+  if (!claim && shim::is_claimed(directory)) return scheduler_->post([this, id = run.id] { finish(id); });
   if (!claim) {
     // Never started: a shim of the last daemon that is only now waking up finds the claim taken, or takes it first.
     if (run.status == RunStatus::kCancelRequested) return end_cancelled(run);

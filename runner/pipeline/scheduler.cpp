@@ -20,8 +20,12 @@ Scheduler::Scheduler(const Resources& machine, GpuSlots gpus, bool held, Callbac
   }
 }
 
-Scheduler::~Scheduler() {
+Scheduler::~Scheduler() { stop(); }
+
+void Scheduler::stop() {
   for (std::jthread& worker : workers_) worker.request_stop();
+  for (std::jthread& worker : workers_)
+    if (worker.joinable()) worker.join();
 }
 
 void Scheduler::enqueue(RunQueue::Waiting run) {

@@ -24,7 +24,10 @@ class Scheduler {
     std::function<bool(const std::string& id, const std::string& to)> give_way;
   };
   Scheduler(const Resources& machine, GpuSlots gpus, bool held, Callbacks callbacks);
-  ~Scheduler();  // finishes what is being done, drops what waits (recovery finds it again)
+  ~Scheduler();
+  // Finishes what is being done, drops what waits (recovery finds it again), joins the workers: they use this to the
+  // last, so it stays, and every other call stays harmless.
+  void stop();
 
   void enqueue(RunQueue::Waiting run);
   // A run that already lives (adopted after a restart) takes its resources, free or not. `left`: of its time limit.

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import time
@@ -452,7 +451,7 @@ class Killed(Damage):
                 self.ok("daemon", "start")
                 repair = self.home.background("fsck", "--repair", "--json")
                 time.sleep(tenths / 40)
-                os.kill(self.home.daemon_pid(), signal.SIGKILL)
+                self.home.kill_daemon()
                 repair.finish(60)
                 self.fsck("--repair")
                 self.assert_fsck_clean()
