@@ -261,12 +261,13 @@ os::Child EngineContainers::launch(const os::RunDirectory& directory, int secret
   return launch_shim(shim_, directory, secrets);
 }
 
-void EngineContainers::remove_remains(const std::string& id) const {
+bool EngineContainers::remove_remains(const std::string& id) const {
   const os::RunDirectory directory = host_.data.run(id);
   const auto text = os::read_file_if_exists(directory.container());
-  if (!text) return;
+  if (!text) return true;
   const json order = json::parse(*text, nullptr, false);
-  if (!order.is_object() || !order.contains("socket")) return;  // cut short by a crash: nothing was started with it
+  if (!order.is_object() || !order.contains("socket"))
+    return true;  // cut short by a crash: nothing was started with it
   try {
     engine::Engine engine = this->engine(order["socket"].get<std::string>());
     const auto labels = run_labels(host_.data.home(), id);
@@ -279,6 +280,7 @@ void EngineContainers::remove_remains(const std::string& id) const {
       engine.run_to_end(make_sweep_config(directory, order["create"].value("Image", ""), host_),
                         "clear the overlay's work directory");
     }
+    return !containers.empty() || ::access(directory.started().c_str(), F_OK) == 0;
   } catch (const Error& error) {
     throw error.within("remove the container of run " + id);
   }

@@ -76,9 +76,10 @@ class EngineContainers {
   // As Sandbox::launch. `secrets`: a memfd for runner-init, or -1.
   os::Child launch(const os::RunDirectory& directory, int secrets) const;
 
-  // Removes the run's containers and volumes, running or not; true if there is none any more. Nothing to do, and true,
-  // for a run that had no container. Error in the Engine's words, or if it does not answer.
-  void remove_remains(const std::string& id) const;
+  // Removes the run's containers and volumes, running or not. Nothing to do, and true, for a run that had no container.
+  // False if there was none and nothing says that there has been one: what a killed runner-engine has asked for may
+  // still be on its way, so look again a little later. Error in the Engine's words, or if it does not answer.
+  bool remove_remains(const std::string& id) const;
 
   // For `runner doctor`.
   Check check(const std::map<std::string, std::string>& caller_variables) const;

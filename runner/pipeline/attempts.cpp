@@ -98,7 +98,7 @@ bool Pipeline::clear_for_next_attempt(const std::string& id) {
     }
     if (claim) {
       sandbox_.remove_remains(id);
-      containers_.remove_remains(id);  // its container has the run's name
+      static_cast<void>(containers_.remove_remains(id));  // its container has the run's name
       checkouts_.release(id);
       const auto aside = data_.run(id + "." + std::to_string(claim->attempt)).root();
       if (::rename(directory.root().c_str(), aside.c_str()) != 0)

@@ -15,7 +15,7 @@ namespace runner::pipeline {
 
 class Clearer {
  public:
-  static constexpr std::chrono::seconds kFirstPause{10};  // between two attempts; doubles each time, to
+  static constexpr std::chrono::seconds kFirstPause{1};  // between two attempts; doubles each time, to
   static constexpr std::chrono::seconds kLongestPause{640};
 
   // `clear(id)` is called on the clearer's thread: true if nothing of the run is left. Must not throw.

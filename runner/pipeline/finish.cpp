@@ -351,7 +351,9 @@ void Pipeline::clear_away(const std::string& id) {
 // The clearer's thread. The container goes first, for container.json says where it is.
 bool Pipeline::clear_container(const std::string& id) {
   try {
-    containers_.remove_remains(id);
+    if (!containers_.remove_remains(id) && looked_again_.with([&](auto& runs) { return runs.insert(id).second; }))
+      return false;
+    looked_again_.with([&](auto& runs) { runs.erase(id); });
     os::remove_tree(data_.run(id).root());
     checkouts_.release(id);
     return true;

@@ -318,6 +318,7 @@ class Pipeline {
   std::stop_source stopping_;
   mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else
+  os::Guarded<std::set<std::string>> looked_again_;    // runs whose container may have come late: the clearer's
   os::Guarded<std::set<std::string>> undurable_ends_;  // runs whose end has not reached the disk: tried again
   os::Guarded<int> moves_;                             // one at a time: each looks at its neighbours
   os::Guarded<int> pauses_;                            // the same

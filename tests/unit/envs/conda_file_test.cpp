@@ -149,7 +149,7 @@ TEST_CASE("what is no YAML is refused with its line and column") {
   CHECK(refusal("name: x\ndependencies:\n  - a\n - b\n") == "env.yml:4:2: not YAML: end of map not found");
   CHECK(refusal("dependencies: [a, b\n").starts_with("env.yml:2:1: not YAML: "));
   CHECK(refusal("dependencies:\n\t- a\n") == "env.yml:2:2: not YAML: illegal block entry");
-  CHECK(refusal("dependencies: [a]\n---\ndependencies: [b]\n") == "env.yml:3:1: a second YAML document");
+  CHECK(refusal("dependencies: [a]\n---\ndependencies: [b]\n") == "env.yml:2:1: a second YAML document");
   CHECK_FALSE(refusal(", *a]\n*a\n").empty());  // yaml-cpp read it for ever
   CHECK(refusal("dependencies:\n- a\n- \xff\xfe\n") == "env.yml:3: not UTF-8 text");
   CHECK(refusal(std::string("dependencies: [a]\n\0", 19)) == "env.yml:2: not UTF-8 text");
