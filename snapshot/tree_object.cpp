@@ -35,7 +35,7 @@ std::optional<TreeEntry> take_entry(std::string_view& rest) {
   const std::string_view digits = rest.substr(1, space - 1);
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), entry.bytes);
   if (error != std::errc{} || end != digits.data() + digits.size() || entry.bytes < 0) return std::nullopt;
-  if (digits.size() > 1 && digits.front() == '0') return std::nullopt;
+  if (digits.front() == '-' || (digits.size() > 1 && digits.front() == '0')) return std::nullopt;  // "-0", "007"
   if (entry.type == EntryType::kDirectory && entry.bytes != 0) return std::nullopt;
   rest.remove_prefix(space + 1);
   if (rest.size() < entry.content.bytes.size()) return std::nullopt;

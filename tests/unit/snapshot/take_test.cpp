@@ -511,7 +511,7 @@ TEST_CASE("a damaged tree object is refused") {
   CHECK(decode_tree(tree_of("f1", "ok")).size() == 1);
   for (const std::string_view name : {"", ".", "..", "a/b", "/etc"})
     CHECK_THROWS_AS(decode_tree(tree_of("f1", name)), Error);
-  for (const std::string_view start : {"f01", "f-1", "q1", "d1", "f"})
+  for (const std::string_view start : {"f01", "f-1", "f-0", "d-0", "q1", "d1", "f"})
     CHECK_THROWS_AS(decode_tree(tree_of(start, "a")), Error);
   CHECK_THROWS_AS(encoder.add("a", EntryType::kFile, sha256("x"), 1), Error);
 }
