@@ -12,7 +12,7 @@ run_packages=(git crun python3 python3-matplotlib python3-sklearn)
 # To test: the second OCI runtime, what makes ordinary users and loop mounts, the Docker Engine, what its images are made of
 # and a registry to pull from, the lints, what the fuzz targets are compiled with; the benchmarks' peers.
 test_packages=(
-  runc curl python3-venv passwd mount util-linux
+  runc curl python3-venv passwd mount util-linux e2fsprogs
   docker.io docker-registry podman mmdebstrap busybox-static musl-tools
   clang-format shellcheck
   clang libclang-rt-14-dev
