@@ -195,6 +195,10 @@ Connection::Connection(const std::filesystem::path& path, Mode mode, Damage* dam
   handle_.reset(handle);
   if (handle == nullptr) throw Error(ErrorCode::kInternal, "open " + path.string() + ": out of memory");
   if (result != SQLITE_OK) throw translate(result, sqlite3_system_errno(handle), path.string(), sqlite3_errmsg(handle));
+  // SQLite opens what it may not write, or could not for a moment, to be read only, and says so at the first write.
+  if (mode == Mode::kReadWrite && sqlite3_db_readonly(handle, "main") == 1)
+    throw Error(ErrorCode::kPermission, "open " + path.string() + ": it can only be read",
+                "look after its permissions and the disk, then try again");
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
 }
 
