@@ -1,5 +1,6 @@
 #include "store/database_check.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 #include "runner/core/error.hpp"
@@ -14,10 +15,14 @@ constexpr std::string_view kDamagedInStructure =
     " is damaged in its structure: a repair writes nothing to it; copy what can be read with `sqlite3 FILE .recover`, "
     "or put back a backup";
 
+bool is_of_an_index(std::string_view finding) {
+  return (finding.starts_with("row ") && finding.find(" missing from index ") != std::string_view::npos) ||
+         finding.starts_with("wrong # of entries in index ");
+}
+
 // A finding of integrity_check that says nothing about pages.
 bool is_of_a_row(std::string_view finding) {
-  return (finding.starts_with("row ") && finding.find(" missing from index ") != std::string_view::npos) ||
-         finding.starts_with("wrong # of entries in index ") || finding.starts_with("CHECK constraint failed in ") ||
+  return is_of_an_index(finding) || finding.starts_with("CHECK constraint failed in ") ||
          finding.starts_with("NULL value in ");
 }
 
@@ -66,6 +71,15 @@ std::vector<std::string> check_database(const Database& database) {
 
 bool is_damaged_in_structure(const std::vector<std::string>& findings) {
   return !findings.empty() && findings.front().ends_with(kDamagedInStructure);
+}
+
+bool would_reindex_help(const std::vector<std::string>& findings) {
+  constexpr std::string_view kBehindFile = ": ";
+  return !is_damaged_in_structure(findings) &&
+         std::any_of(findings.begin(), findings.end(), [&](std::string_view finding) {
+           const auto at = finding.find(kBehindFile);
+           return at != std::string_view::npos && is_of_an_index(finding.substr(at + kBehindFile.size()));
+         });
 }
 
 }  // namespace runner::store

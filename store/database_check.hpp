@@ -16,5 +16,6 @@ namespace runner::store {
 // first line says that nothing may be written, and is_damaged_in_structure() of what is returned is true.
 std::vector<std::string> check_database(const Database& database);
 bool is_damaged_in_structure(const std::vector<std::string>& findings);
+bool would_reindex_help(const std::vector<std::string>& findings);  // indices are wrong, and no page is
 
 }  // namespace runner::store

@@ -7,6 +7,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
+#include "store/database_check.hpp"
 #include "store/digest.hpp"
 #include "store/record_json.hpp"
 
@@ -224,23 +225,6 @@ void HistoryCheck::check_environments(std::vector<RowProblem>& problems) const {
   });
 }
 
-// Only what SQLite says of indices in particular: rows can be read, and the index made of them again.
-bool HistoryCheck::has_damaged_index() const {
-  Connection connection(database_.path(), Connection::Mode::kReadOnly);
-  Query query = connection.query_once("PRAGMA integrity_check(" + std::to_string(kMostProblems) + ")");
-  bool found = false;
-  while (query.next()) {
-    tick_();
-    const std::string_view text = query.text(0);
-    if (text.find("missing from index") != std::string_view::npos ||
-        text.find("wrong # of entries in index") != std::string_view::npos)
-      found = true;
-    else if (text != "ok" && text.find("CHECK constraint") == std::string_view::npos)
-      return false;  // pages are damaged: nothing is written near them
-  }
-  return found;
-}
-
 std::vector<RowProblem> HistoryCheck::problems() const {
   std::vector<RowProblem> problems;
   check_sets(problems);
@@ -250,7 +234,7 @@ std::vector<RowProblem> HistoryCheck::problems() const {
 }
 
 void HistoryCheck::repair() const {
-  if (has_damaged_index()) {
+  if (would_reindex_help(check_database(database_))) {
     database_.forget_damage();
     database_.write(Sync::kDurable, [](Connection& connection) { connection.execute("REINDEX"); });
   }

@@ -37,7 +37,6 @@ class HistoryCheck {
   void check_sets(std::vector<RowProblem>& problems) const;
   void check_runs(std::vector<RowProblem>& problems) const;
   void check_environments(std::vector<RowProblem>& problems) const;
-  bool has_damaged_index() const;
 
   Database& database_;
   const Tick tick_;

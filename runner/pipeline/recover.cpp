@@ -31,10 +31,10 @@ bool is_over(const os::RunDirectory& trial) {
 
 void Pipeline::recover() {
   std::vector<RunRecord> unfinished;
-  std::set<std::string> unreadable;
+  std::set<std::string> owned;  // by the unfinished, readable or not
   const auto note = [&](const std::string& id, const std::string& why) {
     spdlog::error("run {}: not recovered: {}", id, why);
-    unreadable.insert(id);
+    owned.insert(id);
   };
   try {
     unfinished = history_.unfinished(note);
@@ -46,16 +46,12 @@ void Pipeline::recover() {
     return;
   }
   const bool sure = look_into_directories(unfinished, note);
-  for (const RunRecord& run : unfinished) unreadable.insert(run.id);  // owned, these too
+  for (const RunRecord& run : unfinished) owned.insert(run.id);
   // First: what is queued below makes temporary files of its own at once.
-  if (sure) remove_orphans(unfinished, unreadable);
+  if (sure) remove_orphans(unfinished, owned);
   const auto lives = [this](const RunRecord& run) {
-    try {
-      const auto claim = shim::read_claim(data_.run(run.id));
-      return claim && claim->attempt == run.attempt;
-    } catch (const Error&) {
-      return false;  // damaged: said below
-    }
+    const auto claim = claim_of(run.id);
+    return claim && claim->attempt == run.attempt;
   };
   auto ordered = unfinished;  // what lives has its resources before anything else may start
   std::stable_partition(ordered.begin(), ordered.end(), lives);

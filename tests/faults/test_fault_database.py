@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import sqlite3
+import time
 
 import faults
 from support import settings
@@ -134,4 +135,22 @@ class DiskThatFails(RunnerTest):
         self.assertLessEqual(len(others), 1)
         self.assertTrue(all(re.fullmatch(r"Completed", run["status"]) for run in others), others)
         self.assertEqual(self.ok("fsck", "--json").json["problems"], [])
+        self.home.assert_nothing_left()
+
+    def test_an_end_that_did_not_reach_the_disk_keeps_its_directory_until_it_has(self):
+        injected = faults.Faults(self.home)
+        injected.start_daemon()
+        run = self.detach_gated("tell('up'); await_('go'); print('lived')")
+        self.await_gate("up")
+        self.until_status(run, "Running")
+        injected.arm(faults.FAIL, 1, faults.FOR_EVER, faults.SYNC, "runner.db", errno.EIO)
+        self.open_gate("go")
+        self.until_status(run, "Completed")  # in the daemon's memory
+        self.assertGreater(injected.fired, 0)
+        time.sleep(1)  # some hundred times what it takes to remove one
+        self.assertTrue(os.path.exists(self.home.run_directory(run) + "/exit.json"))
+        injected.disarm()
+        wait_until(lambda: not os.path.exists(self.home.run_directory(run)), "the directory goes when the end is on the disk", 40)
+        self.assertEqual(self.wait(run)["status"], "Completed")
+        self.assertEqual(self.log(run), b"lived\n")
         self.home.assert_nothing_left()

@@ -97,6 +97,35 @@ TEST_CASE("One of eight submissions with one idempotency key wins and the others
   CHECK(history.list({}).size() == 1);
 }
 
+TEST_CASE("Who waits for a writer that finds the file corrupt does not write to it") {
+  const TemporaryDirectory directory;
+  Connection writer(directory / "test.db", Connection::Mode::kReadWrite);
+  writer.execute("PRAGMA journal_mode=WAL; CREATE TABLE t(x INTEGER PRIMARY KEY) STRICT");
+  WalReserve reserve(directory / "test.db-wal", 1 << 20);
+  Damage damage;
+  GroupCommit commits(writer, nullptr, reserve, damage);
+  std::atomic<int> waiting{0};
+  std::atomic<int> refused{0};
+  {
+    std::vector<std::jthread> others;
+    commits.run(Sync::kRelaxed, [&](Connection&) {
+      for (int i = 0; i < 4; ++i)
+        others.emplace_back([&, i] {
+          ++waiting;
+          try {
+            commits.run(Sync::kDurable, [i](Connection& connection) { connection.run("INSERT INTO t VALUES (?)", i); });
+          } catch (const Error& error) {
+            refused += error.code() == ErrorCode::kUnavailable;
+          }
+        });
+      while (waiting < 4) std::this_thread::yield();
+      damage.report(Damage::Kind::kCorrupt, "test.db: malformed");
+    });
+  }
+  CHECK(refused == 4);
+  CHECK_FALSE(writer.query("SELECT 1 FROM t").next());
+}
+
 TEST_CASE("A failing operation undoes only itself, whatever shares its transaction") {
   const TemporaryDirectory directory;
   Connection writer(directory / "test.db", Connection::Mode::kReadWrite);

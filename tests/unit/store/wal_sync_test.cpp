@@ -180,3 +180,26 @@ TEST_CASE("The log has room on the disk before anything is written to it, also a
     CHECK_NOTHROW(history.require_room());
   }
 }
+
+TEST_CASE("What a killed process has left in the log is durable before anything new is, or nothing new is accepted") {
+  const TemporaryDirectory directory;
+  const TemporaryDirectory killed;
+  {
+    History history(directory / "runner.db");
+    history.add_run(run_of(1));
+    for (const char* const name : {"runner.db", "runner.db-wal"})
+      std::filesystem::copy_file(directory / name, killed / name);
+  }
+  const Misbehaving broken(EIO, 0);
+  History history(killed / "runner.db");
+  CHECK(history.get(run_of(1).id).id == run_of(1).id);
+  CHECK(history.damage());
+  CHECK_THROWS_AS(history.make_durable(), Error);
+  CHECK_THROWS_AS(history.add_run(run_of(2)), Error);
+  CHECK_THROWS_AS(history.require_room(), Error);
+  sync_errno = 0;
+  CHECK_NOTHROW(history.make_durable());
+  CHECK(std::filesystem::file_size(killed / "runner.db-wal") == 0);  // copied, not only synced
+  CHECK_NOTHROW(history.require_room());
+  CHECK_NOTHROW(history.add_run(run_of(2)));
+}

@@ -1,12 +1,15 @@
 // How many peers, followers and large bodies a server takes, and who makes room for whom.
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "raw_peer.hpp"
+#include "runner/daemon/http_connection.hpp"
 #include "runner/daemon/http_server.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
@@ -155,4 +158,19 @@ TEST_CASE("a line that never ends is refused, wherever it stands") {
     CAPTURE(request.substr(0, 80));
     CHECK(answer.rfind("HTTP/1.1 4", 0) == 0);
   }
+}
+
+TEST_CASE("a peer that was turned out before its thread came to it is not served") {
+  bool called = false;
+  runner::daemon::ServerState server{.handler = [&](const Request&, Exchange&) { called = true; },
+                                     .limits = {},
+                                     .stopping = os::Fd(::eventfd(0, EFD_CLOEXEC))};
+  std::array<int, 2> pair{};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
+  const os::Fd peer(pair[0]), socket(pair[1]);
+  REQUIRE(::send(peer.get(), kGet.data(), kGet.size(), 0) == static_cast<ssize_t>(kGet.size()));
+  runner::daemon::OwedSince owed_since{runner::daemon::kTurnedOut};
+  runner::daemon::serve_connection(socket, owed_since, server);
+  CHECK_FALSE(called);
+  CHECK(owed_since == runner::daemon::kTurnedOut);
 }
