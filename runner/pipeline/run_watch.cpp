@@ -4,9 +4,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -26,9 +28,18 @@
 namespace runner::pipeline {
 namespace {
 
+// What tells that something has changed in a directory without a watch.
+struct Marks {
+  std::int64_t started = 0;  // modification time of start.json, nanoseconds; it is written anew with every pause
+  off_t log = 0;             // bytes
+  off_t journal = 0;         // bytes
+};
+
 struct Watched {
   int root_watch = -1;
   int io_watch = -1;
+  std::optional<os::RunDirectory> unwatched;  // looked at from time to time instead
+  Marks marks{};
   os::Fd shim;
   bool ended_reported = false;
 };
@@ -43,6 +54,19 @@ struct Place {
 constexpr int kMostInARow = 16;
 constexpr std::chrono::milliseconds kRest{4};
 constexpr std::chrono::milliseconds kClose{6};
+
+// Between two looks into directories that the kernel does not watch for us.
+constexpr std::chrono::milliseconds kLook{250};
+
+Marks marks_of(const os::RunDirectory& directory) {
+  Marks marks;
+  struct ::stat info {};
+  if (::stat(directory.started().c_str(), &info) == 0)
+    marks.started = info.st_mtim.tv_sec * 1'000'000'000LL + info.st_mtim.tv_nsec;
+  if (::stat(directory.log().c_str(), &info) == 0) marks.log = info.st_size;
+  if (::lstat(directory.journal().c_str(), &info) == 0) marks.journal = info.st_size;
+  return marks;
+}
 
 enum class Happening { kStarted, kLogGrew, kJournalGrew, kEnded };
 
@@ -59,13 +83,11 @@ struct Tables {
 class RunWatch::Impl {
  public:
   explicit Impl(RunObserver observer) : observer_(std::move(observer)) {
-    inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
     wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!inotify_ || !epoll_ || !wake_)
-      throw Error(ErrorCode::kUnavailable, "watch runs: no inotify instance or descriptor left",
-                  "raise fs.inotify.max_user_instances");
-    enlist(inotify_.get());
+    if (!epoll_ || !wake_) throw Error(ErrorCode::kUnavailable, "watch runs: no descriptor left");
+    inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (inotify_) enlist(inotify_.get());
     enlist(wake_.get());
     thread_ = std::jthread([this](const std::stop_token& stop) { loop(stop); });
     ::pthread_setname_np(thread_.native_handle(), "run-watch");
@@ -80,15 +102,15 @@ class RunWatch::Impl {
   }
 
   void add(const std::string& id, const os::RunDirectory& directory) {
-    const int root =
-        ::inotify_add_watch(inotify_.get(), directory.root().c_str(), IN_MOVED_TO | IN_MODIFY | IN_ONLYDIR);
-    const int io = ::inotify_add_watch(inotify_.get(), directory.io().c_str(), IN_MODIFY | IN_ONLYDIR | IN_DONT_FOLLOW);
-    if (root < 0) throw errno_error(errno, "watch " + directory.root().string(), ErrorCode::kUnavailable);
+    if (::access(directory.root().c_str(), F_OK) != 0) throw errno_error(errno, "watch " + directory.root().string());
+    const int root = watch(directory.root(), IN_MOVED_TO | IN_MODIFY);
+    const int io = watch(directory.io(), IN_MODIFY | IN_DONT_FOLLOW);
     tables_.with([&](Tables& tables) {
       Watched& watched = tables.runs[id];
       watched.root_watch = root;
       watched.io_watch = io;
-      tables.places[root] = Place{id, false};
+      if (root < 0 || io < 0) watched.unwatched = directory;
+      if (root >= 0) tables.places[root] = Place{id, false};
       if (io >= 0) tables.places[io] = Place{id, true};
     });
     // What happened before the watch existed is looked for once, on the watch thread.
@@ -140,6 +162,11 @@ class RunWatch::Impl {
   }
 
  private:
+  // The watch, or -1: a script can take all watches, and all instances, that its user may have.
+  int watch(const std::filesystem::path& directory, std::uint32_t events) const {
+    return inotify_ ? ::inotify_add_watch(inotify_.get(), directory.c_str(), events | IN_ONLYDIR) : -1;
+  }
+
   void enlist(int fd) {
     epoll_event event{};
     event.events = EPOLLIN;
@@ -177,6 +204,7 @@ class RunWatch::Impl {
         else
           shim_gone(fd);
       }
+      look_at_unwatched();
       report_due();
       if (resting_ && os::monotonic_now() >= rested_at_) listen_to_files(true);
     }
@@ -205,6 +233,9 @@ class RunWatch::Impl {
     if (!journals_.empty()) due = journals_due_;
     if (resting_ && (!due || rested_at_ < *due)) due = rested_at_;
     tables_.with([&](Tables& tables) {
+      const bool unwatched = std::any_of(tables.runs.begin(), tables.runs.end(),
+                                         [](const auto& run) { return run.second.unwatched.has_value(); });
+      if (unwatched && (!due || looked_at_ + kLook < *due)) due = looked_at_ + kLook;
       if (!tables.retries.empty() && (!due || tables.retries.begin()->first < *due))
         due = tables.retries.begin()->first;
     });
@@ -223,6 +254,29 @@ class RunWatch::Impl {
       if (::access(directory.ended().c_str(), F_OK) == 0) happened(id, Happening::kEnded);
       happened(id, Happening::kLogGrew);
       happened(id, Happening::kJournalGrew);
+    }
+  }
+
+  void look_at_unwatched() {
+    const auto now = os::monotonic_now();
+    if (now < looked_at_ + kLook) return;
+    looked_at_ = now;
+    std::vector<std::pair<std::string, os::RunDirectory>> runs;
+    tables_.with([&](Tables& tables) {
+      for (const auto& [id, watched] : tables.runs)
+        if (watched.unwatched) runs.emplace_back(id, *watched.unwatched);
+    });
+    for (const auto& [id, directory] : runs) {
+      const Marks marks = marks_of(directory);
+      const auto before = tables_.with([&](Tables& tables) -> std::optional<Marks> {
+        const auto run = tables.runs.find(id);
+        return run == tables.runs.end() ? std::nullopt : std::optional(std::exchange(run->second.marks, marks));
+      });
+      if (!before) continue;
+      if (marks.started != before->started) happened(id, Happening::kStarted);
+      if (marks.log != before->log) happened(id, Happening::kLogGrew);
+      if (marks.journal != before->journal) happened(id, Happening::kJournalGrew);
+      if (::access(directory.ended().c_str(), F_OK) == 0) happened(id, Happening::kEnded);
     }
   }
 
@@ -341,6 +395,7 @@ class RunWatch::Impl {
   std::chrono::nanoseconds last_log_event_{};
   bool resting_ = false;
   std::chrono::nanoseconds rested_at_{};
+  std::chrono::nanoseconds looked_at_{};
   std::set<std::string> journals_;
   std::chrono::nanoseconds journals_due_{};
   std::jthread thread_;  // last: it uses everything above

@@ -1,5 +1,6 @@
 // One thread that learns what live runs do: their records appear, their logs and journals grow, their shims end.
-// inotify and pidfds only: nothing is polled, an idle daemon is not woken.
+// inotify and pidfds: nothing is polled, an idle daemon is not woken. Only where the user has no inotify instance or
+// watch left (scripts can take them all) the directories of runs are looked into four times a second.
 #pragma once
 
 #include <chrono>

@@ -248,3 +248,40 @@ time.sleep(0.3)
         self.assertIn("nested too deeply", notices)
         self.assert_nothing_stolen(run_id)
         self.home.assert_nothing_left(run_id, deadline=30)
+
+
+class AllWatches(RunnerTest):
+    """The kernel counts inotify instances by user: a script can take every one of them, the daemon's next ones included."""
+    fresh_home = True
+    configuration = "parallel = 3\n"
+
+    @only_in("sandbox")
+    def test_a_script_that_takes_every_inotify_instance_keeps_nobody_from_running_watching_or_cancelling(self):
+        greedy = self.detach_gated("""\
+            import ctypes
+            libc = ctypes.CDLL(None)
+            taken = []
+            while len(taken) < 100_000:
+                taken.append(libc.inotify_init1(0))
+                if taken[-1] < 0: break
+            tell("taken", str(len(taken)))
+            await_("never")
+            """)
+        self.assertGreater(int(self.await_gate("taken")), 1)
+        self.home.kill_daemon()
+        self.assertEqual(self.show(greedy)["status"], "Running")
+        self.assertEqual(self.submit_python("print('others run')\n").text, "others run\n")
+        followed = self.detach_gated("print('first', flush=True); tell('said'); await_('go')\nimport runner; runner.log('loss', 0.5)\nprint('second')")
+        self.await_gate("said")
+        self.until_status(followed, "Running")
+        logs = self.home.background("logs", "-f", followed)
+        self.open_gate("go")
+        self.assertEqual(self.wait(followed)["metrics"], {"loss": 0.5})
+        self.assertEqual(logs.finish(30).text, "first\nsecond\n")
+        self.ok("run", "cancel", greedy)
+        self.assertEqual(self.wait(greedy, code=130)["status"], "Canceled")
+        self.home.assert_nothing_left()
+
+
+if settings.USER == "root":
+    del AllWatches  # what else root runs on this machine needs some
