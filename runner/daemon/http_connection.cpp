@@ -251,8 +251,13 @@ void Connection::send(std::array<iovec, 3> pieces) {
   msghdr message{};
   message.msg_iov = pieces.data();
   message.msg_iovlen = pieces.size();
-  // The deadline is for a peer that reads nothing, not for a large answer: every accepted byte renews it.
-  nanoseconds deadline = os::monotonic_now() + server_.limits.write;
+  // For a peer that reads nothing, which every accepted byte renews; and one for the whole, or reading next to nothing
+  // would keep a place for ever.
+  nanoseconds stalled = os::monotonic_now() + server_.limits.write;
+  std::size_t size = 0;
+  for (const iovec& piece : pieces) size += piece.iov_len;
+  const nanoseconds deadline = os::monotonic_now() + server_.limits.write +
+                               std::chrono::seconds(1) * static_cast<std::int64_t>(size) / server_.limits.least_rate;
   while (message.msg_iovlen > 0) {
     if (message.msg_iov->iov_len == 0) {
       ++message.msg_iov;
@@ -262,11 +267,11 @@ void Connection::send(std::array<iovec, 3> pieces) {
     const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) {
-      await_writable(deadline);
+      await_writable(std::min(stalled, deadline));
       continue;
     }
     if (sent < 0) throw ClientGone{};
-    deadline = os::monotonic_now() + server_.limits.write;
+    stalled = os::monotonic_now() + server_.limits.write;
     for (auto left = static_cast<std::size_t>(sent); left > 0;) {
       const std::size_t step = std::min(left, message.msg_iov->iov_len);
       message.msg_iov->iov_base = static_cast<char*>(message.msg_iov->iov_base) + step;

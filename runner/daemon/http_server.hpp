@@ -49,7 +49,8 @@ struct ServerLimits {
   std::size_t header_bytes = 64 * 1024;     // more: 431
   std::size_t body_bytes = 16 << 20;        // more: 413
   std::chrono::milliseconds read{10'000};   // for one whole request, once its first byte came: 408 or close
-  std::chrono::milliseconds write{30'000};  // a peer that does not read
+  std::chrono::milliseconds write{30'000};  // a peer that does not read; and for as much as it gets, at
+  std::int64_t least_rate = 64 << 10;       // bytes a second
 };
 
 class HttpServer {

@@ -334,22 +334,17 @@ void Pipeline::leave(const RunRecord& run) {
   settle_dependents(run);
 }
 
-// After the row: a crash in between leaves a directory that the next start clears away.
+// After the row: a crash in between leaves a directory that the next start clears away. On threads of their own: a
+// script can leave what takes minutes to remove, an Engine may be away, and neither is to hold up the other or the
+// queue.
 void Pipeline::clear_away(const std::string& id) {
-  if (::access(data_.run(id).container().c_str(), F_OK) == 0) return clearer_->enqueue(id);
-  constexpr int kTries =
-      3;  // a cancel that comes too late may leave its word in a directory that is just being removed
-  for (int tried = 1;; ++tried) try {
-      os::remove_tree(data_.run(id).root());
-      return checkouts_.release(id);
-    } catch (const Error& trouble) {
-      if (tried < kTries) continue;
-      return spdlog::warn("run {}: its directory stays until the next start: {}", id, trouble.message());
-    }
+  const bool in_image = ::access(data_.run(id).container().c_str(), F_OK) == 0;
+  (in_image ? clearer_ : remover_)->enqueue(id);
 }
 
-// The clearer's thread. The container goes first, for container.json says where it is.
-bool Pipeline::clear_container(const std::string& id) {
+// What fails is tried again: a cancel that comes too late may leave its word in a directory that is just being removed.
+// The container goes first, for container.json says where it is.
+bool Pipeline::clear(const std::string& id) {
   try {
     if (!containers_.remove_remains(id) && looked_again_.with([&](auto& runs) { return runs.insert(id).second; }))
       return false;

@@ -82,7 +82,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
       .afterwards = [this](const BuildJob& job, const store::EnvironmentBuild& build,
                            BuildControl& control) { prepared_->stock(job, build, control); },
   });
-  clearer_ = std::make_unique<Clearer>([this](const std::string& id) { return clear_container(id); });
+  clearer_ = std::make_unique<Clearer>([this](const std::string& id) { return clear(id); });
+  remover_ = std::make_unique<Clearer>([this](const std::string& id) { return clear(id); }, "run-remove");
   preparer_ =
       std::make_unique<Preparer>([this](const std::string& id, const std::stop_token& stop) { fetch_image(id, stop); });
   ahead_ = std::make_unique<Preparer>([this](const std::string& id, const std::stop_token&) { check_out_ahead(id); },
@@ -112,6 +113,7 @@ Pipeline::~Pipeline() {
   again_->stop();      // what it is given after this the next daemon finds
   scheduler_->stop();  // its workers use it, and the watch, to the last
   clearer_->stop();    // removes what they have just ended
+  remover_->stop();
   on_end_->stop();
   keep_awake_->stop();
 }

@@ -257,7 +257,7 @@ class Pipeline {
            store::ContentStore::Hold hold = {});
   void leave(const RunRecord& run);
   void clear_away(const std::string& id);
-  bool clear_container(const std::string& id);
+  bool clear(const std::string& id);
   void end_cancelled(const RunRecord& run);
   Outcome outcome_of_cancelled(const RunRecord& run) const;
   void stop(const std::string& id, const std::string& reason, bool fails);
@@ -334,8 +334,9 @@ class Pipeline {
   os::Guarded<std::set<std::string>> missed_;  // runs whose environment was not there when they started
   std::unique_ptr<PreparedEnvironments> prepared_;
   std::unique_ptr<RunWatch> watch_;
-  std::unique_ptr<Clearer> clearer_;
-  std::unique_ptr<Clearer> again_;  // of runs that wait for their next attempt
+  std::unique_ptr<Clearer> clearer_;  // of runs in images
+  std::unique_ptr<Clearer> remover_;  // of the others
+  std::unique_ptr<Clearer> again_;    // of runs that wait for their next attempt
   std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<EnvironmentBuilds> builds_;
   std::unique_ptr<Preparer> ahead_;       // checkouts of runs that wait for something else

@@ -3,9 +3,12 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "raw_peer.hpp"
@@ -173,4 +176,27 @@ TEST_CASE("a peer that was turned out before its thread came to it is not served
   runner::daemon::serve_connection(socket, owed_since, server);
   CHECK_FALSE(called);
   CHECK(owed_since == runner::daemon::kTurnedOut);
+}
+
+TEST_CASE("a peer that reads a little now and then is given up like one that reads nothing") {
+  const std::string large(16 << 20, 'x');
+  std::atomic<bool> gone{false};
+  Server server(
+      [&](const Request&, Exchange& exchange) {
+        try {
+          exchange.respond({.status = 200, .body = large});
+        } catch (const runner::daemon::ClientGone&) {
+          gone = true;
+          throw;
+        }
+      },
+      {.write = 100ms, .least_rate = 64 << 20});
+  RawPeer slow(server.socket);
+  slow.send(kGet);
+  const auto begin = std::chrono::steady_clock::now();
+  while (!gone && std::chrono::steady_clock::now() - begin < 3s) {
+    slow.read_some(40 << 10);
+    std::this_thread::sleep_for(30ms);  // its time does not begin anew with each of these
+  }
+  CHECK(gone);
 }

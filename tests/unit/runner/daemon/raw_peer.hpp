@@ -69,6 +69,11 @@ class RawPeer {
     }
     return got;
   }
+  // At most so many bytes, if there are some.
+  void read_some(std::size_t most) {
+    std::string buffer(most, '\0');
+    static_cast<void>(::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT));
+  }
   std::string read_to_end() { return read_until({}); }
   bool is_closed() { return read_to_end().empty(); }
 
