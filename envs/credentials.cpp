@@ -1,9 +1,10 @@
 #include "envs/credentials.hpp"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cstdint>
 
 #include "envs/artefact_name.hpp"
 
@@ -178,18 +179,14 @@ std::string without_credentials_in(std::string_view text, StrippedUrl (*strip)(s
 namespace {
 
 // RFC 7617: base64 of "user:password", without the padding.
-std::string basic_authorization(std::string_view user_info) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text(user_info);
+std::string basic_authorization(std::string text) {
   if (text.find(':') == std::string::npos) text += ':';
-  std::string encoded;
-  for (std::size_t at = 0; at < text.size(); at += 3) {
-    std::uint32_t three = 0;
-    for (std::size_t i = 0; i < 3; ++i)
-      three = three << 8 | (at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U);
-    const std::size_t digits = std::min<std::size_t>(text.size() - at, 3) + 1;
-    for (std::size_t i = 0; i < digits; ++i) encoded += kDigits[three >> (18 - 6 * i) & 63];
-  }
+  std::string encoded(4 * ((text.size() + 2) / 3) + 1, '\0');
+  const int length =
+      ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                        reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  encoded.resize(static_cast<std::size_t>(length));
+  encoded.erase(encoded.find_last_not_of('=') + 1);
   return encoded;
 }
 

@@ -42,7 +42,14 @@ http::Client& Session::client() {
   return *client_;
 }
 
-std::string Session::get(std::string_view target) { return client().call("GET", target).body; }
+std::string Session::get(std::string_view target) {
+  try {
+    return client().call("GET", target).body;
+  } catch (const http::ConnectionLost&) {
+    client_.reset();  // the daemon ended just then; asking the next one does no harm
+    return client().call("GET", target).body;
+  }
+}
 
 std::string Session::post(std::string_view target, std::string_view body) {
   return client().call("POST", target, body).body;
@@ -58,7 +65,7 @@ std::string Session::post_with_notices(const std::string& target, std::string_vi
 std::string Session::get_patiently(std::string_view target) {
   for (;;) {
     try {
-      return get(target);
+      return client().call("GET", target).body;
     } catch (const http::ConnectionLost&) {
       reconnect();
     } catch (const Error& error) {

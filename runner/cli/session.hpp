@@ -21,7 +21,7 @@ class Session {
 
   // The connection. Error(kUnavailable) if there is no daemon and --no-autostart forbids one.
   http::Client& client();
-  // The body of a successful answer.
+  // The body of a successful answer. A GET that a daemon's end cuts short is asked once more, of the next daemon.
   std::string get(std::string_view target);
   std::string post(std::string_view target, std::string_view body);
   std::string remove(std::string_view target);  // DELETE

@@ -138,8 +138,10 @@ std::vector<std::string> places_to_hide(const RunDefinition& definition, const s
 }
 
 // The kernel counts signals and messages for the user, in and outside of containers alike: these leave the others some.
-json ulimits_of(const std::vector<EngineOptions::Ulimit>& asked_for) {
+// Not on Podman: as soon as it is given one limit, it forgets those of its own configuration.
+json ulimits_of(const std::vector<EngineOptions::Ulimit>& asked_for, const engine::EngineFacts& facts) {
   json limits = json::array();
+  if (facts.podman && asked_for.empty()) return limits;
   for (const auto& [name, most] :
        {std::pair("sigpending", most_pending_signals_of_runs()), std::pair("msgqueue", most_message_bytes_of_runs())})
     if (std::none_of(asked_for.begin(), asked_for.end(),
@@ -202,7 +204,7 @@ json host_config_of(const EngineRun& run, const BundleHost& host, const engine::
   if (extra.memory_reservation) config["MemoryReservation"] = *extra.memory_reservation;
   if (extra.cpu_shares) config["CpuShares"] = *extra.cpu_shares;
   if (!extra.cpuset_cpus.empty()) config["CpusetCpus"] = extra.cpuset_cpus;
-  config["Ulimits"] = ulimits_of(extra.ulimits);
+  config["Ulimits"] = ulimits_of(extra.ulimits, facts);
   put(config, "ExtraHosts", extra.extra_hosts);
   put(config, "Dns", extra.dns);
   put(config, "DnsSearch", extra.dns_search);

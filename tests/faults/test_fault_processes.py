@@ -47,13 +47,6 @@ class InTheWay(RunnerTest):
         self.write("main.py", code)
         return "main.py"
 
-    def ran(self):
-        try:
-            with open(self.gate + "/ran") as file:
-                return file.read().split()
-        except FileNotFoundError:
-            return []
-
     def token(self, name):
         """A file that the orders see as $home/NAME."""
         self.home.write("%s/%s" % (self.home.base, name), "")
@@ -73,7 +66,7 @@ class Shim(InTheWay):
             """)
         run = self.detach(*self.with_gate, self.script())
         self.assertEqual(self.wait(run)["attempt"], 1)
-        self.assertEqual(self.ran(), [run])
+        self.assertEqual(self.told("ran"), [run])
         self.assertEqual(self.log(run), b"ran\n")
         self.home.assert_nothing_left()
 
@@ -85,7 +78,7 @@ class Shim(InTheWay):
         ended = self.wait(run, 125)
         self.assertEqual((ended["status"], ended["outcome"]["kind"], ended["outcome"]["message"]),
                          ("Failed", "start_failed", "the run's supervisor could not be started"))
-        self.assertEqual(self.ran(), [])
+        self.assertEqual(self.told("ran"), [])
         self.home.assert_nothing_left()
 
     def killed_with_the_daemon_after_the_spawn(self):
@@ -116,9 +109,9 @@ class Shim(InTheWay):
         self.token("die")
         self.token("wake")
         processes.no_process_mentions(run)
-        self.assertEqual(self.ran(), [])
+        self.assertEqual(self.told("ran"), [])
         self.assertEqual(self.wait(run)["attempt"], 1)
-        self.assertEqual(self.ran(), [run])
+        self.assertEqual(self.told("ran"), [run])
         self.home.assert_nothing_left()
 
     def test_one_that_wakes_up_when_the_next_daemon_has_started_another(self):
@@ -127,7 +120,7 @@ class Shim(InTheWay):
         self.token("wake")
         self.wait(run)
         processes.no_process_mentions(run)
-        self.assertEqual((self.ran(), self.log(run)), ([run], b"ran\n"))
+        self.assertEqual((self.told("ran"), self.log(run)), ([run], b"ran\n"))
         self.home.assert_nothing_left()
 
     def test_one_that_wakes_up_when_the_run_has_ended(self):
@@ -135,7 +128,7 @@ class Shim(InTheWay):
         self.wait(run)
         self.token("wake")
         processes.no_process_mentions(run)
-        self.assertEqual((self.ran(), self.log(run)), ([run], b"ran\n"))
+        self.assertEqual((self.told("ran"), self.log(run)), ([run], b"ran\n"))
         self.home.assert_nothing_left()
 
 
@@ -205,9 +198,9 @@ class TracedShim(InTheWay):
                 ended = self.show(run)
                 lost += ended["outcome"]["kind"] == "lost"
                 self.assertEqual(ended["outcome"]["kind"], "lost" if reached and claimed and not over else "exited")
-                self.assertLessEqual(self.ran().count(run), 1)
+                self.assertLessEqual(self.told("ran").count(run), 1)
                 if ended["outcome"]["kind"] == "exited":
-                    self.assertEqual((ended["status"], self.ran().count(run), self.log(run)), ("Completed", 1, b"ran\n"))
+                    self.assertEqual((ended["status"], self.told("ran").count(run), self.log(run)), ("Completed", 1, b"ran\n"))
                 self.assertTrue(b"ran\n".startswith(self.log(run)))
                 self.home.assert_nothing_left()
         print("%d system calls of a shim, killed after %d of them, %d runs lost; seed %d" % (total, len(chosen), lost, settings.SEED), file=sys.stderr)
@@ -235,7 +228,7 @@ class Runtime(InTheWay):
         ended = self.wait(run, 125)
         self.assertEqual((ended["status"], ended["startTimeUtc"]), ("Failed", None))
         self.assertIn(ended["outcome"]["kind"], kinds)
-        self.assertEqual(self.ran(), [])
+        self.assertEqual(self.told("ran"), [])
         self.home.assert_nothing_left()
         return ended
 
@@ -252,7 +245,7 @@ class Runtime(InTheWay):
             run = self.detach(*self.with_gate, self.script())
             self.ok("wait", run, code=None)
             ended = self.show(run)
-            self.assertEqual(self.ran().count(run), 1 if ended["startTimeUtc"] else 0, ended)
+            self.assertEqual(self.told("ran").count(run), 1 if ended["startTimeUtc"] else 0, ended)
             self.assertIn(ended["outcome"]["kind"], ("exited", "start_failed", "killed"), ended)
             self.home.assert_nothing_left()
 
@@ -283,7 +276,7 @@ class Runtime(InTheWay):
         self.home.kill_daemon()
         self.token("wake")
         self.wait(run)
-        self.assertEqual((self.ran(), self.log(run)), ([run], b"ran\n"))
+        self.assertEqual((self.told("ran"), self.log(run)), ([run], b"ran\n"))
         self.home.assert_nothing_left()
 
 

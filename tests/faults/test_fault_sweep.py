@@ -51,22 +51,15 @@ class Run(Sweep):
         time.sleep(0.3)  # whatever it does now, it does with a dead disk
         self.replace_daemon()
 
-    def ran(self):
-        try:
-            with open(self.gate + "/ran") as file:
-                return file.read().split()
-        except FileNotFoundError:
-            return []
-
     def check(self):
         run = self.show(self.run_id)
         self.assertEqual([other["runId"] for other in self.runs()], [self.run_id])
         if self.may_fail and self.faults.fired and run["outcome"]["kind"] in ("start_failed", "environment_failed"):
-            self.assertEqual((run["status"], self.ran(), run["outputs"]), ("Failed", [], []))
+            self.assertEqual((run["status"], self.told("ran"), run["outputs"]), ("Failed", [], []))
             self.assertRegex(run["error"]["message"], "(?i)input/output error|no space left|disk is full")
             return
         self.assertEqual((run["status"], run["outcome"]["kind"], run["outcome"].get("exitCode")), ("Failed", "exited", 7), run)
-        self.assertEqual((self.ran(), run["attempt"], run["metrics"]), ([self.run_id], 1, {"loss": 0.5}))
+        self.assertEqual((self.told("ran"), run["attempt"], run["metrics"]), ([self.run_id], 1, {"loss": 0.5}))
         self.assertEqual(self.log(self.run_id), LOG)
         self.assertEqual([output["name"] for output in run["outputs"]], ["outputs/deep/model"])
         self.ok("run", "download", self.run_id, "-d", "got")

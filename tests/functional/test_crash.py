@@ -2,6 +2,7 @@
 import os
 import signal
 import sqlite3
+import time
 
 from support import processes, program
 from support.case import RunnerTest
@@ -69,6 +70,19 @@ class KilledDaemon(RunnerTest):
         self.home.kill_daemon()
         self.open_gate("go")
         self.assertEqual(waiting.finish().code, 5)
+
+    def test_a_question_that_nobody_answered_any_more_is_asked_again(self):
+        run_id = self.start_rich_run()
+        dying = self.home.daemon_pid()
+        os.kill(dying, signal.SIGSTOP)
+        asking = self.home.background("run", "show", "--json", run_id)
+        wait_until(lambda: processes.has_a_socket(asking.process.pid), "it connects")
+        time.sleep(0.2)  # and asked
+        processes.kill_and_wait(dying, signal.SIGKILL)
+        answered = asking.finish()
+        self.assertEqual((answered.code, answered.json["status"], answered.err), (0, "Running", ""), answered.describe())
+        self.open_gate("go")
+        self.assert_as_if_nothing_had_happened(run_id)
 
     def test_queued_runs_all_run_exactly_once(self):
         blocker = self.detach_gated("tell('running')\nawait_('go')\n")

@@ -62,8 +62,7 @@ class Attempts(RunnerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        case = cls()
-        case.account, case.project, case._gate = cls.home.account, cls.home.new_project(), None
+        case = cls.for_the_class()
         token = cls.home.token
         private = os.path.join(case.account.home, "private-" + token)
         cls.home.write(private, "private")

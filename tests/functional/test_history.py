@@ -8,8 +8,7 @@ class Lists(RunnerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        case = cls()
-        case.account, case.project, case._gate = cls.home.account, cls.home.new_project(), None
+        case = cls.for_the_class()
         token = cls.home.token
         cls.first, cls.second = "alpha-" + token, "beta-" + token
         case.write("main.py", "import sys\nsys.exit(int(sys.argv[1]))\n")

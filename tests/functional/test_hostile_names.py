@@ -23,8 +23,7 @@ class HostileNames(OnTerminal, RunnerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        case = cls()
-        case.account, case.project, case._gate = cls.home.account, cls.home.new_project(), None
+        case = cls.for_the_class()
         cls.directory = case.project
         cls.file_name = NASTY.replace("/", "")
         cls.files = {}

@@ -48,8 +48,7 @@ class Probe(RunnerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        case = cls()
-        case.account, case.project, case._gate = cls.home.account, cls.home.new_project(), None
+        case = cls.for_the_class()
         cls.source = case.project
         case.write("kept.txt", "kept")
         case.write("removed.txt", "removed")

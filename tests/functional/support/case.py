@@ -44,6 +44,13 @@ class RunnerTest(unittest.TestCase):
             cls.home = cls.make_home()
             cls.addClassCleanup(cls.home.close)
 
+    @classmethod
+    def for_the_class(cls):
+        """A case with a project, for what setUpClass does once on behalf of all."""
+        case = cls()
+        case.account, case.project, case._gate = cls.home.account, cls.home.new_project(), None
+        return case
+
     def setUp(self):
         if self.fresh_home:
             self.home = self.make_home()
@@ -99,6 +106,14 @@ class RunnerTest(unittest.TestCase):
         wait_until(lambda: os.path.exists(path), "the script says " + name, deadline)
         with open(path) as file:
             return file.read()
+
+    def told(self, name):
+        """The words that scripts have added to a file at the gate, in order; none if there is no such file yet."""
+        try:
+            with open(os.path.join(self.gate, name)) as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
 
     # --- commands --------------------------------------------------------------------------------------------------------
 

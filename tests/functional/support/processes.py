@@ -76,6 +76,15 @@ def init_of(run_id):
     return None
 
 
+def has_a_socket(pid):
+    """Whether one of its open files is a socket. False if it may not be looked at, or has ended."""
+    directory = "/proc/%d/fd" % pid
+    try:
+        return any(os.readlink(directory + "/" + name).startswith("socket:") for name in os.listdir(directory))
+    except OSError:
+        return False
+
+
 def kill_and_wait(pid, number=signal.SIGKILL, deadline=settings.DEADLINE):
     """Sends the signal and returns when the process has ended; a pid that is gone already is fine."""
     try:

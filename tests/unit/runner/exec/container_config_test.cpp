@@ -324,6 +324,11 @@ TEST_CASE("the engine's own options are passed on, and only those that were give
         json::array({signals, messages, {{"Name", "core"}, {"Soft", -1}, {"Hard", -1}}}));
   planned.run.definition.engine.ulimits = {{.name = "sigpending", .soft = 9999, .hard = 9999}};
   CHECK(planned.host_config()["Ulimits"] == json::array({messages, most("sigpending", 9999)}));
+  planned.facts.podman = true;
+  CHECK(planned.host_config()["Ulimits"] == json::array({messages, most("sigpending", 9999)}));
+  planned.run.definition.engine.ulimits.clear();  // Podman's own stay only where none is given
+  CHECK(planned.host_config()["Ulimits"] == json::array());
+  planned.facts.podman = false;
   CHECK(config["CpusetCpus"] == "0-2");
   CHECK(config["CpuShares"] == 512);
   CHECK(config["MemoryReservation"] == 4096);
