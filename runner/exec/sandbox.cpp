@@ -15,6 +15,7 @@
 #include "runner/exec/runtime_trial.hpp"
 #include "runner/os/cgroup.hpp"
 #include "runner/os/file.hpp"
+#include "runner/shim/container_start.hpp"
 #include "runner/shim/records.hpp"
 #include "runner/shim/spec.hpp"
 
@@ -154,27 +155,30 @@ os::Child Sandbox::launch(const os::RunDirectory& directory, int secrets) const 
 }
 
 void Sandbox::remove_remains(const std::string& id) const {
+  constexpr std::chrono::milliseconds kDeath{2000};  // of a killed process on a busy machine
   const os::RunDirectory directory = impl_->host().data.run(id);
   os::RunCgroups cgroups = os::plan_run_cgroups(os::find_cgroup_base(), cgroup_name(id));
+  bool ended = true;
   try {
     // pid 1 ends with its shim by itself; this is for a machine so busy that it has not been scheduled yet.
     if (const auto started = shim::read_started(directory))
       if (const auto init = os::open_process(started->init)) {
         os::thaw(cgroups);
         os::signal_process(*init, SIGKILL);
-        constexpr int kDeathMillis = 2000;
         pollfd dead{init->get(), POLLIN, 0};
-        ::poll(&dead, 1, kDeathMillis);  // an Engine's is no child of ours: nobody else waits for it
+        ::poll(&dead, 1,
+               static_cast<int>(kDeath.count()));  // an Engine's is no child of ours: nobody else waits for it
       }
     if (os::read_file_if_exists(directory.spec())) {
+      const shim::Spec spec = shim::read_spec(directory);
       // The daemon that started it may have had another cgroup than this one.
-      const os::RunCgroups recorded = shim::read_spec(directory).cgroups;
-      os::remove_run_cgroups(recorded);
+      os::remove_run_cgroups(spec.cgroups);
+      if (!spec.engine && !shim::read_ended(directory)) ended = shim::await_runtime_end(directory, kDeath);
     }
   } catch (const Error&) {
     // A damaged record hides nothing that the plan below would not find again for the same daemon.
   }
-  if (!os::remove_run_cgroups(cgroups))
+  if (!os::remove_run_cgroups(cgroups) || !ended)
     throw Error(ErrorCode::kInternal, "run " + id + ": processes of a dead container do not end", "see `dmesg`");
 }
 

@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -14,9 +15,12 @@
 #include <cstdio>
 #include <cstring>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "runner/core/error.hpp"
+#include "runner/os/clock.hpp"
+#include "runner/os/fd.hpp"
 #include "runner/os/file.hpp"
 #include "runner/shim/init_protocol.hpp"
 
@@ -129,6 +133,7 @@ pid_t fork_into(const std::filesystem::path& cgroup) {
 StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int socket) {
   if (spec.runtime_command.empty()) throw Error(ErrorCode::kInternal, "spec.json: no runtime command");
   const os::Fd output = os::open_file(run.runtime_log(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW);
+  ::flock(output.get(), LOCK_SH);  // await_runtime_end()
   Prepared prepared{.arguments = {}, .output = output.get(), .socket = socket, .shim = ::getpid()};
   for (const std::string& argument : spec.runtime_command)
     prepared.arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -143,6 +148,19 @@ StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int 
   if (child < 0) throw errno_error(errno, "fork", ErrorCode::kUnavailable);
   if (child == 0) become_runtime(spec, prepared);
   return {.pid = child, .joined = !spec.join_cgroups};
+}
+
+bool await_runtime_end(const os::RunDirectory& run, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds kPause{2};
+  const os::Fd log(::open(run.runtime_log().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!log) return true;  // no runtime was started, or the container's init has taken over
+  const auto deadline = os::monotonic_now() + patience;
+  while (::flock(log.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return true;  // a file system without locks
+    if (os::monotonic_now() >= deadline) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
 }
 
 std::string runtime_words(const os::RunDirectory& run) {

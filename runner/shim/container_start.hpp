@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include <chrono>
+
 #include "runner/os/data_directory.hpp"
 #include "runner/shim/spec.hpp"
 
@@ -17,6 +19,12 @@ struct StartedRuntime {
   bool joined;  // false: pid 1 has to be moved (os::join_run_cgroups)
 };
 StartedRuntime start_runtime(const os::RunDirectory& run, const Spec& spec, int socket);
+
+// For whoever finds the shim dead: whether everything that the runtime has forked has come to its end, within
+// `patience`. The runtime is killed with its shim; crun's second process, in a session of its own, goes on until it
+// meets the container's end, and makes directories meanwhile. All of them hold the lock on runtime.log that
+// start_runtime took.
+bool await_runtime_end(const os::RunDirectory& run, std::chrono::milliseconds patience);
 
 // The end of runtime.log on one line, without the runtime's prefixes; empty if it said nothing.
 std::string runtime_words(const os::RunDirectory& run);

@@ -271,6 +271,21 @@ class Runtime(InTheWay):
         self.token("wake")
         self.assert_ended_without_having_run(run, "lost")
 
+    def test_what_the_runtime_has_forked_makes_no_directory_again(self):
+        # As crun's own second process would: its parent dies with the shim, it goes on.
+        for daemon_too in (False, True):
+            if daemon_too:
+                os.unlink(self.home.base + "/creating")
+            self.orders("setsid sh -c 'sleep 0.5; mkdir -p $0' \"$2\" &\n"
+                        "touch $home/creating; while :; do sleep 0.01; done")
+            run = self.detach(*self.with_gate, self.script())
+            self.has_said("creating")
+            self.orders(":")  # what the next daemon tries works
+            if daemon_too:
+                self.home.kill_daemon()
+            processes.kill_and_wait(processes.shim_of(run).pid)
+            self.assert_ended_without_having_run(run, "lost")
+
     def test_the_daemon_is_killed_between_create_and_start(self):
         run, _ = self.shim_that_waits_for_its_runtime()
         self.home.kill_daemon()
