@@ -1,62 +1,13 @@
 """The Python package, as a script sees it: in a process of its own, through its journal."""
 
 import ast
-import json
 import os
-import subprocess
-import sys
-import tempfile
-import textwrap
 import unittest
 
-SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "python", "src")
-STRICT = os.environ.get("RUNNER_STRICT") == "1"
+from support import SOURCE, ScriptCase, need
 
 
-def parse_journal(data):
-    """Records of an RFC 7464 sequence; fails on anything between them."""
-    records = []
-    for part in data.split(b"\x1e")[1:]:
-        assert part.endswith(b"\n"), part
-        records.append(json.loads(part.decode("utf-8"), parse_constant=lambda constant: 1 / 0))
-    assert data == b"" or data.startswith(b"\x1e"), data[:20]
-    return records
-
-
-class ScriptCase(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.directory = directory.name
-        self.journal = os.path.join(self.directory, "metrics.jsonseq")
-
-    def run_script(self, text, inside=True, check=True):
-        script = os.path.join(self.directory, "script.py")
-        with open(script, "w", encoding="utf-8") as stream:
-            stream.write(textwrap.dedent(text))
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("RUNNER_", "PYTHON"))}
-        environment["PYTHONPATH"] = SOURCE
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        if inside:
-            environment["RUNNER_METRICS"] = self.journal
-            environment["RUNNER_RUN_ID"] = "diabetes_1700000000_0123abcd"
-        done = subprocess.run(
-            [sys.executable, script],
-            env=environment,
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            timeout=120,
-        )
-        if check:
-            self.assertEqual(done.returncode, 0, done.stderr)
-        return done
-
-    def records(self):
-        with open(self.journal, "rb") as stream:
-            return parse_journal(stream.read())
-
+class LogCase(ScriptCase):
     def logged(self, expression):
         """What the journal says of one value."""
         if os.path.exists(self.journal):
@@ -66,7 +17,7 @@ class ScriptCase(unittest.TestCase):
         return record["value"]
 
 
-class Log(ScriptCase):
+class Log(LogCase):
     def test_a_point_has_name_value_time_and_the_step_that_was_given(self):
         self.run_script("import runner\nrunner.log('loss', 0.5)\nrunner.log('loss', 0.25, step=3)\nrunner.log('n', 7, -2)")
         first, second, third = self.records()
@@ -107,12 +58,7 @@ class Log(ScriptCase):
         self.assertEqual([record["metric"] for record in self.records()], ["Label:0", "blank ", "a/b", "🎉\n"])
 
     def test_numpy_scalars_are_numbers(self):
-        try:
-            import numpy  # noqa: F401
-        except ImportError:
-            if STRICT:
-                self.fail("numpy is missing")
-            self.skipTest("numpy is missing")
+        need(self, "numpy")
         self.run_script(
             """
             import numpy, runner
@@ -167,8 +113,8 @@ class Log(ScriptCase):
                         check=False,
                     )
                     self.assertEqual(done.returncode, 1)
-                    self.assertIn("{}: runner.log: ".format(error), done.stderr)
-                    self.assertIn(words, done.stderr)
+                    self.assertIn("{}: runner.log: ".format(error), done.stderr_text)
+                    self.assertIn(words, done.stderr_text)
                     self.assertFalse(os.path.exists(self.journal))
 
     def test_threads_forks_and_child_programs_share_the_journal_without_tearing(self):
@@ -235,32 +181,32 @@ class Log(ScriptCase):
                     print("seen")
             """
         )
-        self.assertEqual(done.stdout, "seen\n")
+        self.assertEqual(done.stdout_text, "seen\n")
 
     def test_a_journal_that_cannot_be_written_is_said_once_and_ends_nothing(self):
         for path in (os.path.join(self.directory, "missing", "journal"), "/dev/full"):
             with self.subTest(path):
                 self.journal = path
                 done = self.run_script("import runner\nrunner.log('x', 1)\nrunner.log('x', 2)\nprint('end')")
-                self.assertEqual(done.stdout, "end\n")
-                self.assertEqual(done.stderr.count("metrics are not recorded"), 1)
-                self.assertIn(path, done.stderr)
+                self.assertEqual(done.stdout_text, "end\n")
+                self.assertEqual(done.stderr_text.count("metrics are not recorded"), 1)
+                self.assertIn(path, done.stderr_text)
 
     def test_outside_a_run_it_prints_and_goes_on(self):
         done = self.run_script("import runner\nrunner.log('loss', 0.5)\nrunner.log('loss', 0.25, step=3)", inside=False)
-        self.assertEqual(done.stdout, "loss = 0.5\nloss = 0.25 (step 3)\n")
-        self.assertEqual(done.stderr, "")
+        self.assertEqual(done.stdout_text, "loss = 0.5\nloss = 0.25 (step 3)\n")
+        self.assertEqual(done.stderr_text, "")
 
 
 class RunId(ScriptCase):
     def test_inside_a_run_it_is_the_runs(self):
         done = self.run_script("import runner\nprint(runner.run_id())")
-        self.assertEqual(done.stdout, "diabetes_1700000000_0123abcd\n")
+        self.assertEqual(done.stdout_text, "diabetes_1700000000_0123abcd\n")
 
     def test_outside_it_is_none_and_says_so_once(self):
         done = self.run_script("import runner\nprint(runner.run_id(), runner.run_id())", inside=False)
-        self.assertEqual(done.stdout, "None None\n")
-        self.assertEqual(done.stderr.count("this is no run"), 1)
+        self.assertEqual(done.stdout_text, "None None\n")
+        self.assertEqual(done.stderr_text.count("this is no run"), 1)
 
 
 class Import(ScriptCase):
@@ -268,7 +214,7 @@ class Import(ScriptCase):
         for first, second in (("runner", "runner_sdk"), ("runner_sdk", "runner")):
             with self.subTest(first):
                 done = self.run_script("import {}\nimport {}\nprint(runner is runner_sdk, runner.log)".format(first, second))
-                self.assertTrue(done.stdout.startswith("True <function log"), done.stdout)
+                self.assertTrue(done.stdout_text.startswith("True <function log"), done.stdout_text)
 
     def test_from_imports_work_under_both_names(self):
         self.run_script("from runner import log\nfrom runner_sdk import log as same\nassert log is same")
@@ -289,7 +235,7 @@ class Import(ScriptCase):
             """
         )
         for heavy in ("json", "typing", "threading", "subprocess", "logging", "socket"):
-            self.assertNotIn(heavy, done.stdout.split())
+            self.assertNotIn(heavy, done.stdout_text.split())
 
     def test_its_syntax_is_python_3_8(self):
         seen = 0
