@@ -1,4 +1,4 @@
-"""The metric journal: the file through which a script's metrics reach the daemon.
+"""The metric journal: the file through which a script's metrics and artifacts reach the daemon.
 
 RFC 7464 JSON text sequence: each record is RS (0x1E), one JSON object, LF, written by one ``write(2)`` on an ``O_APPEND``
 descriptor. That alone makes it safe between threads, forked children and programs started by the script; a record torn by
@@ -40,22 +40,31 @@ def _descriptor(path: str) -> int:
     return winner
 
 
-def append(path: str, record: bytes) -> bool:
-    """Appends one record. ``False`` when it could not be written: a metric must not end a training, so that is said, not raised."""
-    try:
+class Journal:
+    """One journal, by its path. Any thread, any process; nothing is buffered here."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def append(self, record: bytes) -> bool:
+        """Appends one record. ``False`` when it could not be written: a metric must not end a training, so that is said once."""
+        path = self.path
         try:
-            written = os.write(_open[path], record)
-        except KeyError:
-            written = os.write(_descriptor(path), record)
+            try:
+                written = os.write(_open[path], record)
+            except KeyError:
+                written = os.write(_descriptor(path), record)
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+                _open.pop(path, None)  # somebody closed it
+                written = os.write(_descriptor(path), record)
         except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-            _open.pop(path, None)  # somebody closed it
-            written = os.write(_descriptor(path), record)
-    except OSError as error:
-        say_once("metrics are not recorded: {}: {}".format(path, error.strerror))
-        return False
-    if written != len(record):
-        say_once("metrics are not recorded: {}: no space left".format(path))
-        return False
-    return True
+            say_once("metrics are not recorded: {}: {}".format(path, error.strerror))
+            return False
+        if written != len(record):
+            say_once("metrics are not recorded: {}: no space left".format(path))
+            return False
+        return True
