@@ -7,8 +7,11 @@ Python then finds first under this one.
 import sys
 
 import runner_sdk
-from runner_sdk import log as log
-from runner_sdk import run_id as run_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner_sdk import *  # noqa: F403
+    from runner_sdk import _OfflineRun as _OfflineRun
 
 # The import system hands out what stands here when this module has run.
 sys.modules[__name__] = runner_sdk
