@@ -13,6 +13,8 @@
 namespace runner::store {
 namespace {
 
+constexpr int kMigrationCacheKib = 64 << 10;
+
 std::string pragma(const char* name, int value) {
   return "PRAGMA " + std::string(name) + "=" + std::to_string(value) + ";";
 }
@@ -63,11 +65,12 @@ void Database::open(const DatabaseOptions& options) {
     writer_.execute(pragma("page_size", options.page_bytes) +
                     (options.incremental_vacuum ? "PRAGMA auto_vacuum=INCREMENTAL;" : ""));
   writer_.execute(
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=OFF;"
-      "PRAGMA trusted_schema=OFF;" +
-      pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) + pragma("cache_size", -options.writer_cache_kib) +
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA trusted_schema=OFF;" +
+      pragma("foreign_keys", options.enforce_foreign_keys ? 1 : 0) + pragma("cache_size", -kMigrationCacheKib) +
       pragma("journal_size_limit", 2 * options.checkpoint_pages * options.page_bytes));
+  // With room for the pages that it comes back to; what it sorts may be more than there is memory.
   migrate(writer_, schema_);
+  writer_.execute(pragma("cache_size", -options.writer_cache_kib) + "PRAGMA temp_store=MEMORY;");
   if (wal_) writer_.execute("PRAGMA synchronous=NORMAL;");
   writer_.checkpoint_from(options.checkpoint_pages);
   if (wal_) wal_->open();

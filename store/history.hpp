@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,27 +16,36 @@
 
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
+#include "store/metric_drops.hpp"
+#include "store/run_filter.hpp"
 
 namespace runner::store {
 
 class HistoryCheck;
 
-struct RunFilter {
-  std::optional<std::string> experiment;
-  std::optional<RunStatus> status;
-  std::vector<std::pair<std::string, std::optional<std::string>>> tags;        // no value: has the tag
-  std::vector<std::pair<std::string, std::optional<std::string>>> properties;  // ANDed
-  std::optional<std::string> parent;                                           // only children of this run
-  bool include_children = false;                                               // else top level only (unless `parent`)
-  std::optional<UtcTime> since;                                                // created at or after
-  std::optional<std::int64_t> limit;                                           // of the newest
-};
-
 struct MetricSummary {
   std::string name;
-  std::int64_t count = 0;
-  MetricPoint last;
-  std::optional<double> min, max;  // of the finite numbers
+  MetricShape shape = MetricShape::kValue;
+  std::int64_t count = 0;               // points, or rows
+  std::optional<MetricPoint> last{};    // of points; an empty list has none
+  std::optional<double> min{}, max{};   // of the finite numbers
+  std::vector<std::string> columns{};   // of rows, in the order of their appearance
+  std::optional<MetricRow> last_row{};  // of rows
+};
+
+// A run that nothing is executed for.
+struct NewChild {
+  std::string id;
+  std::string name;
+  std::map<std::string, std::optional<std::string>> tags{};
+  std::map<std::string, std::string> properties{};
+};
+
+struct RunChanges {
+  std::optional<std::string> name{};
+  std::map<std::string, std::optional<std::string>> tags{};  // set, or set anew
+  std::vector<std::string> remove_tags{};                    // before others are set; one that is not there is no error
+  std::map<std::string, std::string> properties{};           // added
 };
 
 class History {
@@ -79,24 +89,42 @@ class History {
   };
   std::vector<std::string> request_cancel(const std::string& id, const Cancellation& cancellation);
   bool cancel_fails(const std::string& id) const;
-  // The end, durably and once: final status, outcome, error and artifacts in one transaction. False if it has ended
-  // already.
-  bool finish(const std::string& id, RunStatus final_status, const std::string& reason, const Outcome& outcome,
-              const std::optional<RunError>& error, UtcTime ended, std::span<const Artifact> artifacts);
+  // The end, durably and once: final status, outcome, error, artifacts and its entry in the ledger in one transaction,
+  // which also ends the children of kind `child` that it leaves open, and theirs: Completed as it is, else Canceled.
+  // The ids of all that ended, its own first; nothing if it has ended already.
+  std::vector<std::string> finish(const std::string& id, RunStatus final_status, const std::string& reason,
+                                  const Outcome& outcome, const std::optional<RunError>& error, UtcTime ended,
+                                  std::span<const Artifact> artifacts);
+  // The same of a run that has no script of its own. Error(kConflict) for one that has.
+  std::vector<std::string> end(const std::string& id, RunStatus final_status, const std::string& reason,
+                               const std::optional<RunError>& error, UtcTime ended);
+
+  // Children of kind `child`, Running from `created` on, in order and all or none, durably. Error(kConflict) for a
+  // parent that has ended or an id that exists. As they are then.
+  std::vector<RunRecord> add_children(const std::string& parent, std::span<const NewChild> children, UtcTime created);
+  // The run, its parent, that one's parent, and so on.
+  std::vector<std::string> lineage(const std::string& id) const;
+
+  // All or nothing, durably, of live and of ended runs; the run as it is then. Error(kConflict) for a property that is
+  // there with another value. A property that is added after the end is an entry in the ledger, dated `now`.
+  RunRecord update(const std::string& id, const RunChanges& changes, UtcTime now);
+  // The run and all below it go, durably; in the ledger an entry of each stays, dated `now`. Their ids, its own first.
+  // Error(kConflict) while one of them lives, or a run that lives waits for one of them.
+  std::vector<std::string> remove(const std::string& id, UtcTime now);
 
   // The attempt ended at `ended` and left `artifacts` (whose names say of which attempt they are): the run waits in the
-  // queue for its next one, without metrics. Durably. False, and nothing changed, if the run has ended, is to be
-  // cancelled, or is not at `attempt` any more.
+  // queue for its next one, without metrics, and its open children are cancelled. Durably. False, and nothing changed,
+  // if the run has ended, is to be cancelled, or is not at `attempt` any more.
   bool begin_next_attempt(const std::string& id, int attempt, UtcTime ended, const std::string& reason,
                           std::span<const Artifact> artifacts);
   // What it was given, before it starts. Not synced.
   void set_gpus(const std::string& id, const std::vector<std::string>& gpus);
 
-  // Points and the journal offset they reach to, in one transaction. Not synced (at most 100 ms may be lost to a power
-  // cut; the journal is read again from the offset). No-op if `journal_offset` is not beyond the stored one, or the run
-  // is not at `attempt`.
-  void add_metrics(const std::string& id, std::span<const MetricPoint> points, std::int64_t journal_offset,
-                   std::optional<int> attempt = std::nullopt);
+  // What a journal says and the offset it reaches to, in one transaction; of the run itself and of those below it. What
+  // was dropped. Not synced (at most 100 ms may be lost to a power cut; the journal is read again from the offset).
+  // No-op if `journal_offset` is not beyond the stored one, or the run is not at `attempt`.
+  MetricDrops add_metrics(const std::string& id, std::span<const MetricRecord> records, std::int64_t journal_offset,
+                          std::optional<int> attempt = std::nullopt);
   std::int64_t journal_offset(const std::string& id) const;
   // What the run has besides what it had from the start, durably; a name that is there already stays. Ignored for a run
   // that has ended.
@@ -120,7 +148,9 @@ class History {
   std::optional<RunRecord> find_by_key(const std::string& idempotency_key) const;
   // A run whose record cannot be read is told this instead; without it that is an Error(kInternal).
   using Unreadable = std::function<void(const std::string& id, const std::string& why)>;
-  // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent.
+  // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent,
+  // kInvalid for what cannot be looked for.
+  RunPage page(const RunFilter& filter, const Unreadable& unreadable = {}) const;
   std::vector<RunRecord> list(const RunFilter& filter, const Unreadable& unreadable = {}) const;
   // Oldest first, for recovery.
   std::vector<RunRecord> unfinished(const Unreadable& unreadable = {}) const;
@@ -132,8 +162,13 @@ class History {
   std::optional<Error> damage() const;
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
   std::vector<std::string> notices(const std::string& id) const;
-  std::vector<MetricSummary> metric_summaries(const std::string& id) const;                      // by name
-  std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name) const;  // in log order
+  std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
+  // In log order; with `at_most` no more than so many, evenly spaced with the first and the last kept. Nothing for a
+  // name that was not logged, or is of the other shape.
+  std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name,
+                                         std::optional<std::int64_t> at_most = std::nullopt) const;
+  std::vector<MetricRow> metric_rows(const std::string& id, const std::string& name,
+                                     std::optional<std::int64_t> at_most = std::nullopt) const;
   std::vector<std::string> experiments() const;
   // Of all that runs record of the clock, as far as it is cheap: the newest creation, and the ends of the newest runs.
   std::optional<UtcTime> newest_time() const;

@@ -8,7 +8,7 @@
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "store/database_check.hpp"
-#include "store/digest.hpp"
+#include "store/history_rows.hpp"
 #include "store/record_json.hpp"
 
 namespace runner::store {
@@ -22,6 +22,10 @@ struct SetCheck {
   std::string_view text;  // "%" is the second column
   bool derivable = false;
 };
+
+constexpr std::string_view kUnfoundRuns =
+    "SELECT w.id, w.seq FROM run_words w LEFT JOIN run_text t ON t.rowid = w.seq WHERE t.rowid IS NULL"
+    " OR t.name <> w.name OR t.tags <> w.tags";
 
 // Rows that contradict each other. Foreign keys whose other end is gone are SQLite's to find; here they are named with
 // their run.
@@ -56,16 +60,31 @@ constexpr std::array kSetChecks{
     SetCheck{"SELECT r.id, a.name FROM artifact a JOIN run r ON r.seq = a.run WHERE a.bytes < 0 OR a.name = ''"
              " OR a.name LIKE '/%' OR '/' || a.name || '/' LIKE '%/../%' OR instr(a.name, char(0)) > 0",
              "artifact '%' is no name or size of one"},
+    SetCheck{"SELECT id, kind FROM run WHERE kind = 'child' AND parent IS NULL", "is a %, and has no parent"},
     SetCheck{"SELECT r.id, s.name FROM metric_series s JOIN run r ON r.seq = s.run"
              " LEFT JOIN (SELECT series, count(*) AS count, min(number) AS first, max(number) AS last FROM metric_point"
+             " GROUP BY series UNION ALL SELECT series, count(*), min(number), max(number) FROM metric_row"
              " GROUP BY series) p ON p.series = s.id"
              " WHERE s.count <> coalesce(p.count, 0) AND (r.ended IS NOT NULL OR coalesce(p.last + 1 = p.count, 1))",
              "metric '%': its summary is not that of its points", true},
     SetCheck{
         "SELECT r.id, s.name FROM metric_series s JOIN run r ON r.seq = s.run JOIN (SELECT series, count(*) AS count,"
-        " min(number) AS first, max(number) AS last FROM metric_point GROUP BY series) p ON p.series = s.id"
+        " min(number) AS first, max(number) AS last FROM metric_point GROUP BY series"
+        " UNION ALL SELECT series, count(*), min(number), max(number) FROM metric_row GROUP BY series) p ON p.series = "
+        "s.id"
         " WHERE p.first <> 0 OR p.last + 1 <> p.count",
         "metric '%': points of it are missing"},
+    SetCheck{
+        "SELECT r.id, s.name FROM metric_series s JOIN run r ON r.seq = s.run WHERE s.shape IN ('row', 'table')"
+        " AND (coalesce(NOT json_valid(s.columns), 1) OR EXISTS (SELECT 1 FROM metric_point p WHERE p.series = s.id)"
+        " OR EXISTS (SELECT 1 FROM metric_row w WHERE w.series = s.id AND NOT json_valid(w.cells)))",
+        "metric '%': its rows cannot be read"},
+    SetCheck{"SELECT r.id, s.name FROM metric_series s JOIN run r ON r.seq = s.run WHERE s.shape IN ('value', 'list')"
+             " AND EXISTS (SELECT 1 FROM metric_row w WHERE w.series = s.id)",
+             "metric '%': has rows among its points"},
+    SetCheck{kUnfoundRuns, "is not found by its words", true},
+    SetCheck{"SELECT NULL, t.id FROM run_text t WHERE t.rowid NOT IN (SELECT seq FROM run)",
+             "runner.db: run % is found by its words, and is not there", true},
     SetCheck{"SELECT r.id, j.offset FROM journal j JOIN run r ON r.seq = j.run WHERE j.offset < 0",
              "its metrics are read up to byte %"},
     SetCheck{"SELECT NULL, '' WHERE NOT EXISTS (SELECT 1 FROM queue WHERE id = 1)",
@@ -102,6 +121,14 @@ void attempt(std::vector<RowProblem>& problems, const Step& step) {
     if (error.code() != ErrorCode::kInternal) throw;
     problems.push_back({.text = error.message(), .runs = {}});
   }
+}
+
+// 8-4-4-4-12 hexadecimal digits.
+bool is_uuid(std::string_view id) {
+  constexpr std::string_view kForm = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+  return std::equal(id.begin(), id.end(), kForm.begin(), kForm.end(), [](char c, char form) {
+    return form == '-' ? c == '-' : (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+  });
 }
 
 // "<experiment>_<unix seconds>_<8 hex>", one component of a path.
@@ -142,7 +169,7 @@ void check_run(const RunRow& row, std::vector<RowProblem>& problems) {
       return false;
     }
   };
-  if (!is_run_id(row.id)) problems.push_back(problem_of_run(row.id, "that is no name of a run"));
+  if (!is_run_id(row.id) && !is_uuid(row.id)) problems.push_back(problem_of_run(row.id, "that is no name of a run"));
   parses("environment", row.environment, environment_from_json);
   parses("error", row.error, error_from_json);
   parses("list of GPUs", row.gpus, names_from_json);
@@ -207,7 +234,6 @@ void HistoryCheck::check_runs(std::vector<RowProblem>& problems) const {
 
 // The names of environments are hashes: of a text that is kept beside them.
 void HistoryCheck::check_environments(std::vector<RowProblem>& problems) const {
-  const Sha256 sha256;
   attempt(problems, [&] {
     const auto reader = database_.read();
     Query query = reader->query("SELECT digest, identity, json_valid(specification) FROM environment");
@@ -215,7 +241,7 @@ void HistoryCheck::check_environments(std::vector<RowProblem>& problems) const {
       tick_();
       const Hash digest = query.hash(0);
       const std::string identity = query.string(1);
-      if (sha256.of(std::as_bytes(std::span(identity))) != digest)
+      if (sha256_.of(std::as_bytes(std::span(identity))) != digest)
         problems.push_back(
             {.text = "environment " + digest.hex().substr(0, 16) + ": its text is another environment's", .runs = {}});
       if (query.integer(2) != 1)
@@ -230,8 +256,24 @@ std::vector<RowProblem> HistoryCheck::problems() const {
   check_sets(problems);
   check_runs(problems);
   check_environments(problems);
+  check_ledger(problems);
   return problems;
 }
+
+namespace {
+
+// Nothing in it, if it cannot be read.
+RunDefinition definition_of(Connection& connection, std::int64_t run) {
+  Query query = connection.query("SELECT definition FROM submission WHERE run = ?", run);
+  if (!query.next()) return {};
+  try {
+    return definition_from_json(query.text(0));
+  } catch (const Error&) {  // told as a problem of its own
+    return {};
+  }
+}
+
+}  // namespace
 
 void HistoryCheck::repair() const {
   if (would_reindex_help(check_database(database_))) {
@@ -244,19 +286,34 @@ void HistoryCheck::repair() const {
   });
   tick_();
   database_.write(Sync::kDurable, [](Connection& connection) {
+    std::vector<std::int64_t> runs;
+    for (Query query = connection.query(kUnfoundRuns); query.next();) runs.push_back(query.integer(1));
+    const bool orphans = connection.query("SELECT 1 FROM run_text WHERE rowid NOT IN (SELECT seq FROM run)").next();
+    if (runs.empty() && !orphans) return;
+    connection.run("INSERT INTO run_text(run_text) VALUES ('rebuild')");  // its index, out of what it holds
+    connection.run("DELETE FROM run_text WHERE rowid NOT IN (SELECT seq FROM run)");
+    for (const std::int64_t run : runs) {
+      connection.run("DELETE FROM run_text WHERE rowid = ?", run);
+      insert_words(connection, run, definition_of(connection, run));
+    }
+  });
+  tick_();
+  database_.write(Sync::kDurable, [](Connection& connection) {
     // The numbers that are finite: text and NULL (NaN) are none, and neither are infinities.
-    connection.run(
-        "UPDATE metric_series AS s SET count = (SELECT count(*) FROM metric_point p WHERE p.series = s.id),"
-        " minimum = (SELECT min(p.value) FROM metric_point p WHERE p.series = s.id AND typeof(p.value) IN ('integer', "
-        "'real')"
-        " AND p.value > -9e999 AND p.value < 9e999),"
-        " maximum = (SELECT max(p.value) FROM metric_point p WHERE p.series = s.id AND typeof(p.value) IN ('integer', "
-        "'real')"
-        " AND p.value > -9e999 AND p.value < 9e999)"
-        " WHERE s.count <> (SELECT count(*) FROM metric_point p WHERE p.series = s.id)"
-        // The next point of a run that lives takes the count as its number.
-        " AND (EXISTS (SELECT 1 FROM run r WHERE r.seq = s.run AND r.ended IS NOT NULL) OR (SELECT"
-        " coalesce(max(p.number) + 1, 0) = count(*) FROM metric_point p WHERE p.series = s.id))");
+    const std::string finite =
+        " FROM metric_point p WHERE p.series = s.id AND typeof(p.value) IN ('integer', 'real') AND p.value > -9e999"
+        " AND p.value < 9e999)";
+    const std::string count =
+        "((SELECT count(*) FROM metric_point p WHERE p.series = s.id) + (SELECT count(*) FROM metric_row w WHERE"
+        " w.series = s.id))";
+    const std::string next =
+        "coalesce((SELECT max(p.number) + 1 FROM metric_point p WHERE p.series = s.id),"
+        " (SELECT max(w.number) + 1 FROM metric_row w WHERE w.series = s.id), 0)";
+    connection.run("UPDATE metric_series AS s SET count = " + count + ", minimum = (SELECT min(p.value)" + finite +
+                   ", maximum = (SELECT max(p.value)" + finite + " WHERE s.count <> " + count +
+                   // The next point of a run that lives takes the count as its number.
+                   " AND (EXISTS (SELECT 1 FROM run r WHERE r.seq = s.run AND r.ended IS NOT NULL) OR " + next + " = " +
+                   count + ")");
   });
 }
 

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "store/database.hpp"
+#include "store/digest.hpp"
+#include "store/ledger.hpp"
 
 namespace runner::store {
 
@@ -27,8 +29,11 @@ class HistoryCheck {
   std::vector<RowProblem> problems() const;
   static constexpr int kMostProblems = 100;
 
+  // To be noted down elsewhere: who rewrites the ledger changes it.
+  LedgerHead ledger() const;
+
   // Sets right what follows from other rows, each kind in a transaction of its own: the summary of a metric's points,
-  // the one row of the queue's state, indices. Everything else stays as it is.
+  // the words that runs are found by, the one row of the queue's state, indices. Everything else stays as it is.
   void repair() const;
   // The size of the very content that the artifact names, when that is known to be sound.
   void correct_artifact_size(const std::string& run, const std::string& name, std::int64_t bytes) const;
@@ -37,9 +42,13 @@ class HistoryCheck {
   void check_sets(std::vector<RowProblem>& problems) const;
   void check_runs(std::vector<RowProblem>& problems) const;
   void check_environments(std::vector<RowProblem>& problems) const;
+  void check_ledger(std::vector<RowProblem>& problems) const;  // these in ledger_check.cpp
+  void check_chain(std::vector<RowProblem>& problems) const;
+  void check_final_records(std::vector<RowProblem>& problems) const;
 
   Database& database_;
   const Tick tick_;
+  const Sha256 sha256_;
 };
 
 }  // namespace runner::store

@@ -20,7 +20,7 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
       "SELECT r.id, e.name, r.name, r.status, r.status_reason, r.created, r.started, r.ended, r.attempt, p.id, "
       "r.snapshot,"
       " s.git, r.environment, s.definition, r.outcome, r.error, r.priority, r.idempotency_key, s.digest, "
-      "coalesce(r.queue_position, r.seq), r.gpus"
+      "coalesce(r.queue_position, r.seq), r.gpus, r.kind"
       " FROM run r JOIN experiment e ON e.id = r.experiment JOIN submission s ON s.run = r.seq"
       " LEFT JOIN run p ON p.seq = r.parent WHERE r.seq = ?",
       seq);
@@ -45,6 +45,7 @@ RunRecord load_run(Connection& connection, std::int64_t seq) {
   if (!row.is_null(17)) run.idempotency_key = row.string(17);
   run.submission_digest = row.hash(18);
   if (!row.is_null(20)) run.gpus = names_from_json(row.text(20));
+  run.kind = run_kind_from(row.text(21)).value_or(RunKind::kScript);  // as above
 
   if (run.attempt > 1)
     for (Query attempt =

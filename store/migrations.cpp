@@ -17,6 +17,8 @@ void apply(Connection& connection, const Schema& schema, const Migration& migrat
   try {
     connection.execute("BEGIN IMMEDIATE");
     connection.execute(std::string(migration.sql));
+    if (migration.rows != nullptr) migration.rows(connection);
+    connection.execute(std::string(migration.last_sql));
     connection.execute("PRAGMA application_id=" + std::to_string(schema.application_id));
     connection.execute("PRAGMA user_version=" + std::to_string(migration.version));
     connection.execute("COMMIT");

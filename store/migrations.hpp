@@ -14,6 +14,9 @@ struct Migration {
   int version;            // the schema after it
   std::string_view name;  // for the error message
   std::string_view sql;
+  // Afterwards, in the same transaction: what SQL cannot say of the rows that are there, and what is to be done last.
+  void (*rows)(Connection& connection) = nullptr;
+  std::string_view last_sql = {};
 };
 
 struct Schema {

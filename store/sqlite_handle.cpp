@@ -133,6 +133,12 @@ void Query::bind(int index, BorrowedBlob value) {
   if (result != SQLITE_OK) connection_->fail(result);
 }
 
+void Query::bind_copy(int index, std::span<const std::byte> blob) {
+  if (const int result =
+          sqlite3_bind_blob64(statement_->handle.get(), index, blob.data(), blob.size(), SQLITE_TRANSIENT))
+    connection_->fail(result);
+}
+
 void Query::bind(int index, std::nullopt_t) {
   if (const int result = sqlite3_bind_null(statement_->handle.get(), index)) connection_->fail(result);
 }
@@ -143,6 +149,8 @@ bool Query::next() {
   if (result == SQLITE_DONE) return false;
   connection_->fail(result);
 }
+
+void Query::rewind() { sqlite3_reset(statement_->handle.get()); }
 
 ColumnType Query::type(int column) const {
   switch (sqlite3_column_type(statement_->handle.get(), column)) {

@@ -49,6 +49,7 @@ class Query {
   void bind(int index, UtcTime value) { bind(index, std::int64_t{value.time_since_epoch().count()}); }
   void bind(int index, BorrowedBlob value);
   void bind(int index, std::nullopt_t);
+  void bind_copy(int index, std::span<const std::byte> blob);
   template <class T>
   void bind(int index, const std::optional<T>& value) {
     if (value)
@@ -57,7 +58,8 @@ class Query {
       bind(index, std::nullopt);
   }
 
-  bool next();  // false: no more rows
+  bool next();    // false: no more rows
+  void rewind();  // to be run again, with the values that are bound anew
 
   // Columns count from 0; views are valid until the next call of `next`.
   ColumnType type(int column) const;

@@ -1,6 +1,5 @@
 #include "runner/api/run_document.hpp"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace runner::api {
@@ -19,50 +18,6 @@ ordered_json or_null(const std::optional<T>& value) {
 
 ordered_json time_or_null(const std::optional<UtcTime>& time) {
   return time ? ordered_json(to_iso8601(*time)) : ordered_json(nullptr);
-}
-
-// JSON has no NaN and no infinities: they travel as the strings Python's float() reads back.
-ordered_json number(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  return value;
-}
-
-ordered_json value_of(const MetricPoint& point) {
-  if (point.integer) return *point.integer;
-  if (point.real) return number(*point.real);
-  return point.text.value_or("");
-}
-
-// Evenly spaced indexes of a series with the first and the last kept.
-std::vector<std::size_t> thinned(std::size_t count) {
-  std::vector<std::size_t> kept;
-  const std::size_t wanted = std::min(count, kMaxMetricValues);
-  for (std::size_t i = 0; i < wanted; ++i) kept.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
-  return kept;
-}
-
-ordered_json metrics_of(std::span<const MetricSeries> metrics, ordered_json& thinned_names) {
-  ordered_json object = ordered_json::object();
-  for (const MetricSeries& series : metrics) {
-    if (series.points.empty()) continue;
-    if (series.count == 1) {
-      object[series.name] = value_of(series.points.back());
-      continue;
-    }
-    ordered_json values = ordered_json::array();
-    for (const std::size_t index : thinned(series.points.size())) values.push_back(value_of(series.points[index]));
-    if (series.points.size() > kMaxMetricValues) thinned_names.push_back(series.name);
-    object[series.name] = std::move(values);
-  }
-  return object;
-}
-
-ordered_json last_metrics_of(std::span<const MetricSeries> metrics) {
-  ordered_json object = ordered_json::object();
-  for (const MetricSeries& series : metrics)
-    if (!series.points.empty()) object[series.name] = value_of(series.points.back());
-  return object;
 }
 
 ordered_json text_or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
@@ -209,6 +164,7 @@ ordered_json error_of(const std::optional<RunError>& error) {
 ordered_json summary_of(const RunRecord& run) {
   ordered_json document;
   document["runId"] = run.id;
+  document["kind"] = to_string(run.kind);
   document["experiment"] = run.experiment;
   document["name"] = run.name;
   document["status"] = to_string(run.status);
@@ -248,10 +204,11 @@ void append_facts(ordered_json& document, const RunRecord& run) {
   document["runDefinition"] = definition_of(run.definition);
 }
 
-std::string list_document(ordered_json items, std::span<const std::string> warnings = {}) {
+std::string list_document(ordered_json items, std::span<const std::string> warnings = {},
+                          const std::optional<std::string>& next = {}) {
   ordered_json document;
   document["items"] = std::move(items);
-  document["nextToken"] = nullptr;
+  document["nextToken"] = or_null(next);
   if (!warnings.empty()) document["warnings"] = warnings;
   return dump(document);
 }
@@ -260,8 +217,8 @@ std::string list_document(ordered_json items, std::span<const std::string> warni
 
 std::string run_document(const RunRecord& run, const RunDetails& details) {
   ordered_json document = summary_of(run);
-  ordered_json thinned_names = ordered_json::array();
-  document["metrics"] = metrics_of(details.metrics, thinned_names);
+  std::vector<std::string> thinned_names;
+  document["metrics"] = metrics_object(details.metrics, thinned_names);
   if (!thinned_names.empty()) document["metricsThinned"] = std::move(thinned_names);
   ordered_json outputs = ordered_json::array();
   ordered_json logs = ordered_json::array();
@@ -290,45 +247,27 @@ std::string run_document(const RunRecord& run, const RunDetails& details) {
 std::string planned_run_document(const RunRecord& run) {
   ordered_json document = summary_of(run);
   append_facts(document, run);
-  for (const char* later : {"runId", "status", "statusReason", "createdTimeUtc", "startTimeUtc", "endTimeUtc",
+  for (const char* later : {"runId", "kind", "status", "statusReason", "createdTimeUtc", "startTimeUtc", "endTimeUtc",
                             "durationSeconds", "attempt", "earlierAttempts", "gpus", "snapshotId", "outcome", "error"})
     document.erase(later);
   return dump(document);
 }
 
-std::string run_list_document(std::span<const ListedRun> runs, std::span<const std::string> warnings) {
+std::string run_list_document(std::span<const ListedRun> runs, std::span<const std::string> warnings,
+                              const std::optional<std::string>& next) {
   ordered_json items = ordered_json::array();
   for (const ListedRun& listed : runs) {
     ordered_json document = summary_of(listed.run);
-    document["metrics"] = last_metrics_of(listed.last_metrics);
+    document["metrics"] = last_metrics_object(listed.last_metrics);
     append_facts(document, listed.run);
     items.push_back(std::move(document));
   }
-  return list_document(std::move(items), warnings);
+  return list_document(std::move(items), warnings, next);
 }
 
 std::string artifact_list_document(std::span<const Artifact> artifacts) {
   ordered_json items = ordered_json::array();
   for (const Artifact& artifact : artifacts) items.push_back(artifact_of(artifact));
-  return list_document(std::move(items));
-}
-
-std::string metric_points_document(std::span<const MetricPoint> points) {
-  ordered_json items = ordered_json::array();
-  for (const MetricPoint& point : points)
-    items.push_back({{"step", or_null(point.step)}, {"value", value_of(point)}, {"timeUtc", to_iso8601(point.time)}});
-  return list_document(std::move(items));
-}
-
-std::string metric_overview_document(std::span<const MetricOverview> metrics) {
-  ordered_json items = ordered_json::array();
-  for (const MetricOverview& metric : metrics)
-    items.push_back({{"name", metric.name},
-                     {"type", metric.last.text ? "string" : "number"},
-                     {"count", metric.count},
-                     {"last", value_of(metric.last)},
-                     {"min", metric.min ? number(*metric.min) : ordered_json(nullptr)},
-                     {"max", metric.max ? number(*metric.max) : ordered_json(nullptr)}});
   return list_document(std::move(items));
 }
 

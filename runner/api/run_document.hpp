@@ -7,15 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "runner/api/metric_document.hpp"
 #include "runner/core/run.hpp"
 
 namespace runner::api {
-
-struct MetricSeries {
-  std::string name;
-  std::int64_t count = 0;           // of the whole series; more than points.size() if only the last was asked for
-  std::vector<MetricPoint> points;  // in log order
-};
 
 struct RunDetails {
   std::vector<MetricSeries> metrics;
@@ -25,28 +20,19 @@ struct RunDetails {
   std::optional<ResourceUsage> usage_so_far{};  // of a live run
 };
 
-inline constexpr std::size_t kMaxMetricValues = 1000;  // per name in `show`; longer series are thinned evenly
-
 std::string run_document(const RunRecord& run, const RunDetails& details);
 // The same of a run that does not exist yet, as far as it is known: experiment, name, tags, properties, parentRunId,
 // priority, git, environment, isolation, runDefinition.
 std::string planned_run_document(const RunRecord& run);
 struct ListedRun {
   RunRecord run;
-  std::vector<MetricSeries> last_metrics;  // one point each
+  std::vector<MetricSeries> last_metrics;  // one point or row each
 };
-// `warnings`: what is not in the list, and why.
-std::string run_list_document(std::span<const ListedRun> runs, std::span<const std::string> warnings = {});
+// `warnings`: what is not in the list, and why. `next`: where its next page begins.
+std::string run_list_document(std::span<const ListedRun> runs, std::span<const std::string> warnings = {},
+                              const std::optional<std::string>& next = {});
 
 std::string artifact_list_document(std::span<const Artifact> artifacts);
-std::string metric_points_document(std::span<const MetricPoint> points);
-struct MetricOverview {
-  std::string name;
-  std::int64_t count = 0;
-  MetricPoint last;
-  std::optional<double> min, max;
-};
-std::string metric_overview_document(std::span<const MetricOverview> metrics);
 std::string name_list_document(std::span<const std::string> names);
 struct CheckRow {
   std::string name;

@@ -55,6 +55,8 @@ std::string fsck_document(const FsckReport& report) {
   document["runs"] = report.runs;
   document["checkouts"] = report.checkouts;
   document["repair"] = report.repair;
+  document["ledger"] = {{"entries", report.ledger_entries},
+                        {"head", report.ledger_head.empty() ? Json(nullptr) : Json(report.ledger_head)}};
   Json problems = Json::array();
   for (const FsckProblem& problem : report.problems) {
     Json object;

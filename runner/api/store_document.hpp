@@ -48,6 +48,8 @@ struct FsckReport {
   std::int64_t runs = 0;
   std::int64_t checkouts = 0;
   bool repair = false;
+  std::int64_t ledger_entries = 0;
+  std::string ledger_head;  // 64 hexadecimal digits; empty: it cannot be read
   std::vector<FsckProblem> problems;
 };
 std::string fsck_document(const FsckReport& report);

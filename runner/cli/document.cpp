@@ -135,7 +135,11 @@ std::string scalar_text(const Json& value) {
 }
 
 std::string metric_text(const Json& value) {
-  if (value.is_array()) return value.empty() ? std::string() : scalar_text(value.back());
+  if (value.is_object()) {  // a file, or rows
+    if (value.contains("artifact")) return text_at(value, "artifact");
+    return std::to_string(value.size()) + (value.size() == 1 ? " column" : " columns");
+  }
+  if (value.is_array()) return value.empty() ? std::string() : metric_text(value.back());
   return scalar_text(value);
 }
 

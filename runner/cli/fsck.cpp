@@ -58,6 +58,9 @@ int run(Session& session, const FsckOptions& options) {
   else
     text += std::to_string(left) + (left == 1 ? " problem" : " problems") +
             (options.repair ? " left, " + std::to_string(repaired) + " repaired" : "");
+  const Json& ledger = member(report, "ledger");
+  if (const std::string head = text_at(ledger, "head"); !head.empty())
+    text += "\nledger: " + number(ledger, "entries") + " entries, head " + head;
   print(text + "\n");
   if (left > 0 && !options.repair)
     print_error("hint: `runner fsck --repair` reads again what checkouts and source directories still have\n");

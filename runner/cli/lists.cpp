@@ -46,7 +46,7 @@ int run(Session& session, const MetricsOptions& options) {
     Table table({{.title = "STEP", .right = true}, {.title = "VALUE", .right = true}, {.title = "TIME"}});
     const auto row = [](const Json& point) -> std::vector<Cell> {
       return {{scalar_text(member(point, "step"))},
-              {scalar_text(member(point, "value"))},
+              {scalar_text(member(point, point.contains("values") ? "values" : "value"))},
               {text_at(point, "timeUtc"), Colour::kDim}};
     };
     const std::string system = options.system ? "&system=1" : "";

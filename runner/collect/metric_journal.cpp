@@ -6,11 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
-#include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "runner/core/time.hpp"
 #include "runner/os/fd.hpp"
@@ -18,62 +16,8 @@
 namespace runner::collect {
 namespace {
 
-using nlohmann::json;
-
 constexpr char kRecordSeparator = '\x1e';
 constexpr std::int64_t kReadLimit = 1 << 20;  // bytes at a time, and so the longest record
-
-// {"float": "nan"}: what JSON numbers cannot say.
-std::optional<double> non_finite(const json& value) {
-  const auto at = value.find("float");
-  if (value.size() != 1 || at == value.end() || !at->is_string()) return std::nullopt;
-  const std::string& name = at->get_ref<const std::string&>();
-  if (name == "nan") return std::numeric_limits<double>::quiet_NaN();
-  if (name == "inf") return std::numeric_limits<double>::infinity();
-  if (name == "-inf") return -std::numeric_limits<double>::infinity();
-  return std::nullopt;
-}
-
-bool set_value(const json& value, MetricPoint& point) {
-  if (value.is_number_unsigned() &&
-      value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
-    point.real = value.get<double>();
-  else if (value.is_number_integer())
-    point.integer = value.get<std::int64_t>();
-  else if (value.is_number_float())
-    point.real = value.get<double>();
-  else if (value.is_string())
-    point.text = value.get<std::string>();
-  else if (value.is_object())
-    point.real = non_finite(value);
-  return point.real || point.integer || point.text;
-}
-
-bool is_int64(const json& value) {
-  return value.is_number_integer() &&
-         (!value.is_number_unsigned() ||
-          value.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()});
-}
-
-// One record without its separator and line feed; nothing if it is damaged or foreign.
-std::optional<MetricPoint> parse_record(std::string_view record) {
-  const json object = json::parse(record, nullptr, false);
-  if (!object.is_object()) return std::nullopt;
-  const auto name = object.find("metric");
-  const auto value = object.find("value");
-  const auto time = object.find("time");
-  if (name == object.end() || value == object.end() || time == object.end()) return std::nullopt;
-  if (!name->is_string() || name->get_ref<const std::string&>().empty() || !is_int64(*time)) return std::nullopt;
-  MetricPoint point;
-  point.name = name->get<std::string>();
-  point.time = UtcTime{std::chrono::microseconds{time->get<std::int64_t>()}};
-  if (const auto step = object.find("step"); step != object.end() && !step->is_null()) {
-    if (!is_int64(*step)) return std::nullopt;
-    point.step = step->get<std::int64_t>();
-  }
-  if (!set_value(*value, point)) return std::nullopt;
-  return point;
-}
 
 JournalPart unreadable(std::int64_t offset, const std::string& why) {
   JournalPart part;
@@ -138,8 +82,11 @@ JournalPart parse_journal(std::string_view bytes, std::int64_t offset, bool comp
     if (whole.front() != kRecordSeparator || !ended) {
       // What stands before the first separator belongs to a record that was damaged; a bare line end is nothing.
       if (whole.find_first_not_of("\r\n\t ") != std::string_view::npos) ++part.losses.damaged;
-    } else if (auto point = parse_record(whole.substr(1, whole.size() - 2))) {
-      part.points.push_back(std::move(*point));
+    } else if (auto record = parse_record(whole.substr(1, whole.size() - 2))) {
+      if (auto* artifact = std::get_if<JournalArtifact>(&*record))
+        part.artifacts.push_back(std::move(*artifact));
+      else
+        part.records.push_back(std::get<MetricRecord>(std::move(*record)));
     } else {
       ++part.losses.damaged;
     }

@@ -1,8 +1,15 @@
 // The metric journal: what `runner.log` in a script appends and the daemon reads.
 // RFC 7464 JSON text sequence: each record is RS (0x1E), one JSON object, LF; one write(2) with O_APPEND each.
-//   {"metric": "loss", "value": 0.5, "step": 3, "time": 1700000000000000}
-// value: number, string, or {"float": "nan"|"inf"|"-inf"}; step: integer or absent; time: microseconds UTC.
-// A torn or foreign record costs only itself. Of one attempt's journal the first GiB is read; holes cost nothing.
+//   {"metric": "loss", "value": 0.5, "step": 3, "time": 1700000000000000}      a point
+//   {"list": NAME, "values": [V, …]}                  so many points; the name reads back as a list
+//   {"row": NAME, "values": {COLUMN: V, …}}           a row of a table
+//   {"table": NAME, "values": {COLUMN: [V, …], …}}    rows at once; shorter columns end earlier
+//   {"artifact": NAME, "bytes": N}                    io/artifacts/NAME is complete
+// V: number, string, {"float": "nan"|"inf"|"-inf"}, or {"artifact": NAME, "type": "image"|"confusion_matrix"|
+// "accuracy_table"|"residuals"|"predictions"}; in rows and tables also null. All have "time" (microseconds UTC), and
+// may have "step" (an integer) and "run" (the id of a descendant of the journal's run). Names have 1 to 4096 bytes,
+// rows up to 1000 columns, each once. Other members are ignored. A torn or foreign record costs only itself. Of one
+// attempt's journal the first GiB is read; holes cost nothing.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +18,8 @@
 #include <string_view>
 #include <vector>
 
-#include "runner/core/run.hpp"
+#include "runner/collect/metric_record.hpp"
+#include "runner/core/metrics.hpp"
 
 namespace runner::collect {
 
@@ -30,8 +38,9 @@ struct JournalLosses {
 std::string to_text(const JournalLosses& losses);
 
 struct JournalPart {
-  std::vector<MetricPoint> points;
-  std::int64_t next_offset = 0;  // behind the last complete record
+  std::vector<MetricRecord> records;       // in the order of the journal
+  std::vector<JournalArtifact> artifacts;  // the same; a value that is a file comes after its artifact
+  std::int64_t next_offset = 0;            // behind the last complete record
   JournalLosses losses;
   std::vector<std::string> notices;  // a journal that shrank or cannot be read
 };

@@ -40,6 +40,12 @@ constexpr std::array<std::pair<Isolation, std::string_view>, 3> kIsolations{{
     {Isolation::kNone, "none"},
 }};
 
+constexpr std::array<std::pair<RunKind, std::string_view>, 3> kKinds{{
+    {RunKind::kScript, "script"},
+    {RunKind::kChild, "child"},
+    {RunKind::kInteractive, "interactive"},
+}};
+
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
@@ -69,6 +75,9 @@ bool is_final(RunStatus status) {
 
 std::string_view to_string(OutcomeKind kind) { return name_in(kOutcomes, kind); }
 std::optional<OutcomeKind> outcome_kind_from(std::string_view text) { return value_in(kOutcomes, text); }
+
+std::string_view to_string(RunKind kind) { return name_in(kKinds, kind); }
+std::optional<RunKind> run_kind_from(std::string_view text) { return value_in(kKinds, text); }
 
 std::string_view to_string(AfterEnd end) { return end == AfterEnd::kAny ? "any" : "ok"; }
 
@@ -102,6 +111,14 @@ RunStatus final_status_of(const Outcome& outcome) {
     default:
       return RunStatus::kFailed;
   }
+}
+
+Outcome outcome_of_end(RunStatus final_status, std::string message) {
+  Outcome outcome;
+  outcome.message = std::move(message);
+  outcome.kind = final_status == RunStatus::kCanceled ? OutcomeKind::kCanceled : OutcomeKind::kExited;
+  if (outcome.kind == OutcomeKind::kExited) outcome.exit_code = final_status == RunStatus::kCompleted ? 0 : 1;
+  return outcome;
 }
 
 }  // namespace runner

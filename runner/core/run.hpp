@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runner/core/content.hpp"
+#include "runner/core/metrics.hpp"
 #include "runner/core/time.hpp"
 
 namespace runner {
@@ -69,6 +70,15 @@ struct Outcome {
 int exit_code_of(const Outcome& outcome);
 // Completed for exit code 0, Canceled for kCanceled and kTimedOut, Failed for the rest.
 RunStatus final_status_of(const Outcome& outcome);
+
+// Of a run that has no process of its own and was said to have ended so.
+Outcome outcome_of_end(RunStatus final_status, std::string message = {});
+
+// Who executes it: we (a script), its parent's script (a child that nothing is executed for), or the process that it
+// was begun in.
+enum class RunKind { kScript, kChild, kInteractive };
+std::string_view to_string(RunKind kind);                     // "script", "child", "interactive"
+std::optional<RunKind> run_kind_from(std::string_view text);  // letter case ignored
 
 enum class Isolation { kSandbox, kDocker, kNone };
 std::string_view to_string(Isolation isolation);
@@ -199,16 +209,6 @@ struct Artifact {
   Hash sha256;
 };
 
-struct MetricPoint {
-  std::string name;
-  std::optional<std::int64_t> step;
-  UtcTime time{};
-  // Exactly one of the three is set; 64-bit integers and non-finite doubles round-trip.
-  std::optional<double> real;
-  std::optional<std::int64_t> integer;
-  std::optional<std::string> text;
-};
-
 // One before the present one: it gave way, or the machine was restarted.
 struct Attempt {
   int number = 1;
@@ -218,7 +218,8 @@ struct Attempt {
 };
 
 struct RunRecord {
-  std::string id;  // <experiment>_<unix seconds>_<8 hex>
+  std::string id;  // <experiment>_<unix seconds>_<8 hex>; of children and interactive runs a uuid4
+  RunKind kind = RunKind::kScript;
   std::string experiment;
   std::string name;
   RunStatus status = RunStatus::kNotStarted;

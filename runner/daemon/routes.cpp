@@ -11,6 +11,7 @@
 #include "runner/daemon/exec_session.hpp"
 #include "runner/daemon/log_stream.hpp"
 #include "runner/daemon/request_values.hpp"
+#include "runner/daemon/run_queries.hpp"
 #include "runner/exec/place_checks.hpp"
 
 namespace runner::daemon {
@@ -76,46 +77,6 @@ bool matches(const std::vector<std::string_view>& pattern, const std::vector<std
                     });
 }
 
-store::RunFilter filter_of(const http::Request& request, const store::History& history) {
-  constexpr std::size_t kMostParameters = 100;  // each is a condition of one statement
-  if (request.query.size() > kMostParameters)
-    throw Error(ErrorCode::kInvalid, "query: more than " + std::to_string(kMostParameters) + " parameters");
-  store::RunFilter filter;
-  for (const auto& [name, value] : request.query) {
-    if (name == "experiment") {
-      filter.experiment = value;
-    } else if (name == "status") {
-      filter.status = run_status_from(value);
-      if (!filter.status)
-        throw Error(ErrorCode::kInvalid, "status: '" + value + "' is unknown",
-                    "Queued, Running, Completed, Failed, Canceled, …");
-    } else if (name == "tag") {
-      filter.tags.push_back(key_value(value));
-    } else if (name == "property") {
-      filter.properties.push_back(key_value(value));
-    } else if (name == "parent") {
-      filter.parent = history.resolve(value);
-    } else if (name == "since") {
-      filter.since = utc_from_iso8601(value);
-      if (!filter.since) filter.since = utc_now() - parse_duration(value, "since");
-    } else if (name == "children") {
-      filter.include_children = value == "1" || value == "true";
-    } else if (name == "limit") {
-      filter.limit = whole_number(value, "limit");
-    } else {
-      throw Error(ErrorCode::kInvalid, "query: unknown parameter '" + name + "'");
-    }
-  }
-  return filter;
-}
-
-std::vector<api::MetricSeries> last_values(const store::History& history, const std::string& id) {
-  std::vector<api::MetricSeries> series;
-  for (auto& summary : history.metric_summaries(id))
-    series.push_back({.name = summary.name, .count = summary.count, .points = {summary.last}});
-  return series;
-}
-
 }  // namespace
 
 Routes::Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::function<void(bool)> stop)
@@ -155,10 +116,7 @@ std::string Routes::document_of(const std::string& id) {
   RunRecord run = history.get(id);
   run.status_reason = pipeline_.waiting_reason(run);
   api::RunDetails details;
-  for (auto& summary : history.metric_summaries(id)) {
-    auto points = summary.count == 1 ? std::vector{summary.last} : history.metric_points(id, summary.name);
-    details.metrics.push_back({.name = summary.name, .count = summary.count, .points = std::move(points)});
-  }
+  details.metrics = metrics_of(history, id);
   details.artifacts = history.artifacts(id);
   details.notices = history.notices(id);
   if (!is_final(run.status))
@@ -222,12 +180,15 @@ void Routes::list(const http::Request& request, Exchange& exchange) {
   const auto unreadable = [&](const std::string& id, const std::string& why) {
     warnings.push_back("run " + id + " is not listed: " + why + "; `runner fsck` tells more");
   };
-  for (auto& run : history.list(filter_of(request, history), unreadable)) {
-    auto metrics = last_values(history, run.id);
+  store::RunPage page = history.page(filter_of(request, history), unreadable);
+  for (RunRecord& run : page.runs) {
+    auto metrics = last_metrics_of(history, run.id);
     run.status_reason = pipeline_.waiting_reason(run);
     listed.push_back({.run = std::move(run), .last_metrics = std::move(metrics)});
   }
-  exchange.respond({.status = 200, .body = api::run_list_document(listed, warnings)});
+  std::optional<std::string> next;
+  if (page.next) next = std::to_string(*page.next);
+  exchange.respond({.status = 200, .body = api::run_list_document(listed, warnings, next)});
 }
 
 void Routes::show(const http::Request& request, Exchange& exchange) {

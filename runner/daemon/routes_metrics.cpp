@@ -32,20 +32,21 @@ std::vector<Points> system_metrics(const std::vector<shim::UsageSample>& samples
   using Sample = shim::UsageSample;
   const auto real = [](double Sample::*member) {
     return [member](const Sample& sample, MetricPoint& point) {
-      point.real = sample.*member;
+      point.value = sample.*member;
       return true;
     };
   };
   const auto integer = [](std::int64_t Sample::*member) {
     return [member](const Sample& sample, MetricPoint& point) {
-      point.integer = sample.*member;
+      point.value = sample.*member;
       return true;
     };
   };
   const auto known = [](std::optional<std::int64_t> Sample::*member) {
     return [member](const Sample& sample, MetricPoint& point) {
-      point.integer = sample.*member;
-      return point.integer.has_value();
+      const auto& value = sample.*member;
+      if (value) point.value = *value;
+      return value.has_value();
     };
   };
   add("cpus", real(&Sample::cpus));
@@ -58,7 +59,8 @@ std::vector<Points> system_metrics(const std::vector<shim::UsageSample>& samples
 }
 
 double number_of(const MetricPoint& point) {
-  return point.real ? *point.real : static_cast<double>(point.integer.value_or(0));
+  const auto* integer = std::get_if<std::int64_t>(&point.value);
+  return integer != nullptr ? static_cast<double>(*integer) : std::get<double>(point.value);
 }
 
 api::MetricOverview overview_of(const Points& points) {
@@ -82,14 +84,27 @@ void Routes::metrics(const http::Request& request, Exchange& exchange) {
   if (is_true(request.parameter("system"))) return system_metrics_of(id, name, exchange);
   store::History& history = pipeline_.history();
   if (name) {
-    const auto points = history.metric_points(id, *name);
-    if (points.empty()) throw Error(ErrorCode::kNotFound, "run " + id + " has no metric '" + *name + "'");
-    return exchange.respond({.status = 200, .body = api::metric_points_document(points)});
+    std::optional<std::int64_t> at_most;
+    if (const auto text = request.parameter("max-points")) at_most = whole_number(*text, "max-points");
+    const auto summaries = history.metric_summaries(id);
+    const auto metric =
+        std::find_if(summaries.begin(), summaries.end(), [&](const auto& one) { return one.name == *name; });
+    if (metric == summaries.end()) throw Error(ErrorCode::kNotFound, "run " + id + " has no metric '" + *name + "'");
+    return exchange.respond({.status = 200,
+                             .body = has_rows(metric->shape)
+                                         ? api::metric_rows_document(history.metric_rows(id, *name, at_most))
+                                         : api::metric_points_document(history.metric_points(id, *name, at_most))});
   }
   std::vector<api::MetricOverview> overview;
   for (auto& summary : history.metric_summaries(id))
-    overview.push_back(
-        {.name = summary.name, .count = summary.count, .last = summary.last, .min = summary.min, .max = summary.max});
+    overview.push_back({.name = summary.name,
+                        .shape = summary.shape,
+                        .count = summary.count,
+                        .last = std::move(summary.last),
+                        .last_row = std::move(summary.last_row),
+                        .min = summary.min,
+                        .max = summary.max,
+                        .columns = std::move(summary.columns)});
   exchange.respond({.status = 200, .body = api::metric_overview_document(overview)});
 }
 

@@ -128,7 +128,7 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
       for (const std::string& notice : part.notices) history_.add_notice(id, notice);
       note_losses(id, part.losses);
       if (part.next_offset <= offset) return;
-      history_.add_metrics(id, part.points, part.next_offset, claim->attempt);
+      note_drops(id, history_.add_metrics(id, part.records, part.next_offset, claim->attempt));
       offset = part.next_offset;
     }
   } catch (const Error& error) {
@@ -147,6 +147,18 @@ void Pipeline::note_losses(const std::string& id, const collect::JournalLosses& 
   });
   const std::int64_t number = history_.add_notice(id, to_text(told.losses), told.notice);
   told_losses_.with([&](auto& all) { all[id].notice = number; });
+}
+
+// The same of what the history does not take; only it can say what that is.
+void Pipeline::note_drops(const std::string& id, const store::MetricDrops& drops) {
+  if (drops == store::MetricDrops{}) return;
+  const Told told = told_losses_.with([&](auto& all) {
+    Told& of_run = all[id];
+    of_run.drops += drops;
+    return of_run;
+  });
+  const std::int64_t number = history_.add_notice(id, store::to_text(told.drops), told.drops_notice);
+  told_losses_.with([&](auto& all) { all[id].drops_notice = number; });
 }
 
 // Nothing, too, if it cannot be read: shim::is_claimed tells the two apart.
@@ -303,7 +315,9 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
   const UtcTime ended_at = std::max(utc_now(), run.started.value_or(UtcTime{}));  // the clock may have been set back
   on_end_->expect(run.id);
   try {
-    history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts);
+    for (const std::string& ended :
+         history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts))
+      if (ended != run.id) events_.notify(ended);  // a child that it left open
   } catch (const Error& failure) {
     if (!is_final(history_.get(run.id).status)) throw;
     // Its directory is all there is after a power cut: it stays until the row is on the disk.

@@ -98,6 +98,11 @@ class EverythingCheck {
         if (std::find(now.begin(), now.end(), problem) == now.end()) report(problem.first, problem.second, true);
     }
     for (const auto& [text, runs] : now) report(text, runs, false);
+    attempt([&] {
+      const store::LedgerHead head = history_.check_rows(tick_)->ledger();
+      report_.ledger_entries = head.entries;
+      report_.ledger_head = head.hash.hex();
+    });
   }
 
   void report(const std::string& text, const std::vector<std::string>& runs, bool repaired) {

@@ -266,6 +266,7 @@ class Pipeline {
   void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
   void note_losses(const std::string& id, const collect::JournalLosses& losses);
+  void note_drops(const std::string& id, const store::MetricDrops& drops);
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
   // laptop_runs.cpp
@@ -313,6 +314,8 @@ class Pipeline {
   struct Told {
     collect::JournalLosses losses;
     std::int64_t notice = 0;  // its number
+    store::MetricDrops drops;
+    std::int64_t drops_notice = 0;
   };
   os::Guarded<std::map<std::string, Told>> told_losses_;  // by run, of this attempt and this daemon
   std::stop_source stopping_;

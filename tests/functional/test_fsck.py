@@ -71,6 +71,9 @@ class Finds(FsckTest):
         self.assertEqual(report["problems"], [])
         self.assertEqual(report["runs"], 1)
         self.assertGreaterEqual(report["contents"], 4)
+        self.assertEqual(report["ledger"]["entries"], 1)
+        self.assertRegex(report["ledger"]["head"], "^[0-9a-f]{64}$")
+        self.assertIn("ledger: 1 entries, head " + report["ledger"]["head"], self.ok("fsck").text)
         self.assert_fsck_clean()
 
     def test_a_damaged_file_is_named_with_the_runs_that_need_it(self):

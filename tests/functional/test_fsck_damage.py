@@ -274,12 +274,18 @@ class Files(Damage):
             database.execute("UPDATE run SET ended = ended - 3600000000 WHERE id = ?", (self.ids["child"],))
             database.execute(trigger)
         self.own()
+        self.assertEqual(self.find("it was changed since")["runs"], [self.ids["child"]])
         self.home.write(self.home.data + "/runs/" + self.ids["child"] + "/std_log.txt", "x")
         self.assertEqual(self.find("runs/" + self.ids["child"], "its run has ended")["runs"], [self.ids["child"]])
         before = self.logical_contents()[0]
         self.fsck("--repair")
         self.assertEqual(self.logical_contents()[0], before)
         self.stop()
+        with self.opened("runner.db") as database:  # as the ledger has it
+            database.execute("DROP TRIGGER final_run_is_immutable")
+            database.execute("UPDATE run SET ended = ended + 3600000000 WHERE id = ?", (self.ids["child"],))
+            database.execute(trigger)
+        self.own()
         self.assert_fsck_clean()  # the start has removed both
 
     def test_records_of_a_run_that_lives(self):

@@ -1,8 +1,10 @@
 // What lies in a run's directory: the script's metric journal, and the records that daemon and shim leave each other.
 #include <algorithm>
 #include <string>
+#include <variant>
 
 #include "runner/collect/metric_journal.hpp"
+#include "runner/collect/plain_point.hpp"
 #include "runner/shim/last_look.hpp"
 #include "runner/shim/records.hpp"
 #include "runner/shim/spec.hpp"
@@ -13,29 +15,59 @@ using namespace runner;
 
 namespace {
 
-bool same(const MetricPoint& a, const MetricPoint& b) {
-  const auto equal = [](double x, double y) { return x == y || (x != x && y != y); };
-  return a.name == b.name && a.step == b.step && a.time == b.time && a.integer == b.integer && a.text == b.text &&
-         a.real.has_value() == b.real.has_value() && (!a.real || equal(*a.real, *b.real));
+bool same(const MetricRecord& a, const MetricRecord& b) {
+  const auto equal = [](const MetricValue& x, const MetricValue& y) {
+    const auto *p = std::get_if<double>(&x), *q = std::get_if<double>(&y);
+    return x == y || (p != nullptr && q != nullptr && *p != *p && *q != *q);
+  };
+  return a.run == b.run && a.name == b.name && a.shape == b.shape && a.step == b.step && a.time == b.time &&
+         std::equal(a.values.begin(), a.values.end(), b.values.begin(), b.values.end(), equal) &&
+         a.columns == b.columns && a.rows == b.rows;
 }
 
-// Read as it grows or at once: the same points.
+// What the store relies on, whatever the script wrote.
+void check(const MetricRecord& record) {
+  fuzz::require(!record.name.empty() && record.name.size() <= kMaxMetricName, "a name is within its bounds");
+  fuzz::require(record.shape != MetricShape::kValue || record.values.size() == 1, "a value is one");
+  fuzz::require(record.shape != MetricShape::kRow || record.rows.size() == 1, "a row is one");
+  fuzz::require(has_rows(record.shape) ? record.values.empty() && !record.columns.empty() : record.rows.empty(),
+                "points or rows");
+  fuzz::require(record.columns.size() <= kMaxMetricColumns, "columns are within their bounds");
+  for (const std::string& row : record.rows) {
+    const auto again = collect::parse_record(R"({"row":"r","time":1,"values":)" + row + "}");
+    fuzz::require(again && std::get<MetricRecord>(*again).rows.at(0) == row, "a row is one, and says the same", row);
+  }
+}
+
+// Read as it grows or at once: the same records.
 void read_journal(std::string_view bytes) {
   const auto whole = collect::parse_journal(bytes, 0, false);
   const auto size = static_cast<std::int64_t>(bytes.size());
   fuzz::require(whole.next_offset >= 0 && whole.next_offset <= size, "the journal goes no further than its end");
   // A writer writes whole records: the file never ends within one whose beginning looks whole.
   const std::string_view begun = bytes.substr(0, std::min(bytes.find('\x1e', bytes.size() / 2), bytes.size()));
-  auto points = collect::parse_journal(begun, 0, false);
-  fuzz::require(points.next_offset <= static_cast<std::int64_t>(begun.size()), "nor does a part of it");
+  auto parts = collect::parse_journal(begun, 0, false);
+  fuzz::require(parts.next_offset <= static_cast<std::int64_t>(begun.size()), "nor does a part of it");
   const auto rest =
-      collect::parse_journal(bytes.substr(static_cast<std::size_t>(points.next_offset)), points.next_offset, false);
-  points.points.insert(points.points.end(), rest.points.begin(), rest.points.end());
+      collect::parse_journal(bytes.substr(static_cast<std::size_t>(parts.next_offset)), parts.next_offset, false);
+  parts.records.insert(parts.records.end(), rest.records.begin(), rest.records.end());
+  parts.artifacts.insert(parts.artifacts.end(), rest.artifacts.begin(), rest.artifacts.end());
   fuzz::require(rest.next_offset == whole.next_offset, "both ways end at the same place", bytes);
-  fuzz::require(points.points.size() == whole.points.size(), "both ways have as many points", bytes);
-  for (std::size_t i = 0; i < points.points.size(); ++i)
-    fuzz::require(same(points.points[i], whole.points[i]), "both ways have the same points", bytes);
+  fuzz::require(parts.artifacts == whole.artifacts, "both ways have the same artifacts", bytes);
+  fuzz::require(parts.records.size() == whole.records.size(), "both ways have as many records", bytes);
+  for (std::size_t i = 0; i < parts.records.size(); ++i) {
+    fuzz::require(same(parts.records[i], whole.records[i]), "both ways have the same records", bytes);
+    check(whole.records[i]);
+  }
   collect::parse_journal(bytes, 0, true);
+}
+
+// The short way says what the long one says.
+void read_point(std::string_view text) {
+  const auto point = collect::parse_plain_point(text);
+  if (!point) return;
+  const auto any = collect::parse_any_record(text);
+  fuzz::require(any && same(std::get<MetricRecord>(*any), *point), "a plain point is that of the whole grammar", text);
 }
 
 void read_usage(std::string_view text) {
@@ -86,7 +118,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const fuzz::ScratchDirectory scratch;
   static const os::RunDirectory run(scratch.path());
   fuzz::Input input(data, size);
-  switch (input.choose(9)) {
+  switch (input.choose(10)) {
     case 0:
       read_journal(input.rest());
       break;
@@ -118,9 +150,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       scratch.write("last_look.json", input.rest());
       read_record<shim::LastLook>(run, run.last_look(), shim::read_last_look, shim::write_last_look);
       break;
-    default:
+    case 8:
       scratch.write("spec.json", input.rest());
       read_spec(run);
+      break;
+    default:
+      read_point(input.rest());
   }
   return 0;
 }

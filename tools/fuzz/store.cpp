@@ -4,7 +4,9 @@
 
 #include "store/chunk_codec.hpp"
 #include "store/chunker.hpp"
+#include "store/parameters.hpp"
 #include "store/record_json.hpp"
+#include "store/run_filter.hpp"
 #include "tools/fuzz/input.hpp"
 
 using namespace runner;
@@ -46,6 +48,38 @@ void cut(std::string_view bytes) {
   }
 }
 
+// Arguments, one a line.
+void read_arguments(std::string_view text) {
+  RunDefinition definition;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    definition.arguments.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  const auto parameters = store::parameters_of(definition);
+  fuzz::require(parameters.size() <= store::kMaxParameters, "parameters are within their bounds");
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const store::Parameter& one = parameters[i];
+    fuzz::require(
+        !one.key.empty() && one.key.size() <= store::kMaxParameter && one.value.size() <= store::kMaxParameter,
+        "a parameter is within its bounds", text);
+    fuzz::require(i == 0 || parameters[i - 1].key < one.key, "each is there once", text);
+    fuzz::require(!one.number || store::number_of(one.value) == one.number, "a number is that of its text", text);
+  }
+}
+
+void read_conditions(std::string_view text) {
+  fuzz::accepts([&] {
+    const auto filter = store::parameter_filter(text);
+    fuzz::require(!filter.key.empty() && text.starts_with(filter.key), "a condition begins with its name", text);
+    fuzz::require(!filter.is || text.ends_with(filter.is->value), "and ends with its value", text);
+  });
+  fuzz::accepts([&] {
+    const auto filter = store::metric_filter(text);
+    fuzz::require(!filter.name.empty() && text.starts_with(filter.name), "the same of a metric", text);
+  });
+}
+
 template <class Read>
 void read_record(std::string_view text, const Read& read) {
   fuzz::require_stable(text, read, [](const auto& record) { return store::to_json(record); });
@@ -55,7 +89,7 @@ void read_record(std::string_view text, const Read& read) {
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Input input(data, size);
-  switch (input.choose(10)) {
+  switch (input.choose(12)) {
     case 0:
       decode(input);
       break;
@@ -83,8 +117,14 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     case 8:
       read_record(input.rest(), store::names_from_json);
       break;
-    default:
+    case 9:
       cut(input.rest());
+      break;
+    case 10:
+      read_arguments(input.rest());
+      break;
+    default:
+      read_conditions(input.rest());
   }
   return 0;
 }

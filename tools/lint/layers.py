@@ -56,7 +56,7 @@ LAYERS = {
     "tools/runner-shim": (["runner/core", "runner/os", "runner/shim"], []),
     "tools/runner-engine": (["runner/core", "runner/os", "runner/http", "runner/engine", "runner/shim"], ["json"]),
     "tools/runner-guard": ([], []),
-    "tools/bench": (["runner/core", "store", "runner/pipeline"], []),
+    "tools/bench": (["runner/core", "store", "runner/collect", "runner/pipeline"], []),
     "tools/fuzz": (
         ["runner/core", "runner/os", "runner/api", "runner/http", "runner/engine", "snapshot", "git", "envs", "store", "runner/collect"]
         + ["runner/shim", "runner/exec", "runner/pipeline", "runner/daemon", "runner/cli"],

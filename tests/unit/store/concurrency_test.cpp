@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "fixture.hpp"
+#include "metric_records.hpp"
 #include "store/content_store.hpp"
 #include "store/damage.hpp"
 #include "store/group_commit.hpp"
@@ -67,13 +68,10 @@ TEST_CASE("Eight threads write runs, states and metrics at once and nothing is l
         RunRecord run = sample_run(id, "e" + std::to_string(thread));
         history.add_run(run);
         failures += !history.set_status(id, RunStatus::kRunning, "", at(i));
-        MetricPoint point;
-        point.name = "m";
-        point.integer = i;
-        history.add_metrics(id, std::span(&point, 1), 1);
+        history.add_metrics(id, std::vector{point("m", std::int64_t{i})}, 1);
         failures += history.metric_points(id, "m").size() != 1;
         failures += history.get(id).status != RunStatus::kRunning;
-        failures += !history.finish(id, RunStatus::kCompleted, "", {}, {}, at(i), {});
+        failures += history.finish(id, RunStatus::kCompleted, "", {}, {}, at(i), {}).empty();
       }
     } catch (const Error&) {
       ++failures;

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <fstream>
+
 #include "fixture.hpp"
 #include "runner/core/error.hpp"
 #include "store/history.hpp"
@@ -114,13 +116,9 @@ TEST_CASE("a registered environment's version rises only when its content change
 TEST_CASE("a history of the first version learns of environments") {
   TemporaryDirectory directory;
   const auto file = directory / "runner.db";
-  { History history(file); }
-  REQUIRE(sql(file,
-              "DROP TABLE environment_build; DROP TABLE environment; DROP TABLE environment_lock;"
-              "DROP TABLE environment_version; DROP TABLE queue; ALTER TABLE run DROP COLUMN queue_position;"
-              "DROP TABLE attempt; ALTER TABLE run DROP COLUMN gpus; ALTER TABLE run DROP COLUMN asked_to_end;"
-              "PRAGMA user_version=1")
-              .empty());
+  std::ifstream schema(RUNNER_SOURCE_DIR "/store/schema.sql");
+  const std::string first((std::istreambuf_iterator<char>(schema)), {});
+  REQUIRE(sql(file, first + "PRAGMA application_id=" + std::to_string(0x52756e52) + "; PRAGMA user_version=1").empty());
   History history(file);
   Environments environments(history);
   environments.add(environment(4));

@@ -1,5 +1,6 @@
 // What ends a run before its time: a cancellation that takes its children, an attempt that gives way.
 #include "fixture.hpp"
+#include "metric_records.hpp"
 #include "store/history.hpp"
 
 using namespace runner;
@@ -19,8 +20,8 @@ TEST_CASE("A run is cancelled with all that descends from it and has not ended, 
   };
   const std::string top = add("t_1_00000001", ""), child = add("t_1_00000002", top), ended = add("t_1_00000003", top),
                     grandchild = add("t_1_00000004", ended), other = add("t_1_00000005", "");
-  REQUIRE(
-      history.finish(ended, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(3), {}));
+  REQUIRE(history.finish(ended, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(3),
+                         {}) == std::vector{ended});
   SECTION("with them") {
     CHECK(history.request_cancel(top, {.reason = "enough", .fails = true, .recursive = true}) ==
           std::vector{top, child, grandchild});
@@ -49,8 +50,7 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
     history.set_status(id, RunStatus::kRunning, "", at(5));
     history.set_gpus(id, {"0", "GPU-1"});
     CHECK(history.get(id).gpus == std::vector<std::string>{"0", "GPU-1"});
-    MetricPoint point{.name = "loss", .step = {}, .real = 1.0, .integer = {}, .text = {}};
-    history.add_metrics(id, std::vector{point}, 100);
+    history.add_metrics(id, std::vector{point("loss", 1.0), row("rows", {"a"}, R"({"a":1})")}, 100);
     const Artifact log{"attempts/1/user_logs/std_log.txt", 3, hash_of_byte(1)};
     CHECK_FALSE(history.begin_next_attempt(id, 2, at(9), "gave way to x", {}));  // it is at its first
     CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}));
@@ -73,8 +73,7 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
   SECTION("what comes late of an earlier one is not taken for this one's") {
     CHECK_FALSE(history.set_status(id, RunStatus::kRunning, "", at(9), 1));
     CHECK(history.get(id).status == RunStatus::kQueued);
-    history.add_metrics(
-        id, std::vector{MetricPoint{.name = "loss", .step = {}, .real = 1.0, .integer = {}, .text = {}}}, 200, 1);
+    history.add_metrics(id, std::vector{point("loss", 1.0)}, 200, 1);
     CHECK(history.journal_offset(id) == 0);
     CHECK(history.set_status(id, RunStatus::kRunning, "", at(9), 2));
     history.add_metrics(id, {}, 200, 2);

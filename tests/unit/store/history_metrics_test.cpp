@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "fixture.hpp"
+#include "metric_records.hpp"
 #include "store/history.hpp"
 
 using namespace runner;
@@ -10,27 +11,14 @@ using namespace store_test;
 
 namespace {
 
-MetricPoint real(const std::string& name, double value, std::optional<std::int64_t> step = std::nullopt,
-                 std::int64_t time = 1) {
-  MetricPoint point;
-  point.name = name;
-  point.real = value;
-  point.step = step;
-  point.time = at(time);
-  return point;
+MetricRecord real(const std::string& name, double value, std::optional<std::int64_t> step = std::nullopt,
+                  std::int64_t time = 1) {
+  return point(name, value, step, time);
 }
-MetricPoint integer(const std::string& name, std::int64_t value) {
-  MetricPoint point;
-  point.name = name;
-  point.integer = value;
-  return point;
-}
-MetricPoint text(const std::string& name, const std::string& value) {
-  MetricPoint point;
-  point.name = name;
-  point.text = value;
-  return point;
-}
+MetricRecord integer(const std::string& name, std::int64_t value) { return point(name, value); }
+MetricRecord text(const std::string& name, const std::string& value) { return point(name, value); }
+
+double real_of(const MetricPoint& point) { return std::get<double>(point.value); }
 
 const std::string kId = "train_1_00000001";
 
@@ -45,7 +33,7 @@ TEST_CASE("Every kind of metric value round-trips in log order") {
   {
     History history(directory / "runner.db");
     history.add_run(sample_run(kId));
-    const std::vector<MetricPoint> points{
+    const std::vector<MetricRecord> points{
         real(odd, 0.1, 7, 99),  real(odd, std::nan("")), real(odd, kInfinity),
         real(odd, -kInfinity),  real(odd, -0.0),         real(odd, 2.0),
         integer(odd, kLargest), integer(odd, kSmallest), text(odd, std::string("a\0b", 3)),
@@ -56,23 +44,19 @@ TEST_CASE("Every kind of metric value round-trips in log order") {
   const auto points = history.metric_points(kId, odd);
   REQUIRE(points.size() == 10);
   CHECK(points[0].name == odd);
-  CHECK(points[0].real == 0.1);
+  CHECK(points[0].value == MetricValue(0.1));
   CHECK(points[0].step == 7);
   CHECK(points[0].time == at(99));
   CHECK_FALSE(points[1].step);
-  REQUIRE(points[1].real);
-  CHECK(std::isnan(*points[1].real));
-  CHECK(points[2].real == kInfinity);
-  CHECK(points[3].real == -kInfinity);
-  REQUIRE(points[4].real);
-  CHECK(std::signbit(*points[4].real));
-  CHECK(points[5].real == 2.0);
-  CHECK_FALSE(points[5].integer);  // a float stays one
-  CHECK(points[6].integer == kLargest);
-  CHECK_FALSE(points[6].real);
-  CHECK(points[7].integer == kSmallest);
-  CHECK(points[8].text == std::string("a\0b", 3));
-  CHECK(points[9].text == "");
+  CHECK(std::isnan(real_of(points[1])));
+  CHECK(points[2].value == MetricValue(kInfinity));
+  CHECK(points[3].value == MetricValue(-kInfinity));
+  CHECK(std::signbit(real_of(points[4])));
+  CHECK(points[5].value == MetricValue(2.0));  // a float stays one
+  CHECK(points[6].value == MetricValue(kLargest));
+  CHECK(points[7].value == MetricValue(kSmallest));
+  CHECK(points[8].value == MetricValue(std::string("a\0b", 3)));
+  CHECK(points[9].value == MetricValue(""));
   CHECK(history.metric_points(kId, "other").empty());
 }
 
@@ -91,10 +75,10 @@ TEST_CASE("Summaries count everything and take minimum and maximum of the finite
   CHECK(summaries[1].count == 5);
   CHECK(summaries[1].min == 1.0);
   CHECK(summaries[1].max == 9.0);
-  CHECK(summaries[1].last.real == HUGE_VAL);
-  CHECK(summaries[1].last.step == 4);
-  CHECK(summaries[1].last.time == at(5));
-  CHECK(summaries[2].last.text == "x");
+  CHECK(summaries[1].last->value == MetricValue(HUGE_VAL));
+  CHECK(summaries[1].last->step == 4);
+  CHECK(summaries[1].last->time == at(5));
+  CHECK(summaries[2].last->value == MetricValue("x"));
   CHECK_FALSE(summaries[2].max);
 }
 

@@ -248,7 +248,7 @@ TEST_CASE("The status moves until the run ends, and the start is recorded once")
   CHECK(history.set_status(id, RunStatus::kRunning, "again", at(20)));
   CHECK(history.get(id).started == at(10));
   CHECK(history.get(id).status_reason == "again");
-  CHECK(history.finish(id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(30), {}));
+  CHECK_FALSE(history.finish(id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(30), {}).empty());
   CHECK_FALSE(history.set_status(id, RunStatus::kRunning, "late"));
   CHECK(history.get(id).status == RunStatus::kCompleted);
   CHECK(error_of([&] { history.set_status("none", RunStatus::kRunning, ""); }).code() == ErrorCode::kNotFound);
@@ -270,7 +270,7 @@ TEST_CASE("A run that waits for its cancellation can only be finalized") {
   CHECK(history.set_status(id, RunStatus::kFinalizing, ""));
   Outcome outcome;
   outcome.kind = OutcomeKind::kCanceled;
-  CHECK(history.finish(id, RunStatus::kCanceled, "", outcome, std::nullopt, at(3), {}));
+  CHECK_FALSE(history.finish(id, RunStatus::kCanceled, "", outcome, std::nullopt, at(3), {}).empty());
   CHECK(history.request_cancel(id, {.reason = "late"}).empty());
   CHECK(error_of([&] { history.request_cancel("none", {}); }).code() == ErrorCode::kNotFound);
 }
@@ -292,7 +292,7 @@ TEST_CASE("A run may have artifacts from the start, in the transaction of its ro
   CHECK(error_of([&] { history.get("train_1_00000002"); }).code() == ErrorCode::kNotFound);
   // The end adds its own.
   const std::vector<Artifact> last{{"outputs/a", 2, hash_of_byte(2)}};
-  CHECK(history.finish(run.id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(9), last));
+  CHECK_FALSE(history.finish(run.id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(9), last).empty());
   const auto stored = history.artifacts(run.id);
   REQUIRE(stored.size() == 2);
   CHECK(stored[0].name == "git/diff.patch");
@@ -317,8 +317,10 @@ TEST_CASE("A run finishes once, with outcome, error and artifacts") {
   outcome.message = "killed";
   const std::vector<Artifact> artifacts{
       {"outputs/\xff", 2, hash_of_byte(2)}, {"outputs/a", 1, hash_of_byte(1)}, {"logs/z", 3, hash_of_byte(3)}};
-  CHECK(history.finish(id, RunStatus::kFailed, "memory", outcome, RunError{"UserError", "m", "h"}, at(9), artifacts));
-  CHECK_FALSE(history.finish(id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(10), artifacts));
+  CHECK_FALSE(
+      history.finish(id, RunStatus::kFailed, "memory", outcome, RunError{"UserError", "m", "h"}, at(9), artifacts)
+          .empty());
+  CHECK(history.finish(id, RunStatus::kCompleted, "", exited(0), std::nullopt, at(10), artifacts).empty());
 
   const RunRecord run = history.get(id);
   CHECK(run.status == RunStatus::kFailed);
@@ -457,7 +459,7 @@ TEST_CASE("The schema has a version, an application id and the right page size")
   const TemporaryDirectory directory;
   const auto file = directory / "runner.db";
   const History history(file);
-  CHECK(sql(file, "PRAGMA user_version") == "4");
+  CHECK(sql(file, "PRAGMA user_version") == "5");
   CHECK(sql(file, "PRAGMA application_id") == std::to_string(0x52756e52));
   CHECK(sql(file, "PRAGMA page_size") == "4096");
   CHECK(sql(file, "PRAGMA journal_mode") == "wal");

@@ -7,6 +7,7 @@
 
 using nlohmann::json;
 using runner::MetricPoint;
+using runner::MetricShape;
 using runner::RunRecord;
 namespace api = runner::api;
 
@@ -26,19 +27,17 @@ RunRecord sample() {
   return run;
 }
 
-MetricPoint real(double value) {
-  return {.name = "m", .step = std::nullopt, .time = {}, .real = value, .integer = {}, .text = {}};
-}
+MetricPoint real(double value) { return {.name = "m", .value = value}; }
 
 }  // namespace
 
 TEST_CASE("a run document has every key of the contract, null where there is nothing") {
   const auto document = json::parse(api::run_document(sample(), {}));
   for (const char* key :
-       {"runId",      "experiment",      "name",     "status",      "statusReason", "createdTimeUtc", "startTimeUtc",
-        "endTimeUtc", "durationSeconds", "attempt",  "parentRunId", "snapshotId",   "tags",           "properties",
-        "metrics",    "outputs",         "logFiles", "git",         "environment",  "isolation",      "outcome",
-        "error",      "runDefinition"}) {
+       {"runId",        "kind",       "experiment",      "name",     "status",      "statusReason", "createdTimeUtc",
+        "startTimeUtc", "endTimeUtc", "durationSeconds", "attempt",  "parentRunId", "snapshotId",   "tags",
+        "properties",   "metrics",    "outputs",         "logFiles", "git",         "environment",  "isolation",
+        "outcome",      "error",      "runDefinition"}) {
     INFO(key);
     CHECK(document.contains(key));
   }
@@ -101,6 +100,80 @@ TEST_CASE("a metric logged once is a value, more often a list, long ones are thi
   CHECK(document["metricsThinned"] == json{"long"});
 }
 
+TEST_CASE("a list is a list however short it is") {
+  api::RunDetails details;
+  details.metrics = {{.name = "one", .shape = MetricShape::kList, .count = 1, .points = {real(0.5)}},
+                     {.name = "none", .shape = MetricShape::kList}};
+  const auto metrics = json::parse(api::run_document(sample(), details))["metrics"];
+  CHECK(metrics == json{{"one", json::array({0.5})}, {"none", json::array()}});
+}
+
+TEST_CASE("one row is its values, several and a table are columns of lists with null where a row has none") {
+  api::RunDetails details;
+  details.metrics = {
+      {.name = "once",
+       .shape = MetricShape::kRow,
+       .count = 1,
+       .rows = {{.cells = R"({"b":1,"a":{"float":"nan"},"f":{"artifact":"x.png","type":"image"}})"}},
+       .columns = {"b", "a", "f"}},
+      {.name = "twice",
+       .shape = MetricShape::kRow,
+       .count = 2,
+       .rows = {{.cells = R"({"b":1,"a":"x"})"}, {.cells = R"({"b":{"float":"-inf"},"c":null})"}},
+       .columns = {"b", "a", "c"}},
+      {.name = "table",
+       .shape = MetricShape::kTable,
+       .count = 1,
+       .rows = {{.cells = R"({"a":1})"}},
+       .columns = {"a", "empty"}},
+      {.name = "damaged", .shape = MetricShape::kTable, .count = 1, .rows = {{.cells = "{"}}, .columns = {"a"}}};
+  const auto text = api::run_document(sample(), details);
+  const auto metrics = json::parse(text)["metrics"];
+  CHECK(metrics["once"] == json{{"b", 1}, {"a", "NaN"}, {"f", {{"artifact", "x.png"}, {"type", "image"}}}});
+  CHECK(metrics["twice"] == json{{"b", {1, "-Infinity"}}, {"a", {"x", nullptr}}, {"c", {nullptr, nullptr}}});
+  CHECK(metrics["table"] == json{{"a", json::array({1})}, {"empty", json::array({nullptr})}});
+  CHECK(metrics["damaged"] == json{{"a", json::array({nullptr})}});
+  CHECK(text.find(R"("once":{"b":1,"a":)") != std::string::npos);  // columns in the order of their appearance
+}
+
+TEST_CASE("a value that is a file names its artifact") {
+  api::RunDetails details;
+  details.metrics = {{.name = "plot",
+                      .count = 1,
+                      .points = {{.name = "plot",
+                                  .value = runner::MetricFile{.artifact = "p.png",
+                                                              .type = runner::MetricFileType::kConfusionMatrix}}}}};
+  CHECK(json::parse(api::run_document(sample(), details))["metrics"]["plot"] ==
+        json{{"artifact", "p.png"}, {"type", "confusion_matrix"}});
+}
+
+TEST_CASE("the overview of metrics says what each is") {
+  const std::vector<api::MetricOverview> metrics{
+      {.name = "m", .shape = MetricShape::kList, .count = 2, .last = real(2), .min = 1, .max = 2},
+      {.name = "empty", .shape = MetricShape::kList},
+      {.name = "r",
+       .shape = MetricShape::kRow,
+       .count = 1,
+       .last_row = runner::MetricRow{.cells = R"({"a":1})"},
+       .columns = {"a"}}};
+  const auto items = json::parse(api::metric_overview_document(metrics))["items"];
+  CHECK(items[0] == json{{"name", "m"},
+                         {"type", "number"},
+                         {"shape", "list"},
+                         {"count", 2},
+                         {"last", 2.0},
+                         {"min", 1.0},
+                         {"max", 2.0}});
+  CHECK(items[1]["last"].is_null());
+  CHECK(items[2]["type"] == "rows");
+  CHECK(items[2]["last"] == json{{"a", 1}});
+  CHECK(items[2]["columns"] == json{"a"});
+  const std::vector<runner::MetricRow> rows{{.step = 3, .time = {}, .cells = R"({"a":1})"}};
+  const auto row = json::parse(api::metric_rows_document(rows))["items"][0];
+  CHECK(row["step"] == 3);
+  CHECK(row["values"] == json{{"a", 1}});
+}
+
 TEST_CASE("outputs and log files are told apart by their prefix") {
   api::RunDetails details;
   details.artifacts = {{.name = "logs/a.csv", .bytes = 1, .sha256 = {}},
@@ -119,6 +192,7 @@ TEST_CASE("a list has items without outputs and with the last metric values, tex
       {.run = run, .last_metrics = {{.name = "m", .count = 3, .points = {real(2)}}}}};
   const auto document = json::parse(api::run_list_document(runs));
   CHECK(document["nextToken"].is_null());
+  CHECK(json::parse(api::run_list_document(runs, {}, "17"))["nextToken"] == "17");
   REQUIRE(document["items"].size() == 1);
   CHECK(document["items"][0]["metrics"]["m"] == 2.0);
   CHECK_FALSE(document["items"][0].contains("outputs"));

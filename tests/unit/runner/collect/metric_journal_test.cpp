@@ -14,7 +14,7 @@ namespace {
 
 std::string record(const std::string& json) { return "\x1e" + json + "\n"; }
 struct Whole {
-  std::vector<MetricPoint> points;
+  std::vector<MetricRecord> points;
   JournalLosses losses;
   std::int64_t offset = 0;
   int parts = 0;
@@ -26,7 +26,7 @@ Whole read_whole(const std::filesystem::path& journal) {
   for (; whole.parts < 100'000; ++whole.parts) {
     JournalPart part = read_journal(journal, whole.offset, true);
     whole.losses += part.losses;
-    for (MetricPoint& point : part.points) whole.points.push_back(std::move(point));
+    for (MetricRecord& point : part.records) whole.points.push_back(std::move(point));
     if (part.next_offset <= whole.offset) break;
     whole.offset = part.next_offset;
   }
@@ -43,6 +43,11 @@ struct Directory {
   ~Directory() { os::remove_tree(path); }
 };
 
+MetricValue value_of(const MetricRecord& record) {
+  REQUIRE(record.values.size() == 1);
+  return record.values[0];
+}
+
 const std::string kLoss = record(R"({"metric":"loss","value":0.5,"step":3,"time":1700000000000000})");
 
 }  // namespace
@@ -54,37 +59,39 @@ TEST_CASE("every kind of value round-trips") {
                             record(R"({"metric":"y","value":{"float":"-inf"},"step":null,"time":4})") +
                             record(R"({"metric":"z","value":18446744073709551615,"time":5})");
   const JournalPart part = parse_journal(bytes, 100, false);
-  REQUIRE(part.points.size() == 6);
+  REQUIRE(part.records.size() == 6);
   CHECK(part.next_offset == 100 + static_cast<std::int64_t>(bytes.size()));
   CHECK(part.losses == JournalLosses{});
   CHECK(to_text(part.losses).empty());
-  CHECK(part.points[0].name == "loss");
-  CHECK(part.points[0].real == 0.5);
-  CHECK(part.points[0].step == 3);
-  CHECK(part.points[0].time == UtcTime{std::chrono::microseconds{1700000000000000}});
-  CHECK(part.points[1].integer == 9007199254740993);
-  CHECK_FALSE(part.points[1].step);
-  CHECK(part.points[2].text == "a\nb");
-  CHECK(std::isnan(part.points[3].real.value()));
-  CHECK(part.points[4].real == -INFINITY);
-  CHECK(part.points[5].real == 18446744073709551615.0);
+  CHECK(part.records[0].name == "loss");
+  CHECK(part.records[0].shape == MetricShape::kValue);
+  CHECK(part.records[0].run.empty());
+  CHECK(value_of(part.records[0]) == MetricValue(0.5));
+  CHECK(part.records[0].step == 3);
+  CHECK(part.records[0].time == UtcTime{std::chrono::microseconds{1700000000000000}});
+  CHECK(value_of(part.records[1]) == MetricValue(std::int64_t{9007199254740993}));
+  CHECK_FALSE(part.records[1].step);
+  CHECK(value_of(part.records[2]) == MetricValue("a\nb"));
+  CHECK(std::isnan(std::get<double>(value_of(part.records[3]))));
+  CHECK(value_of(part.records[4]) == MetricValue(-INFINITY));
+  CHECK(value_of(part.records[5]) == MetricValue(18446744073709551615.0));
 }
 
 TEST_CASE("a torn record costs only itself") {
   const std::string torn = "\x1e{\"metric\":\"lo";
   const JournalPart part = parse_journal(kLoss + torn + kLoss, 0, false);
-  CHECK(part.points.size() == 2);
+  CHECK(part.records.size() == 2);
   CHECK(to_text(part.losses) == "metric journal: 1 record was damaged and left out");
 }
 
 TEST_CASE("a record that is still being written waits, and is damaged when the run is over") {
   const std::string half = "\x1e{\"metric\":\"loss\",\"value\":1";
   const JournalPart live = parse_journal(kLoss + half, 10, false);
-  CHECK(live.points.size() == 1);
+  CHECK(live.records.size() == 1);
   CHECK(live.next_offset == 10 + static_cast<std::int64_t>(kLoss.size()));
   CHECK(live.losses == JournalLosses{});
   const JournalPart final = parse_journal(half, 0, true);
-  CHECK(final.points.empty());
+  CHECK(final.records.empty());
   CHECK(final.next_offset == static_cast<std::int64_t>(half.size()));
   CHECK(final.losses.damaged == 1);
 }
@@ -98,7 +105,7 @@ TEST_CASE("what is not a metric record is left out and counted") {
       record("{\"metric\":\"\xff\",\"value\":1,\"time\":1}"),
       record(R"({"metric":"a","value":1,"time":18446744073709551615})"), std::string("text without separator\n"));
   const JournalPart part = parse_journal(foreign + kLoss, 0, false);
-  CHECK(part.points.size() == 1);
+  CHECK(part.records.size() == 1);
   CHECK(part.losses.damaged == 1);
 }
 
@@ -112,15 +119,15 @@ TEST_CASE("a journal file is read from where the last reading ended") {
   REQUIRE(::mkdtemp(name.data()) != nullptr);
   const std::filesystem::path directory = name, journal = directory / "metrics.jsonseq";
 
-  CHECK(read_journal(journal, 0, false).points.empty());
+  CHECK(read_journal(journal, 0, false).records.empty());
   CHECK(read_journal(journal, 0, false).notices.empty());
   std::ofstream(journal) << kLoss;
   const JournalPart first = read_journal(journal, 0, false);
-  CHECK(first.points.size() == 1);
+  CHECK(first.records.size() == 1);
   std::ofstream(journal, std::ios::app) << kLoss << kLoss;
   const JournalPart second = read_journal(journal, first.next_offset, false);
-  CHECK(second.points.size() == 2);
-  CHECK(read_journal(journal, second.next_offset, true).points.empty());
+  CHECK(second.records.size() == 2);
+  CHECK(read_journal(journal, second.next_offset, true).records.empty());
 
   std::ofstream(journal) << kLoss;  // truncated by the script
   const JournalPart shrunk = read_journal(journal, second.next_offset, false);

@@ -145,3 +145,29 @@ TEST_CASE("nearest finds what was meant and nothing when nothing was") {
   CHECK(runner::nearest("xyzzy", kWords).empty());
   CHECK(runner::nearest("", kWords).empty());
 }
+
+TEST_CASE("a run that was said to have ended so has an outcome that says the same") {
+  using namespace runner;
+  for (const RunStatus status : {RunStatus::kCompleted, RunStatus::kFailed, RunStatus::kCanceled}) {
+    const Outcome outcome = outcome_of_end(status, "because");
+    CHECK(final_status_of(outcome) == status);
+    CHECK(outcome.message == "because");
+  }
+}
+
+TEST_CASE("kinds of runs, shapes of metrics and types of files are read as they are written") {
+  using namespace runner;
+  for (const RunKind kind : {RunKind::kScript, RunKind::kChild, RunKind::kInteractive})
+    CHECK(run_kind_from(to_string(kind)) == kind);
+  CHECK(run_kind_from("CHILD") == RunKind::kChild);
+  CHECK_FALSE(run_kind_from("other"));
+  for (const MetricShape shape : {MetricShape::kValue, MetricShape::kList, MetricShape::kRow, MetricShape::kTable}) {
+    CHECK(metric_shape_from(to_string(shape)) == shape);
+    CHECK(has_rows(shape) == (shape == MetricShape::kRow || shape == MetricShape::kTable));
+  }
+  for (const MetricFileType type :
+       {MetricFileType::kImage, MetricFileType::kConfusionMatrix, MetricFileType::kAccuracyTable,
+        MetricFileType::kResiduals, MetricFileType::kPredictions})
+    CHECK(metric_file_type_from(to_string(type)) == type);
+  CHECK_FALSE(metric_file_type_from("Image"));
+}

@@ -1,0 +1,186 @@
+#include <set>
+
+#include "fixture.hpp"
+#include "store/history.hpp"
+#include "store/history_check.hpp"
+
+using namespace runner;
+using namespace runner::store;
+using namespace store_test;
+
+namespace {
+
+const std::string kTop = "train_1_00000001";
+using Ids = std::vector<std::string>;
+
+std::string uuid(int number) {
+  std::string digits = std::to_string(number);
+  return "00000000-0000-4000-8000-" + std::string(12 - digits.size(), '0') + digits;
+}
+
+std::vector<NewChild> children(int first, int count) {
+  std::vector<NewChild> all;
+  for (int i = first; i < first + count; ++i) all.push_back({.id = uuid(i), .name = "child " + std::to_string(i)});
+  return all;
+}
+
+Outcome exited(int code) { return {.kind = OutcomeKind::kExited, .exit_code = code}; }
+
+Ids ids(const std::vector<RunRecord>& runs) {
+  Ids all;
+  for (const RunRecord& run : runs) all.push_back(run.id);
+  return all;
+}
+
+// kTop → 1 → 2; kTop → 3; kTop → "script" → 4.
+struct Family {
+  TemporaryDirectory directory;
+  History history{directory / "runner.db"};
+  const std::string script = "train_1_00000002";
+  Family() {
+    history.add_run(sample_run(kTop));
+    history.add_children(kTop, children(1, 1), at(5));
+    history.add_children(uuid(1), children(2, 1), at(6));
+    history.add_children(kTop, children(3, 1), at(7));
+    RunRecord submitted = sample_run(script);
+    submitted.parent = kTop;
+    history.add_run(submitted);
+    history.add_children(script, children(4, 1), at(8));
+  }
+  void check_sound() {
+    for (const RowProblem& problem : history.check_rows([] {})->problems()) FAIL_CHECK(problem.text);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Children are there with all that was said of them, Running, in order") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  history.add_run(sample_run(kTop, "sweep"));
+  auto wanted = children(1, 3);
+  wanted[1].tags = {{"lr", "0.1"}, {"bare", std::nullopt}};
+  wanted[1].properties = {{"p", "v"}};
+  const auto added = history.add_children(kTop, wanted, at(50));
+  REQUIRE(ids(added) == Ids{uuid(1), uuid(2), uuid(3)});
+  const RunRecord child = history.get(uuid(2));
+  CHECK(child.kind == RunKind::kChild);
+  CHECK(child.status == RunStatus::kRunning);
+  CHECK(child.experiment == "sweep");
+  CHECK(child.parent == kTop);
+  CHECK(child.name == "child 2");
+  CHECK(child.created == at(50));
+  CHECK(child.started == at(50));
+  CHECK(child.tags == wanted[1].tags);
+  CHECK(child.properties == wanted[1].properties);
+  CHECK(child.queue.position == added[1].queue.position);
+  CHECK(added[1].experiment == "sweep");
+  CHECK(history.get(kTop).kind == RunKind::kScript);
+  RunFilter filter;
+  filter.parent = kTop;
+  CHECK(ids(history.list(filter)) == Ids{uuid(3), uuid(2), uuid(1)});
+}
+
+TEST_CASE("Children come all or not at all, and not of a parent that has ended") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  history.add_run(sample_run(kTop));
+  auto twice = children(1, 2);
+  twice[1].id = twice[0].id;
+  CHECK(error_of([&] { history.add_children(kTop, twice, at(1)); }).code() == ErrorCode::kConflict);
+  RunFilter filter;
+  filter.parent = kTop;
+  CHECK(history.list(filter).empty());
+  CHECK(error_of([&] { history.add_children("nobody", children(1, 1), at(1)); }).code() == ErrorCode::kNotFound);
+  history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(9), {});
+  CHECK(error_of([&] { history.add_children(kTop, children(1, 1), at(1)); }).code() == ErrorCode::kConflict);
+}
+
+TEST_CASE("Ten thousand children are one transaction") {
+  const TemporaryDirectory directory;
+  crash_after([&] {
+    History history(directory / "runner.db");
+    history.add_run(sample_run(kTop));
+    history.add_children(kTop, children(0, 10'000), at(1));
+  });
+  History history(directory / "runner.db");
+  RunFilter filter;
+  filter.parent = kTop;
+  filter.limit = 1;
+  CHECK(history.list(filter).front().id == uuid(9999));
+  CHECK(sql(directory / "runner.db", "SELECT count(*) FROM run") == "10001");
+  CHECK(history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(2), {}).size() == 10'001);
+}
+
+TEST_CASE("Children are listed at any depth, with the same filters") {
+  Family family;
+  RunFilter filter;
+  filter.parent = kTop;
+  CHECK(ids(family.history.list(filter)) == Ids{family.script, uuid(3), uuid(1)});
+  filter.recursive = true;
+  CHECK(ids(family.history.list(filter)) == Ids{uuid(4), family.script, uuid(3), uuid(2), uuid(1)});
+  filter.kind = RunKind::kChild;
+  filter.limit = 2;
+  CHECK(ids(family.history.list(filter)) == Ids{uuid(4), uuid(3)});
+  filter.parent = uuid(2);
+  CHECK(family.history.list(filter).empty());
+  CHECK(family.history.lineage(uuid(2)) == Ids{uuid(2), uuid(1), kTop});
+  CHECK(family.history.lineage(kTop) == Ids{kTop});
+  CHECK(error_of([&] { family.history.lineage("nobody"); }).code() == ErrorCode::kNotFound);
+  family.check_sound();
+}
+
+TEST_CASE("A run without a script ends when it is told to, a script's does not") {
+  Family family;
+  CHECK(error_of([&] { family.history.end(family.script, RunStatus::kCompleted, "", {}, at(9)); }).code() ==
+        ErrorCode::kConflict);
+  CHECK(error_of([&] { family.history.end("nobody", RunStatus::kCompleted, "", {}, at(9)); }).code() ==
+        ErrorCode::kNotFound);
+  CHECK(family.history.end(uuid(3), RunStatus::kFailed, "it broke", RunError{.code = "E", .message = "m"}, at(9)) ==
+        Ids{uuid(3)});
+  CHECK(family.history.end(uuid(3), RunStatus::kCompleted, "", {}, at(10)).empty());
+  const RunRecord failed = family.history.get(uuid(3));
+  CHECK(failed.status == RunStatus::kFailed);
+  CHECK(failed.status_reason == "it broke");
+  CHECK(failed.ended == at(9));
+  CHECK(failed.error->code == "E");
+  CHECK(final_status_of(*failed.outcome) == RunStatus::kFailed);
+  RunRecord interactive = sample_run(uuid(100));
+  interactive.kind = RunKind::kInteractive;
+  family.history.add_run(interactive);
+  CHECK(family.history.end(uuid(100), RunStatus::kCanceled, "", {}, at(9)) == Ids{uuid(100)});
+  CHECK(family.history.get(uuid(100)).outcome->kind == OutcomeKind::kCanceled);
+  family.check_sound();
+}
+
+TEST_CASE("What a parent leaves open ends with it, but not what has a script of its own") {
+  Family family;
+  SECTION("completed with a parent that is") {
+    CHECK(family.history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(20), {}) ==
+          Ids{kTop, uuid(1), uuid(3), uuid(2)});
+    CHECK(family.history.get(uuid(2)).status == RunStatus::kCompleted);
+    CHECK(family.history.get(uuid(2)).ended == at(20));
+  }
+  SECTION("else cancelled, and it says why") {
+    family.history.end(uuid(3), RunStatus::kCompleted, "", {}, at(10));
+    CHECK(family.history.finish(kTop, RunStatus::kFailed, "", exited(3), {}, at(20), {}) ==
+          Ids{kTop, uuid(1), uuid(2)});
+    CHECK(family.history.get(uuid(2)).status == RunStatus::kCanceled);
+    CHECK(family.history.get(uuid(2)).status_reason == "its parent ended");
+    CHECK(family.history.get(uuid(3)).status == RunStatus::kCompleted);
+  }
+  SECTION("of a child the same") {
+    CHECK(family.history.end(uuid(1), RunStatus::kFailed, "", {}, at(20)) == Ids{uuid(1), uuid(2)});
+    CHECK(family.history.get(uuid(2)).status == RunStatus::kCanceled);
+    family.history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(21), {});
+  }
+  SECTION("and of an attempt that gave way") {
+    CHECK(family.history.begin_next_attempt(kTop, 1, at(20), "gave way", {}));
+    CHECK(family.history.get(uuid(2)).status == RunStatus::kCanceled);
+    CHECK(family.history.get(uuid(2)).status_reason == "its parent was started again");
+    family.history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(21), {});
+  }
+  CHECK(family.history.get(family.script).status == RunStatus::kQueued);
+  CHECK(family.history.get(uuid(4)).status == RunStatus::kRunning);
+  family.check_sound();
+}
