@@ -3,14 +3,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
+
 namespace runner::api {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string dump(const ordered_json& document) {
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
 
 template <class T>
 ordered_json or_null(const std::optional<T>& value) {
@@ -64,8 +62,6 @@ ordered_json last_metrics_of(std::span<const MetricSeries> metrics) {
     if (!series.points.empty()) object[series.name] = value_of(series.points.back());
   return object;
 }
-
-ordered_json text_or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
 
 // Only what was asked for; everything else is the Engine's default.
 ordered_json engine_of(const EngineOptions& engine) {
