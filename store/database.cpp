@@ -42,9 +42,9 @@ std::string reader_setup(const DatabaseOptions& options) {
 Database::Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options)
     : path_(path),
       schema_(schema),
+      reserve_(wal_of(path), options.reserve_bytes),
       writer_(create_private(path), Connection::Mode::kReadWrite, &damage_),
       wal_(options.sync_beside ? std::make_unique<WalSync>(wal_of(path)) : nullptr),
-      reserve_(wal_of(path), options.reserve_bytes),
       commits_(writer_, wal_.get(), reserve_, damage_),
       readers_(path, reader_setup(options), options.readers, options.readers_tell_damage ? &damage_ : nullptr) {
   try {

@@ -36,6 +36,7 @@ class Database {
  public:
   // Opens, creates (0600) or migrates.
   Database(const std::filesystem::path& path, const Schema& schema, const DatabaseOptions& options);
+  ~Database() { reserve_.keep(); }
 
   void make_durable() { commits_.make_durable(); }
   void write(Sync sync, const GroupCommit::Work& work) { commits_.run(sync, work); }
@@ -59,9 +60,9 @@ class Database {
   const std::filesystem::path path_;
   const Schema schema_;
   Damage damage_;
+  WalReserve reserve_;
   Connection writer_;
   std::unique_ptr<WalSync> wal_;
-  WalReserve reserve_;
   GroupCommit commits_;
   mutable ReaderPool readers_;  // closed first
 };

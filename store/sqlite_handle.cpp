@@ -208,6 +208,9 @@ Connection::Connection(const std::filesystem::path& path, Mode mode, Damage* dam
     throw Error(ErrorCode::kPermission, "open " + path.string() + ": it can only be read",
                 "look after its permissions and the disk, then try again");
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
+  // WAL and shared memory stay when the last connection closes: on a disk that is full by then they could not be made.
+  int stay = 1;
+  sqlite3_file_control(handle, "main", SQLITE_FCNTL_PERSIST_WAL, &stay);
 }
 
 Connection::~Connection() { statements_.clear(); }

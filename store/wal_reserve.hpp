@@ -11,6 +11,11 @@ namespace runner::store {
 class WalReserve {
  public:
   WalReserve(std::filesystem::path wal, std::int64_t bytes) : path_(std::move(wal)), bytes_(bytes) {}
+  WalReserve(const WalReserve&) = delete;
+  WalReserve& operator=(const WalReserve&) = delete;
+  ~WalReserve() {
+    if (kept_) take_again(true);
+  }
 
   std::int64_t bytes() const { return bytes_; }
   // Takes the blocks, unless the disk is nearly full or its file system cannot. The log's length stays as it is.
@@ -19,10 +24,13 @@ class WalReserve {
   // again, however full the disk is otherwise.
   bool is_there() const noexcept;
   void take_again(bool was_there) noexcept;
+  // Before the connections close, which empties the log, too: what is there is taken again when this goes, after them.
+  void keep() noexcept { kept_ = is_there(); }
 
  private:
   const std::filesystem::path path_;
   const std::int64_t bytes_;
+  bool kept_ = false;
 };
 
 }  // namespace runner::store

@@ -2,12 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
+
 namespace runner::api {
 namespace {
 
 using nlohmann::ordered_json;
-
-ordered_json text_or_null(std::string_view text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
 
 }  // namespace
 

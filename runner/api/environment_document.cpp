@@ -5,6 +5,7 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
 #include "runner/core/error.hpp"
 
 namespace runner::api {
@@ -13,10 +14,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLongestName = 200;  // bytes; Azure's names are shorter
-
-std::string dump(const Json& document) { return document.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 Json hash_or_null(const std::optional<Hash>& hash) { return hash ? Json(hash->hex()) : Json(nullptr); }
 

@@ -2,16 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
 #include "runner/api/run_document.hpp"
 
 namespace runner::api {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string dump(const ordered_json& document) {
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
 
 }  // namespace
 

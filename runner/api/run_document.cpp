@@ -2,14 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
+
 namespace runner::api {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string dump(const ordered_json& document) {
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
 
 template <class T>
 ordered_json or_null(const std::optional<T>& value) {
@@ -20,7 +18,6 @@ ordered_json time_or_null(const std::optional<UtcTime>& time) {
   return time ? ordered_json(to_iso8601(*time)) : ordered_json(nullptr);
 }
 
-ordered_json text_or_null(const std::string& text) { return text.empty() ? ordered_json(nullptr) : ordered_json(text); }
 
 // Only what was asked for; everything else is the Engine's default.
 ordered_json engine_of(const EngineOptions& engine) {

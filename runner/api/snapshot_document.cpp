@@ -2,14 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
-namespace runner::api {
+#include "runner/api/json_handle.hpp"
 
+namespace runner::api {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Names may hold bytes that are no UTF-8: JSON shows them replaced.
-std::string dump(const Json& document) { return document.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 }  // namespace
 

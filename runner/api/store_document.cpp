@@ -2,12 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
+
 namespace runner::api {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string dump(const Json& document) { return document.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json items(const std::vector<GcItem>& list) {
   Json array = Json::array();

@@ -165,9 +165,9 @@ void Sandbox::remove_remains(const std::string& id) const {
       if (const auto init = os::open_process(started->init)) {
         os::thaw(cgroups);
         os::signal_process(*init, SIGKILL);
+        // An Engine's is no child of ours: nobody else waits for it.
         pollfd dead{init->get(), POLLIN, 0};
-        ::poll(&dead, 1,
-               static_cast<int>(kDeath.count()));  // an Engine's is no child of ours: nobody else waits for it
+        ::poll(&dead, 1, static_cast<int>(kDeath.count()));
       }
     if (os::read_file_if_exists(directory.spec())) {
       const shim::Spec spec = shim::read_spec(directory);

@@ -268,8 +268,8 @@ class RunWatch::Impl {
     });
     for (const auto& [id, directory] : runs) {
       const Marks marks = marks_of(directory);
-      const auto before = tables_.with([&](Tables& tables) -> std::optional<Marks> {
-        const auto run = tables.runs.find(id);
+      const auto before = tables_.with([&, &run_id = id](Tables& tables) -> std::optional<Marks> {
+        const auto run = tables.runs.find(run_id);
         return run == tables.runs.end() ? std::nullopt : std::optional(std::exchange(run->second.marks, marks));
       });
       if (!before) continue;

@@ -272,18 +272,23 @@ class Runtime(InTheWay):
         self.assert_ended_without_having_run(run, "lost")
 
     def test_what_the_runtime_has_forked_makes_no_directory_again(self):
-        # As crun's own second process would: its parent dies with the shim, it goes on.
+        # As crun's own second process would: its parent dies with the shim, it goes on. This one for half a second after it
+        # may have been seen dead, or until the directory is gone, whichever comes first.
+        late = "n=0; while [ -d ${0%/*} ] && [ $n -lt 50 ]; do [ -e $1/wake ] && n=$((n+1)); sleep 0.01; done; mkdir -p $0"
         for daemon_too in (False, True):
-            if daemon_too:
-                os.unlink(self.home.base + "/creating")
-            self.orders("setsid sh -c 'sleep 0.5; mkdir -p $0' \"$2\" &\n"
-                        "touch $home/creating; while :; do sleep 0.01; done")
+            for name in ("creating", "wake"):
+                if os.path.exists(self.home.base + "/" + name):
+                    os.unlink(self.home.base + "/" + name)
+            self.orders("setsid sh -c '%s' \"$2\" $home &\ntouch $home/creating; while :; do sleep 0.01; done" % late)
             run = self.detach(*self.with_gate, self.script())
             self.has_said("creating")
+            shim = processes.shim_of(run)
             self.orders(":")  # what the next daemon tries works
             if daemon_too:
                 self.home.kill_daemon()
-            processes.kill_and_wait(processes.shim_of(run).pid)
+            processes.kill_and_wait(shim.pid)
+            self.ok("daemon", "start")
+            self.token("wake")
             self.assert_ended_without_having_run(run, "lost")
 
     def test_the_daemon_is_killed_between_create_and_start(self):

@@ -122,6 +122,16 @@ class Databases(SmallDisks):
         self.submit_python("print('before')\n")
         self.fill(self.disk)
         self.home.kill_daemon()
+        self.assert_serves_on_a_full_disk()
+
+    def test_a_daemon_that_was_stopped_before_the_disk_became_full_is_followed_by_one_that_serves(self):
+        self.submit_python("print('before')\n")
+        self.ok("daemon", "stop")
+        wait_until(lambda: self.home.daemon_pid() is None, "the daemon ends")
+        self.fill(self.disk)
+        self.assert_serves_on_a_full_disk()
+
+    def assert_serves_on_a_full_disk(self):
         self.assertEqual([run["status"] for run in self.runs()], ["Completed"])
         self.assertEqual(self.log(), b"before\n")
         self.assert_says_full(self.runner("submit", *self.isolation_options(), "main.py"))

@@ -1,0 +1,68 @@
+# Files that RUNNER_UNITY compiles alone: each has a name in its anonymous namespace that another file of its folder has, too.
+# Included by the top level and by tests/: the property is the directory's. A "redefinition" in a unity build: give one of the two
+# a name that says more, share it, or add its file here.
+set(alone
+  runner/os/cgroup_usage
+  runner/api/docker_arguments
+  runner/api/submission
+  snapshot/checkout_directory
+  snapshot/checkout_layer
+  snapshot/checkout_record
+  snapshot/code_diff
+  snapshot/tree_builder
+  snapshot/walk
+  envs/build_console
+  envs/conda_client
+  envs/conda_file
+  envs/credentials
+  envs/docker_ignore
+  envs/dockerfile_text
+  envs/match_spec
+  envs/pip_tool
+  envs/requirement
+  envs/requirements
+  envs/site_packages
+  store/chunker
+  store/content_check
+  store/database
+  store/history_check
+  store/history_write
+  runner/shim/last_look
+  runner/shim/records
+  runner/exec/bundle
+  runner/exec/place_checks
+  runner/pipeline/curated_environments
+  runner/pipeline/directory_check
+  runner/pipeline/line_difference
+  runner/pipeline/script_command
+  runner/daemon/exec_session
+  runner/cli/document
+  runner/cli/env_show
+  runner/cli/gc
+  runner/cli/list
+  runner/cli/log_display
+  runner/cli/show
+  tests/unit/runner/os/file_test
+  tests/unit/runner/api/docker_arguments_test
+  tests/unit/runner/api/image_reference_test
+  tests/unit/runner/api/submission_test
+  tests/unit/snapshot/changing_test
+  tests/unit/snapshot/checkouts_overlay_test
+  tests/unit/snapshot/ignore_semantics_test
+  tests/unit/snapshot/take_test
+  tests/unit/envs/build_console_test
+  tests/unit/envs/build_context_test
+  tests/unit/envs/conda_build_test
+  tests/unit/store/content_check_test
+  tests/unit/store/content_gc_test
+  tests/unit/store/content_uses_test
+  tests/unit/runner/exec/bundle_test
+  tests/unit/runner/pipeline/admission_test
+  tests/unit/runner/pipeline/environment_builds_test
+  tests/unit/runner/pipeline/run_queue_test
+  tests/unit/runner/pipeline/run_watch_test
+  tests/unit/runner/cli/exec_stream_test
+  tests/unit/runner/cli/invocation_test)
+foreach(file ${alone})
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/${file}.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endforeach()
