@@ -18,7 +18,6 @@ ordered_json time_or_null(const std::optional<UtcTime>& time) {
   return time ? ordered_json(to_iso8601(*time)) : ordered_json(nullptr);
 }
 
-
 // Only what was asked for; everything else is the Engine's default.
 ordered_json engine_of(const EngineOptions& engine) {
   ordered_json object = ordered_json::object();

@@ -26,7 +26,6 @@ set(alone
   store/content_check
   store/database
   store/history_check
-  store/history_write
   runner/shim/last_look
   runner/shim/records
   runner/exec/bundle
@@ -42,6 +41,11 @@ set(alone
   runner/cli/list
   runner/cli/log_display
   runner/cli/show
+  runner/api/metric_document
+  store/ledger_check
+  store/metric_values
+  store/run_digest
+  store/history_schema
   tests/unit/runner/os/file_test
   tests/unit/runner/api/docker_arguments_test
   tests/unit/runner/api/image_reference_test
@@ -62,7 +66,12 @@ set(alone
   tests/unit/runner/pipeline/run_queue_test
   tests/unit/runner/pipeline/run_watch_test
   tests/unit/runner/cli/exec_stream_test
-  tests/unit/runner/cli/invocation_test)
+  tests/unit/runner/cli/invocation_test
+  tests/unit/store/history_children_test
+  tests/unit/store/history_filters_test
+  tests/unit/store/history_shapes_test
+  tests/unit/store/history_update_test
+  tests/unit/store/parameters_test)
 foreach(file ${alone})
   set_source_files_properties(${CMAKE_SOURCE_DIR}/${file}.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endforeach()
