@@ -18,6 +18,7 @@
 #include <mutex>
 
 #include "runner/core/error.hpp"
+#include "runner/core/sanitized.hpp"
 #include "runner/daemon/http_connection.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
@@ -27,11 +28,7 @@ namespace {
 
 // Handlers run on this stack, and trees are walked on it recursively: a level of the deepest directory there may be in
 // a snapshot (2 000) takes up to 1.5 KiB. Only touched pages are resident, glibc returns them when the thread ends.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t kStackBytes = 32 << 20;  // instrumented frames are several times as large
-#else
-constexpr std::size_t kStackBytes = 8 << 20;
-#endif
+constexpr std::size_t kStackBytes = kSanitized ? 32 << 20 : 8 << 20;
 constexpr int kBacklog = 128;            // connections the kernel holds while the acceptor is busy
 constexpr int kRetryMilliseconds = 100;  // out of descriptors: until then some request will have ended
 

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "runner/core/error.hpp"
+#include "runner/core/sanitized.hpp"
 #include "runner/daemon/daemon.hpp"
 #include "runner/os/fd.hpp"
 #include "runner/os/file.hpp"
@@ -86,11 +87,7 @@ void tell(runner::os::Fd& ready, const std::string& line) {
 // Trees are walked recursively, on every thread that walks one: 2 000 levels of up to 1.5 KiB. Without this a thread
 // has what `ulimit -s` says, and only 2 MiB where that is "unlimited".
 void keep_stacks_large() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  constexpr std::size_t kStackBytes = 32 << 20;
-#else
-  constexpr std::size_t kStackBytes = 8 << 20;
-#endif
+  constexpr std::size_t kStackBytes = runner::kSanitized ? 32 << 20 : 8 << 20;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setstacksize(&attributes, kStackBytes);

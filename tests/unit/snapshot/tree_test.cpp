@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runner/core/sanitized.hpp"
 #include "runner/os/process.hpp"
 #include "support.hpp"
 
@@ -26,11 +27,7 @@ using namespace runner::snapshot;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kMeasuresMemory = false;  // the sanitizers' own is a multiple of ours
-#else
-constexpr bool kMeasuresMemory = true;
-#endif
+constexpr bool kMeasuresMemory = !runner::kSanitized;  // the sanitizers' own is a multiple of ours
 
 Options plain(const fs::path& source) { return {.source = source, .data_directory = {}, .stat_cache = {}}; }
 
