@@ -51,7 +51,11 @@ sanitized_build() {
     tsan) options+=(-DRUNNER_SANITIZE=thread) ;;
   esac
   if fuzz_compiler_works; then
-    options+=(-DCMAKE_CXX_COMPILER=clang++)
+    options+=("-DCMAKE_CXX_COMPILER=$(command -v clang++)")
+    # CMake forgets every option when the compiler of a tree changes.
+    if [ -e "$directory/CMakeCache.txt" ] && ! grep -q '^CMAKE_CXX_COMPILER:.*clang' "$directory/CMakeCache.txt"; then
+      rm -rf "$directory"
+    fi
     if [ "$name" = asan ]; then options+=(-DRUNNER_FUZZ=ON); fi
   fi
   configure_and_build "$name" "$directory" "$@" -- "${options[@]}"
