@@ -40,7 +40,7 @@ std::string code_diff_document(const ComparedRuns& runs, std::span<const Changed
   document["deletions"] = deletions;
   document["items"] = std::move(items);
   document["nextToken"] = nullptr;
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return dump(document);
 }
 
 }  // namespace runner::api

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
+
 namespace runner::api {
 namespace {
 
@@ -32,7 +34,7 @@ std::string queue_document(const QueueFacts& facts, std::span<const QueuedRun> r
          {"gpus", run.gpus},
          {"reason", run.reason}});
   document["nextToken"] = nullptr;
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return dump(document);
 }
 
 }  // namespace runner::api

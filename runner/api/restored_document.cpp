@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runner/api/json_handle.hpp"
+
 namespace runner::api {
 
 std::string restored_document(const RestoredFacts& restored) {
@@ -11,7 +13,7 @@ std::string restored_document(const RestoredFacts& restored) {
   document["directory"] = restored.directory;
   document["files"] = restored.files;
   document["bytes"] = restored.bytes;
-  return document.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return dump(document);
 }
 
 }  // namespace runner::api

@@ -268,6 +268,7 @@ class RunWatch::Impl {
     });
     for (const auto& [id, directory] : runs) {
       const Marks marks = marks_of(directory);
+      // By another name: clang captures structured bindings from version 16 on.
       const auto before = tables_.with([&, &run_id = id](Tables& tables) -> std::optional<Marks> {
         const auto run = tables.runs.find(run_id);
         return run == tables.runs.end() ? std::nullopt : std::optional(std::exchange(run->second.marks, marks));

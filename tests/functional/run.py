@@ -5,6 +5,7 @@ Exit status: 0 passed, 1 failed, 77 nothing could run here. RUNNER_STRICT=1 turn
 Parameters come from the environment: support/settings.py lists them.
 """
 import os
+import signal
 import sys
 import unittest
 
@@ -30,13 +31,30 @@ def cannot_run():
     return ""
 
 
+class Result(unittest.TextTestResult):
+    """Ends at a signal, after the test's cleanups: unittest calls those for an exit, not for the interrupt that Ctrl-C is else."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def startTestRun(self):
+        super().startTestRun()
+        for number in self.SIGNALS:
+            signal.signal(number, self._end)
+
+    def _end(self, number, _frame):
+        for each in self.SIGNALS:
+            signal.signal(each, lambda *_: None)  # the cleanups are not to be ended, too
+        self.stop()
+        sys.exit("ended by " + signal.Signals(number).name)
+
+
 def main(names):
     if problem := cannot_run():
         print("skipped: " + problem, file=sys.stderr)
         return 1 if settings.STRICT else SKIPPED
     accounts.account()  # made once, before any home
     suite = unittest.defaultTestLoader.loadTestsFromNames(names)
-    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    result = unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite)
     for test, reason in result.skipped:
         print("skipped: %s: %s" % (test, reason), file=sys.stderr)
     if not result.wasSuccessful() or result.testsRun == 0:
