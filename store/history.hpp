@@ -36,7 +36,7 @@ struct MetricSummary {
 // A run that nothing is executed for.
 struct NewChild {
   std::string id;
-  std::string name;
+  std::string name;  // its display name is PARENT>NAME; empty: PARENT>N, the N-th child
   std::map<std::string, std::optional<std::string>> tags{};
   std::map<std::string, std::string> properties{};
 };
@@ -99,8 +99,9 @@ class History {
   std::vector<std::string> end(const std::string& id, RunStatus final_status, const std::string& reason,
                                const std::optional<RunError>& error, UtcTime ended);
 
-  // Children of kind `child`, Running from `created` on, in order and all or none, durably. Error(kConflict) for a
-  // parent that has ended or an id that exists. As they are then.
+  // Children of kind `child`, Running from `created` on, in order and all or none, durably; those that are there under
+  // this parent already stay as they are. Error(kConflict) for a parent that has ended, unless nothing is added, and
+  // for an id that another run has, or two of them. As they are then.
   std::vector<RunRecord> add_children(const std::string& parent, std::span<const NewChild> children, UtcTime created);
   // The run, its parent, that one's parent, and so on.
   std::vector<std::string> lineage(const std::string& id) const;
@@ -112,11 +113,12 @@ class History {
   // Error(kConflict) while one of them lives, or a run that lives waits for one of them.
   std::vector<std::string> remove(const std::string& id, UtcTime now);
 
-  // The attempt ended at `ended` and left `artifacts` (whose names say of which attempt they are): the run waits in the
-  // queue for its next one, without metrics, and its open children are cancelled. Durably. False, and nothing changed,
-  // if the run has ended, is to be cancelled, or is not at `attempt` any more.
-  bool begin_next_attempt(const std::string& id, int attempt, UtcTime ended, const std::string& reason,
-                          std::span<const Artifact> artifacts);
+  // The attempt ended at `ended` and left `artifacts` (whose names say of which attempt they are; what its script had
+  // handed over before is renamed so, too): the run waits in the queue for its next one, without metrics, and its open
+  // children are cancelled. Durably. The run's id, then those of the children; nothing, and nothing changed, if the run
+  // has ended, is to be cancelled, or is not at `attempt` any more.
+  std::vector<std::string> begin_next_attempt(const std::string& id, int attempt, UtcTime ended,
+                                              const std::string& reason, std::span<const Artifact> artifacts);
   // What it was given, before it starts. Not synced.
   void set_gpus(const std::string& id, const std::vector<std::string>& gpus);
 
@@ -161,6 +163,8 @@ class History {
   // Why the file is only read, if it is: it has been found damaged.
   std::optional<Error> damage() const;
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
+  std::optional<Artifact> artifact(const std::string& id, const std::string& name) const;
+  std::int64_t artifact_count(const std::string& id) const;
   std::vector<std::string> notices(const std::string& id) const;
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
   // In log order; with `at_most` no more than so many, evenly spaced with the first and the last kept. Nothing for a

@@ -1,4 +1,8 @@
 // Children that nothing is executed for: their parent's script says what they are.
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
 #include "runner/core/error.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"
@@ -22,34 +26,68 @@ RunRecord record_of(const NewChild& child, const std::string& parent, UtcTime cr
   return run;
 }
 
+// Where the children of one request belong.
+struct Parent {
+  std::int64_t seq = 0;
+  std::string name, experiment;
+  bool ended = false;
+  std::int64_t children = 0;
+};
+
+Parent parent_of_all(Connection& connection, const std::string& id) {
+  Query query = connection.query(
+      "SELECT r.seq, r.name, e.name, r.ended IS NOT NULL, (SELECT count(*) FROM run c WHERE c.parent = r.seq)"
+      " FROM run r JOIN experiment e ON e.id = r.experiment WHERE r.id = ?",
+      id);
+  if (!query.next()) throw no_such_run(id);
+  return {.seq = query.integer(0),
+          .name = query.string(1),
+          .experiment = query.string(2),
+          .ended = query.integer(3) != 0,
+          .children = query.integer(4)};
+}
+
+// Whether it is there under this parent.
+bool is_there(Connection& connection, const std::string& child, std::int64_t parent) {
+  Query query = connection.query("SELECT parent IS ?2 AND kind = 'child' FROM run WHERE id = ?1", child, parent);
+  if (!query.next()) return false;
+  if (query.integer(0) == 0)
+    throw Error(ErrorCode::kConflict, "run id " + child + " belongs to another run", "choose another uuid4");
+  return true;
+}
+
 }  // namespace
 
-std::vector<RunRecord> History::add_children(const std::string& parent, std::span<const NewChild> children,
+std::vector<RunRecord> History::add_children(const std::string& parent_id, std::span<const NewChild> children,
                                              UtcTime created) {
   std::vector<RunRecord> runs;
   std::vector<RunDocuments> documents;
+  std::unordered_set<std::string_view> ids;
   for (const NewChild& child : children) {
-    runs.push_back(record_of(child, parent, created));
+    if (!ids.insert(child.id).second)
+      throw Error(ErrorCode::kConflict, "two children have the id " + child.id, "give each an id of its own");
+    runs.push_back(record_of(child, parent_id, created));
     documents.emplace_back(runs.back());
   }
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
-    std::string experiment;
-    {
-      Query query = connection.query(
-          "SELECT e.name, r.ended IS NOT NULL FROM run r JOIN experiment e ON e.id = r.experiment WHERE r.id = ?",
-          parent);
-      if (!query.next()) throw no_such_run(parent);
-      if (query.integer(1) != 0)
-        throw Error(ErrorCode::kConflict, "run " + parent + " has ended: it gets no more children");
-      experiment = query.string(0);
-    }
-    std::vector<std::int64_t> seqs;
+    Parent parent = parent_of_all(connection, parent_id);
+    std::vector<std::pair<std::int64_t, std::size_t>> added;
     for (std::size_t i = 0; i < runs.size(); ++i) {
-      runs[i].experiment = experiment;
-      seqs.push_back(insert_run(connection, runs[i], documents[i], {}));
-      runs[i].queue.position = static_cast<double>(seqs.back());
+      if (is_there(connection, children[i].id, parent.seq)) {
+        runs[i] = load_run(connection, seq_of(connection, children[i].id));
+        continue;
+      }
+      if (parent.ended)
+        throw Error(ErrorCode::kConflict, "run " + parent_id + " has ended: it gets no more children");
+      ++parent.children;
+      runs[i] = record_of(children[i], parent_id, created);  // a shared transaction may be repeated
+      runs[i].experiment = parent.experiment;
+      runs[i].name =
+          parent.name + ">" + (children[i].name.empty() ? std::to_string(parent.children) : children[i].name);
+      added.emplace_back(insert_run(connection, runs[i], documents[i], {}), i);
+      runs[i].queue.position = static_cast<double>(added.back().first);
     }
-    for (std::size_t i = 0; i < runs.size(); ++i) insert_words(connection, seqs[i], runs[i].definition);
+    for (const auto& [seq, i] : added) insert_words(connection, seq, runs[i].definition);
   });
   return runs;
 }

@@ -45,6 +45,16 @@ ParentsEnd left_by(RunStatus status, UtcTime time) {
   return {.status = RunStatus::kCanceled, .reason = "its parent ended", .time = time};
 }
 
+// What the script has handed over belongs to this attempt: the next one may choose the same names.
+void set_apart_artifacts(Connection& connection, std::int64_t seq, int attempt) {
+  std::vector<std::string> names;
+  for (Query query = connection.query("SELECT name FROM artifact WHERE run = ?", seq); query.next();)
+    if (!is_own_artifact_name(query.text(0))) names.push_back(query.string(0));
+  const std::string place = "attempts/" + std::to_string(attempt) + "/";
+  for (const std::string& name : names)
+    connection.run("UPDATE artifact SET name = ?3 WHERE run = ?1 AND name = ?2", seq, name, place + name);
+}
+
 }  // namespace
 
 void end_children(Connection& connection, const Sha256& sha256, std::int64_t parent, const ParentsEnd& end,
@@ -102,29 +112,31 @@ std::vector<std::string> History::end(const std::string& id, RunStatus final_sta
   return all;
 }
 
-bool History::begin_next_attempt(const std::string& id, int attempt, UtcTime ended, const std::string& reason,
-                                 std::span<const Artifact> artifacts) {
-  bool begun = false;
+std::vector<std::string> History::begin_next_attempt(const std::string& id, int attempt, UtcTime ended,
+                                                     const std::string& reason, std::span<const Artifact> artifacts) {
+  std::vector<std::string> all;
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
+    all.clear();
     const std::int64_t seq = seq_of(connection, id);
     const auto unchanged = " WHERE seq = ?1 AND attempt = ?2 AND ended IS NULL AND asked_to_end IS NULL";
-    begun = connection.run(std::string("INSERT INTO attempt(run, number, started, ended, reason)"
-                                       " SELECT seq, attempt, started, ?3, ?4 FROM run") +
-                               unchanged,
-                           seq, attempt, ended, reason) == 1;
-    if (!begun) return;
+    if (connection.run(std::string("INSERT INTO attempt(run, number, started, ended, reason)"
+                                   " SELECT seq, attempt, started, ?3, ?4 FROM run") +
+                           unchanged,
+                       seq, attempt, ended, reason) != 1)
+      return;
     connection.run(
         "UPDATE run SET attempt = attempt + 1, status = 'Queued', status_reason = '', started = NULL, gpus = NULL"
         " WHERE seq = ?",
         seq);
     connection.run("DELETE FROM metric_series WHERE run = ?", seq);
     connection.run("DELETE FROM journal WHERE run = ?", seq);
+    set_apart_artifacts(connection, seq, attempt);
     insert_artifacts(connection, seq, artifacts);
-    std::vector<std::string> children;
+    all.push_back(id);
     end_children(connection, impl_->sha256, seq,
-                 {.status = RunStatus::kCanceled, .reason = "its parent was started again", .time = ended}, children);
+                 {.status = RunStatus::kCanceled, .reason = "its parent was started again", .time = ended}, all);
   });
-  return begun;
+  return all;
 }
 
 }  // namespace runner::store

@@ -98,6 +98,23 @@ std::vector<Artifact> History::artifacts(const std::string& id) const {
   return found;
 }
 
+std::optional<Artifact> History::artifact(const std::string& id, const std::string& name) const {
+  const auto reader = impl_->database.read();
+  const ReadTransaction transaction(*reader);
+  Query query =
+      reader->query("SELECT bytes, sha256 FROM artifact WHERE run = ? AND name = ?", seq_of(*reader, id), name);
+  if (!query.next()) return std::nullopt;
+  return Artifact{.name = name, .bytes = query.integer(0), .sha256 = query.hash(1)};
+}
+
+std::int64_t History::artifact_count(const std::string& id) const {
+  const auto reader = impl_->database.read();
+  const ReadTransaction transaction(*reader);
+  Query query = reader->query("SELECT count(*) FROM artifact WHERE run = ?", seq_of(*reader, id));
+  query.next();
+  return query.integer(0);
+}
+
 std::vector<std::string> History::notices(const std::string& id) const {
   const auto reader = impl_->database.read();
   const ReadTransaction transaction(*reader);

@@ -33,6 +33,7 @@ class RunDirectory {
   std::filesystem::path log_fifo() const { return io() / "log"; }               // stdout and stderr of the script
   std::filesystem::path init_socket() const { return io() / "init"; }  // an Engine's container finds its shim here
   std::filesystem::path journal() const { return io() / "metrics.jsonseq"; }
+  std::filesystem::path artifacts() const { return io() / "artifacts"; }  // files that the script hands over by name
   std::filesystem::path upper() const { return root_ / "upper"; }  // overlay: what the run changed
   std::filesystem::path work() const { return root_ / "work"; }    // overlay's own
   std::filesystem::path home() const { return root_ / "home"; }    // the script's HOME

@@ -42,8 +42,10 @@ std::string run_of(const std::string& name) {
   return attempt ? name.substr(0, dot) : name;
 }
 
-// A live run has a directory from its start to its end.
-bool must_have_directory(RunStatus status) {
+// A live run has a directory from its start to its end, unless nothing is executed for it.
+bool must_have_directory(const RunRecord& run) {
+  if (run.kind == RunKind::kChild) return false;
+  const RunStatus status = run.status;
   return status == RunStatus::kRunning || status == RunStatus::kPaused || status == RunStatus::kFinalizing;
 }
 
@@ -57,10 +59,10 @@ std::vector<DirectoryProblem> DirectoryCheck::runs() const {
   }
   const auto told_as_rows = [](const std::string&, const std::string&) {};
   for (const RunRecord& run : history_.unfinished(told_as_rows)) {
-    if (!must_have_directory(run.status) || is_there(data_.run(run.id).root())) continue;
+    if (!must_have_directory(run) || is_there(data_.run(run.id).root())) continue;
     tick_();
     const RunRecord now = history_.get(run.id);
-    if (must_have_directory(now.status) && now.attempt == run.attempt)
+    if (must_have_directory(now) && now.attempt == run.attempt)
       problems.push_back({.text = "run " + run.id + ": is " + std::string(to_string(now.status)) +
                                   ", and has no directory in runs/: the next start of the daemon ends it or begins it "
                                   "anew",

@@ -14,10 +14,12 @@
 
 namespace runner::shim {
 
-// claim.json: who starts this run. Made by link(2): exactly one shim ever wins.
+// claim.json: who starts this run. Made by link(2): exactly one shim ever wins. Of an interactive run: the process that
+// it lives in.
 struct Claim {
   os::ProcessIdentity shim;
-  int attempt = 1;  // of the run
+  int attempt = 1;        // of the run
+  std::string outputs{};  // of an interactive run: the directory that is collected at its end; empty: none
 };
 std::optional<Claim> read_claim(const os::RunDirectory& run);
 // Whether the file is there, whatever it says: then the script may have run, and must not run again under this claim.

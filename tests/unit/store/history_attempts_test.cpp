@@ -52,9 +52,11 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
     CHECK(history.get(id).gpus == std::vector<std::string>{"0", "GPU-1"});
     history.add_metrics(id, std::vector{point("loss", 1.0), row("rows", {"a"}, R"({"a":1})")}, 100);
     const Artifact log{"attempts/1/user_logs/std_log.txt", 3, hash_of_byte(1)};
-    CHECK_FALSE(history.begin_next_attempt(id, 2, at(9), "gave way to x", {}));  // it is at its first
-    CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}));
-    CHECK_FALSE(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}));  // said twice
+    history.add_artifacts(id, std::vector{Artifact{"outputs/model", 4, hash_of_byte(2)},
+                                          Artifact{"git/diff.patch", 5, hash_of_byte(3)}});
+    CHECK(history.begin_next_attempt(id, 2, at(9), "gave way to x", {}).empty());  // it is at its first
+    CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}) == std::vector{id});
+    CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}).empty());  // said twice
   }
   History history(directory / "runner.db");
   const RunRecord run = history.get(id);
@@ -67,7 +69,13 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
   CHECK(run.earlier_attempts[0].started == at(5));
   CHECK(run.earlier_attempts[0].ended == at(9));
   CHECK(run.earlier_attempts[0].reason == "gave way to x");
-  CHECK(history.artifacts(id).size() == 1);
+  std::vector<std::string> names;
+  for (const Artifact& artifact : history.artifacts(id)) names.push_back(artifact.name);
+  CHECK(names ==
+        std::vector<std::string>{"attempts/1/outputs/model", "attempts/1/user_logs/std_log.txt", "git/diff.patch"});
+  CHECK(history.artifact(id, "attempts/1/outputs/model")->bytes == 4);
+  CHECK_FALSE(history.artifact(id, "outputs/model"));
+  CHECK(history.artifact_count(id) == 3);
   CHECK(history.metric_summaries(id).empty());
   CHECK(history.journal_offset(id) == 0);
   SECTION("what comes late of an earlier one is not taken for this one's") {
@@ -82,10 +90,10 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
   SECTION("one that is to be cancelled has none, whatever its status has become since") {
     history.request_cancel(id, {.reason = "enough"});
     history.set_status(id, RunStatus::kFinalizing, "waiting to store the outputs");
-    CHECK_FALSE(history.begin_next_attempt(id, 2, at(10), "", {}));
+    CHECK(history.begin_next_attempt(id, 2, at(10), "", {}).empty());
   }
   SECTION("nor has one that has ended") {
     history.finish(id, RunStatus::kCompleted, "", Outcome{.kind = OutcomeKind::kExited}, std::nullopt, at(12), {});
-    CHECK_FALSE(history.begin_next_attempt(id, 2, at(13), "", {}));
+    CHECK(history.begin_next_attempt(id, 2, at(13), "", {}).empty());
   }
 }

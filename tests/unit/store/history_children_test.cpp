@@ -68,7 +68,7 @@ TEST_CASE("Children are there with all that was said of them, Running, in order"
   CHECK(child.status == RunStatus::kRunning);
   CHECK(child.experiment == "sweep");
   CHECK(child.parent == kTop);
-  CHECK(child.name == "child 2");
+  CHECK(child.name == history.get(kTop).name + ">child 2");
   CHECK(child.created == at(50));
   CHECK(child.started == at(50));
   CHECK(child.tags == wanted[1].tags);
@@ -94,6 +94,29 @@ TEST_CASE("Children come all or not at all, and not of a parent that has ended")
   CHECK(error_of([&] { history.add_children("nobody", children(1, 1), at(1)); }).code() == ErrorCode::kNotFound);
   history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(9), {});
   CHECK(error_of([&] { history.add_children(kTop, children(1, 1), at(1)); }).code() == ErrorCode::kConflict);
+}
+
+TEST_CASE("Children that are asked for again are there once, and a number names those without a name") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  history.add_run(sample_run(kTop));
+  history.add_run(sample_run("train_1_00000002"));
+  history.add_children(kTop, children(1, 1), at(1));
+  history.update(uuid(1), {.tags = {{"seen", std::nullopt}}}, at(2));
+  auto again = children(1, 3);
+  again[1].name.clear();
+  const auto runs = history.add_children(kTop, again, at(3));
+  REQUIRE(ids(runs) == Ids{uuid(1), uuid(2), uuid(3)});
+  CHECK(runs[0].created == at(1));
+  CHECK(runs[0].tags.contains("seen"));
+  CHECK(runs[1].created == at(3));
+  CHECK(runs[1].name == history.get(kTop).name + ">2");
+  CHECK(history.get(uuid(2)).name == runs[1].name);
+  CHECK(error_of([&] { history.add_children("train_1_00000002", children(1, 1), at(1)); }).code() ==
+        ErrorCode::kConflict);
+  history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(9), {});
+  CHECK(ids(history.add_children(kTop, again, at(10))) == Ids{uuid(1), uuid(2), uuid(3)});
+  CHECK(error_of([&] { history.add_children(kTop, children(3, 2), at(10)); }).code() == ErrorCode::kConflict);
 }
 
 TEST_CASE("Ten thousand children are one transaction") {
@@ -175,7 +198,9 @@ TEST_CASE("What a parent leaves open ends with it, but not what has a script of 
     family.history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(21), {});
   }
   SECTION("and of an attempt that gave way") {
-    CHECK(family.history.begin_next_attempt(kTop, 1, at(20), "gave way", {}));
+    const Ids ended = family.history.begin_next_attempt(kTop, 1, at(20), "gave way", {});
+    CHECK(ended.front() == kTop);
+    CHECK(std::set<std::string>(ended.begin() + 1, ended.end()) == std::set<std::string>{uuid(1), uuid(2), uuid(3)});
     CHECK(family.history.get(uuid(2)).status == RunStatus::kCanceled);
     CHECK(family.history.get(uuid(2)).status_reason == "its parent was started again");
     family.history.finish(kTop, RunStatus::kCompleted, "", exited(0), {}, at(21), {});
