@@ -89,13 +89,21 @@ class Place {
 
 class Connection final : public Exchange {
  public:
-  Connection(const os::Fd& socket, OwedSince& owed_since, ServerState& server)
-      : socket_(socket), owed_since_(owed_since), server_(server) {}
+  Connection(PeerSocket& peer, ServerState& server)
+      : peer_(peer), socket_(peer.fd()), owed_since_(peer.owed_since), server_(server) {}
+  ~Connection() override {
+    end_waiting();
+    if (!owner_.empty()) server_.owners.leave(owner_, peer_);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
   void serve();
 
   void respond(const http::Response& response) override;
   void inform(std::string_view notice) override;
+  const std::string& owner() const override { return owner_; }
+  void close_afterwards() override { keep_alive_ = false; }
   void set_header(std::string_view name, std::string_view value) override;
   void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) override;
   void write(std::span<const std::byte> piece) override;
@@ -109,6 +117,8 @@ class Connection final : public Exchange {
   enum class Answer { kNone, kStreaming, kChunked, kDone };
 
   void read_request();
+  void require_owner(std::string_view authorization);
+  void end_waiting();
   void receive(std::optional<nanoseconds> deadline);
   void answer();
   std::string head(int status, std::string_view content_type) const;
@@ -117,10 +127,13 @@ class Connection final : public Exchange {
   void drain() noexcept;
   bool stopping() const;
 
+  PeerSocket& peer_;
   const os::Fd& socket_;
   OwedSince& owed_since_;
   ServerState& server_;
+  std::string owner_;  // this connection is one of its; empty: nobody's yet
   Place waiting_;
+  bool owner_waits_ = false;
   Place large_;
   beast::flat_buffer buffer_;  // received, not yet parsed: the next request's beginning, too
 
@@ -184,6 +197,8 @@ void Connection::read_request() {
     if (parser.is_header_done() && !continue_sent) {
       continue_sent = true;
       parser.eager(true);
+      const auto authorization = parser.get()[beast::http::field::authorization];
+      require_owner({authorization.data(), authorization.size()});
       // curl asks before it sends more than a megabyte; without an answer it waits a second.
       const auto expect = parser.get()[beast::http::field::expect];
       if (!parser.is_done() && beast::iequals(expect, "100-continue")) {
@@ -221,6 +236,32 @@ void Connection::read_request() {
   if (const auto range = message.find(beast::http::field::range); range != message.end())
     request_.range = as_view(range->value());
   request_.body = std::move(parser.get().body());
+}
+
+// Before the body: who may not ask costs no more than a header.
+void Connection::require_owner(std::string_view authorization) {
+  if (!server_.access.owner_of) return;
+  std::optional<std::string> owner;
+  try {
+    owner = server_.access.owner_of(authorization);
+  } catch (const Error& error) {
+    throw Refusal{http::error_response(error).status, error.message(), error.code()};
+  }
+  if (!owner) throw Refusal{401, "no valid token", ErrorCode::kPermission};
+  if (*owner == owner_) return;
+  if (!owner_.empty()) server_.owners.leave(std::exchange(owner_, {}), peer_);
+  const nanoseconds until = os::monotonic_now() + server_.limits.patience;
+  for (;;) {
+    const auto room = server_.owners.admit(*owner, peer_, server_.access.connections, server_.limits.patience);
+    if (room == Owners::Room::kTaken) break;
+    if (room == Owners::Room::kNone || os::monotonic_now() >= until)
+      throw Refusal{503, "this run has " + std::to_string(server_.access.connections) + " connections already",
+                    ErrorCode::kUnavailable};
+    constexpr int kPauseMilliseconds = 5;
+    pollfd stop{server_.stopping.get(), POLLIN, 0};
+    if (::poll(&stop, 1, kPauseMilliseconds) > 0) throw Closed{};
+  }
+  owner_ = std::move(*owner);
 }
 
 // --- writing
@@ -347,10 +388,20 @@ void Connection::finish_stream() {
 }
 
 void Connection::expect_to_wait() {
-  if (!waiting_.take(server_.waiting, server_.limits.waiting))
-    throw Error(ErrorCode::kUnavailable,
-                std::to_string(server_.limits.waiting) + " others follow runs or wait for them already",
-                "end some of them, or ask without following");
+  const auto too_many = [](std::size_t most) {
+    return Error(ErrorCode::kUnavailable, std::to_string(most) + " others follow runs or wait for them already",
+                 "end some of them, or ask without following");
+  };
+  if (!owner_.empty() && !owner_waits_) {
+    if (!server_.owners.begin_to_wait(owner_, server_.access.waiting)) throw too_many(server_.access.waiting);
+    owner_waits_ = true;
+  }
+  if (!waiting_.take(server_.waiting, server_.limits.waiting)) throw too_many(server_.limits.waiting);
+}
+
+void Connection::end_waiting() {
+  if (std::exchange(owner_waits_, false)) server_.owners.end_waiting(owner_);
+  waiting_.give_back();
 }
 
 bool Connection::wait(int wake_fd, std::optional<milliseconds> limit) {
@@ -375,6 +426,7 @@ void Connection::refuse(const Refusal& refusal) {
   keep_alive_ = false;
   answered_ = Answer::kNone;
   headers_.clear();
+  if (refusal.status == 401) headers_ = "WWW-Authenticate: Bearer\r\n";
   request_.method.clear();
   respond({.status = refusal.status, .body = http::error_json(Error(refusal.code, refusal.message))});
 }
@@ -420,7 +472,7 @@ void Connection::serve() {
       return;
     }
     answer();
-    waiting_.give_back();
+    end_waiting();
     large_.give_back();
     request_ = {};
     if (buffer_.size() == 0) buffer_ = {};  // an idle connection keeps no memory of a large request
@@ -429,9 +481,9 @@ void Connection::serve() {
 
 }  // namespace
 
-void serve_connection(const os::Fd& socket, OwedSince& owed_since, ServerState& server) noexcept {
+void serve_connection(PeerSocket& peer, ServerState& server) noexcept {
   try {
-    Connection(socket, owed_since, server).serve();
+    Connection(peer, server).serve();
   } catch (const ClientGone&) {
   } catch (const Closed&) {
   } catch (...) {

@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 
 #include "runner/core/error.hpp"
 #include "runner/daemon/http_server.hpp"
+#include "runner/daemon/owners.hpp"
 #include "runner/os/fd.hpp"
 
 namespace runner::daemon {
@@ -14,20 +16,16 @@ namespace runner::daemon {
 struct ServerState {
   HttpServer::Handler handler;
   ServerLimits limits;
+  ServerAccess access{};
   os::Fd stopping;  // eventfd: readable from the shutdown on, never drained, so that it wakes every poll for ever
   std::atomic<std::size_t> waiting{0};  // requests whose answer may take as long as a run
   std::atomic<std::size_t> large{0};    // requests with a large body
+  Owners owners{};
 };
-
-// Since when a peer has owed a whole request: nanoseconds of CLOCK_MONOTONIC, or one of the constants. The connection's
-// thread moves it between a time and kServed; the acceptor alone makes a time kTurnedOut, and shuts the socket down.
-using OwedSince = std::atomic<std::int64_t>;
-inline constexpr std::int64_t kServed = 0;
-inline constexpr std::int64_t kTurnedOut = -1;
 
 // Serves requests until the peer closes, breaks the protocol, is too slow, is turned out, or the server stops. Blocks;
 // throws nothing. `socket` stays open.
-void serve_connection(const os::Fd& socket, OwedSince& owed_since, ServerState& server) noexcept;
+void serve_connection(PeerSocket& peer, ServerState& server) noexcept;
 // Turns a connection away without reading from it: too many, or not our user. Does not block.
 void refuse_connection(os::Fd socket, int status, const Error& why) noexcept;
 

@@ -97,8 +97,11 @@ bool may_talk_to_us(const os::Fd& peer) {
 
 class HttpServer::Impl {
  public:
-  Impl(const std::filesystem::path& socket, Handler handler, ServerLimits limits)
-      : state_{.handler = std::move(handler), .limits = limits, .stopping = os::Fd(::eventfd(0, EFD_CLOEXEC))},
+  Impl(const std::filesystem::path& socket, Handler handler, ServerLimits limits, ServerAccess access)
+      : state_{.handler = std::move(handler),
+               .limits = limits,
+               .access = std::move(access),
+               .stopping = os::Fd(::eventfd(0, EFD_CLOEXEC))},
         path_(socket),
         listener_(listen_on(socket)) {
     if (!state_.stopping) throw errno_error(errno, "eventfd");
@@ -115,24 +118,14 @@ class HttpServer::Impl {
 
  private:
   struct Peer {
-    Peer(os::Fd fd, ServerState& state) : socket(std::move(fd)), owed_since(os::monotonic_now().count()) {
+    Peer(os::Fd fd, ServerState& state) : socket(std::move(fd), os::monotonic_now().count()) {
       work = [this, &state] {
-        serve_connection(socket, owed_since, state);
-        const std::lock_guard lock(closing);
-        socket.reset();
+        serve_connection(socket, state);
+        socket.close();
         ended.store(true, std::memory_order_release);
       };
     }
-    // The thread wakes up, finds its peer gone and ends. False if a request was quicker.
-    bool turn_out(std::int64_t since) {
-      if (!owed_since.compare_exchange_strong(since, kTurnedOut)) return false;
-      const std::lock_guard lock(closing);
-      if (socket) ::shutdown(socket.get(), SHUT_RDWR);
-      return true;
-    }
-    os::Fd socket;
-    std::mutex closing;  // the thread closes the socket, the acceptor may shut it down
-    OwedSince owed_since;
+    PeerSocket socket;
     std::function<void()> work;
     std::atomic<bool> ended{false};
     Thread thread;  // last: joined before the rest goes
@@ -164,20 +157,19 @@ class HttpServer::Impl {
   bool make_room() {
     const auto begin = os::monotonic_now();
     for (remove_ended(); connections_.size() >= state_.limits.connections; remove_ended()) {
-      Peer* longest = nullptr;
-      std::int64_t since = 0;
-      for (Peer& peer : connections_)
-        if (const std::int64_t owed = peer.owed_since.load(); owed > kServed && (!longest || owed < since)) {
-          longest = &peer;
-          since = owed;
-        }
+      Debtor longest;
+      Peer* of_peer = nullptr;
+      for (Peer& peer : connections_) {
+        longest.consider(peer.socket);
+        if (longest.peer == &peer.socket) of_peer = &peer;
+      }
       const auto now = os::monotonic_now();
-      const auto left = std::chrono::nanoseconds(since) + state_.limits.patience - now;
-      if (longest != nullptr && left.count() <= 0) {
-        if (longest->turn_out(since)) longest->thread.join();
+      const auto left = std::chrono::nanoseconds(longest.since) + state_.limits.patience - now;
+      if (of_peer != nullptr && left.count() <= 0) {
+        if (longest.peer->turn_out(longest.since)) of_peer->thread.join();
         continue;
       }
-      if (longest == nullptr || now - begin > state_.limits.patience) return false;
+      if (of_peer == nullptr || now - begin > state_.limits.patience) return false;
       pollfd stop{state_.stopping.get(), POLLIN, 0};
       if (::poll(&stop, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count())) > 0)
         return false;
@@ -187,7 +179,7 @@ class HttpServer::Impl {
 
   void admit(os::Fd socket) {
     remove_ended();
-    if (!may_talk_to_us(socket)) {
+    if (!state_.access.owner_of && !may_talk_to_us(socket)) {
       refuse_connection(std::move(socket), 403,
                         Error(ErrorCode::kPermission, "this daemon serves the user who started it, and root"));
       return;
@@ -202,7 +194,7 @@ class HttpServer::Impl {
       try {
         peer.thread.start("http-peer", peer.work);
       } catch (const Error& error) {
-        refuse_connection(std::move(peer.socket), 503, error);
+        refuse_connection(peer.socket.release(), 503, error);
         connections_.pop_back();
       }
     } catch (const std::bad_alloc&) {
@@ -217,8 +209,8 @@ class HttpServer::Impl {
   Thread acceptor_;
 };
 
-HttpServer::HttpServer(const std::filesystem::path& socket, Handler handler, ServerLimits limits)
-    : impl_(std::make_unique<Impl>(socket, std::move(handler), limits)) {}
+HttpServer::HttpServer(const std::filesystem::path& socket, Handler handler, ServerLimits limits, ServerAccess access)
+    : impl_(std::make_unique<Impl>(socket, std::move(handler), limits, std::move(access))) {}
 HttpServer::~HttpServer() = default;
 
 }  // namespace runner::daemon

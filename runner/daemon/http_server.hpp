@@ -24,12 +24,16 @@ class Exchange {
   virtual void respond(const http::Response& response) = 0;
   // Before the answer, to a client that has asked for it: an interim response (102) with one line of text.
   virtual void inform(std::string_view notice) = 0;
+  // Whose request it is, of a server that asks for that (ServerAccess).
+  virtual const std::string& owner() const = 0;
   // One more header of the answer, before it begins.
   virtual void set_header(std::string_view name, std::string_view value) = 0;
   // A body in pieces: Content-Length when the length is known, else chunked. Exactly one finish_stream() ends it.
   virtual void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) = 0;
   virtual void write(std::span<const std::byte> piece) = 0;
   virtual void finish_stream() = 0;
+  // The connection ends with this answer: to the client that means that nothing was done. Before it begins.
+  virtual void close_afterwards() = 0;
   // Says that the answer may take as long as a run does: places for such are fewer than connections, so that somebody
   // who only asks always finds one. Error(kUnavailable) when they are taken. Before the answer begins.
   virtual void expect_to_wait() = 0;
@@ -53,6 +57,18 @@ struct ServerLimits {
   std::int64_t least_rate = 64 << 10;       // bytes a second
 };
 
+// Who may ask.
+struct ServerAccess {
+  // Nothing: peers with our own uid, and root (SO_PEERCRED). Else any peer, and whose request it is says its header
+  // Authorization, looked at before the body is read: nobody's is answered 401, and the connection closed. Called on
+  // the connections' threads; an Error it throws is the answer.
+  std::function<std::optional<std::string>(std::string_view authorization)> owner_of{};
+  // Of one owner. One more turns out that of its own that has owed a whole request longest, once it has for the
+  // server's `patience`; where all of them are being served it is 503, and closed.
+  std::size_t connections = 8;
+  std::size_t waiting = 6;  // as ServerLimits::waiting
+};
+
 class HttpServer {
  public:
   // An Error thrown by the handler before it answered becomes {"error": {code, message, hint}} with the mapped status;
@@ -61,8 +77,8 @@ class HttpServer {
   using Handler = std::function<void(const http::Request&, Exchange&)>;
 
   // Binds `socket` (mode 0600, at most 107 bytes: Error(kInvalid) with a hint), replacing a dead socket file; the
-  // caller holds the lock that makes that safe. Only peers with our own uid or root are served (SO_PEERCRED).
-  HttpServer(const std::filesystem::path& socket, Handler handler, ServerLimits limits = {});
+  // caller holds the lock that makes that safe.
+  HttpServer(const std::filesystem::path& socket, Handler handler, ServerLimits limits = {}, ServerAccess access = {});
   // Stops accepting, wakes every wait(), closes idle connections, joins all threads: at most about a second.
   ~HttpServer();
 

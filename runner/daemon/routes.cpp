@@ -1,7 +1,5 @@
 #include "runner/daemon/routes.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -9,9 +7,10 @@
 #include "runner/api/submission.hpp"
 #include "runner/core/error.hpp"
 #include "runner/daemon/exec_session.hpp"
-#include "runner/daemon/log_stream.hpp"
 #include "runner/daemon/request_values.hpp"
+#include "runner/daemon/run_handlers.hpp"
 #include "runner/daemon/run_queries.hpp"
+#include "runner/daemon/run_routes.hpp"
 #include "runner/exec/place_checks.hpp"
 
 namespace runner::daemon {
@@ -22,6 +21,7 @@ struct Routes::Route {
   Call call;
 };
 
+// Those of a run that are on both sockets are in run_handlers.cpp.
 const std::vector<Routes::Route>& Routes::table() {
   static const std::vector<Route> routes{
       {"GET", {"openapi.json"}, &Routes::openapi},
@@ -30,14 +30,7 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "doctor"}, &Routes::doctor},
       {"POST", {"v1", "runs"}, &Routes::submit},
       {"GET", {"v1", "runs"}, &Routes::list},
-      {"GET", {"v1", "runs", "{run}"}, &Routes::show},
-      {"GET", {"v1", "runs", "{run}", "wait"}, &Routes::wait},
       {"GET", {"v1", "runs", "{run}", "progress"}, &Routes::progress},
-      {"GET", {"v1", "runs", "{run}", "log"}, &Routes::log},
-      {"GET", {"v1", "runs", "{run}", "files"}, &Routes::files},
-      {"GET", {"v1", "runs", "{run}", "file"}, &Routes::file},
-      {"POST", {"v1", "runs", "{run}", "cancel"}, &Routes::cancel},
-      {"POST", {"v1", "runs", "{run}", "fail"}, &Routes::fail},
       {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
       {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
       {"POST", {"v1", "runs", "{run}", "move"}, &Routes::move},
@@ -49,7 +42,6 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs", "{run}", "rerun"}, &Routes::rerun},
       {"POST", {"v1", "runs", "{run}", "restore"}, &Routes::restore},
       {"GET", {"v1", "runs", "{run}", "code-diff"}, &Routes::code_diff},
-      {"GET", {"v1", "runs", "{run}", "metrics"}, &Routes::metrics},
       {"GET", {"v1", "experiments"}, &Routes::experiments},
       {"POST", {"v1", "snapshots"}, &Routes::snapshot_create},
       {"GET", {"v1", "snapshots", "{snapshot}"}, &Routes::snapshot_show},
@@ -85,21 +77,20 @@ Routes::Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::functi
 void Routes::handle(const http::Request& request, Exchange& exchange) {
   refuse_bombs(request.body);
   bool path_known = false;
+  if (const RunRoute* const route = find_run_route(request, path_known))
+    return route->handler(
+        {.pipeline = pipeline_, .run = run_of(request), .asker = {}, .request = request, .exchange = exchange});
   for (const Route& route : table()) {
     if (!matches(route.path, request.path)) continue;
     if (route.method == request.method) return (this->*route.call)(request, exchange);
     path_known = true;
   }
-  if (path_known) {
-    auto response = http::error_response(Error(ErrorCode::kInvalid, request.method + ": not a method of this path"));
-    response.status = 405;
-    return exchange.respond(response);
-  }
+  if (path_known) return exchange.respond(method_not_allowed(request.method));
   throw Error(ErrorCode::kNotFound, "no such route", "GET /openapi.json lists them");
 }
 
 std::vector<std::string> Routes::names() {
-  std::vector<std::string> names;
+  std::vector<std::string> names = RunRoutes::names();
   for (const Route& route : table()) {
     std::string name(route.method);
     name += ' ';
@@ -111,19 +102,7 @@ std::vector<std::string> Routes::names() {
 
 std::string Routes::run_of(const http::Request& request) const { return pipeline_.history().resolve(request.path[2]); }
 
-std::string Routes::document_of(const std::string& id) {
-  store::History& history = pipeline_.history();
-  RunRecord run = history.get(id);
-  run.status_reason = pipeline_.waiting_reason(run);
-  api::RunDetails details;
-  details.metrics = metrics_of(history, id);
-  details.artifacts = history.artifacts(id);
-  details.notices = history.notices(id);
-  if (!is_final(run.status))
-    if (const auto samples = pipeline_.usage_of(id); !samples.empty()) details.usage_so_far = shim::usage_of(samples);
-  details.log_exists = !is_final(run.status) && ::access(pipeline_.data().run(id).log().c_str(), F_OK) == 0;
-  return api::run_document(run, details);
-}
+std::string Routes::document_of(const std::string& id) { return daemon::document_of(pipeline_, id); }
 
 void Routes::openapi(const http::Request&, Exchange& exchange) {
   exchange.respond({.status = 200, .body = std::string(embedded::openapi)});
@@ -191,22 +170,6 @@ void Routes::list(const http::Request& request, Exchange& exchange) {
   exchange.respond({.status = 200, .body = api::run_list_document(listed, warnings, next)});
 }
 
-void Routes::show(const http::Request& request, Exchange& exchange) {
-  exchange.respond({.status = 200, .body = document_of(run_of(request))});
-}
-
-void Routes::wait(const http::Request& request, Exchange& exchange) {
-  exchange.expect_to_wait();
-  const std::string id = run_of(request);
-  const auto subscription = pipeline_.events().subscribe(id);
-  for (;;) {
-    subscription.clear();
-    if (is_final(pipeline_.history().get(id).status)) return exchange.respond({.status = 200, .body = document_of(id)});
-    if (!exchange.wait(subscription.fd(), std::nullopt))
-      throw Error(ErrorCode::kUnavailable, "the daemon is stopping", "ask again: the run goes on");
-  }
-}
-
 void Routes::progress(const http::Request& request, Exchange& exchange) {
   exchange.expect_to_wait();
   const std::string id = run_of(request);
@@ -226,52 +189,6 @@ void Routes::progress(const http::Request& request, Exchange& exchange) {
     }
     if (!exchange.wait(subscription.fd(), std::nullopt)) throw ClientGone{};
   }
-}
-
-void Routes::log(const http::Request& request, Exchange& exchange) {
-  LogRequest wanted{.run = run_of(request)};
-  if (const auto name = request.parameter("name")) wanted.name = *name;
-  if (const auto offset = request.parameter("offset")) wanted.offset = whole_number(*offset, "offset");
-  for (const auto& [parameter, value] :
-       {std::pair{"limit", &LogRequest::limit}, {"head", &LogRequest::head}, {"tail", &LogRequest::tail}})
-    if (const auto text = request.parameter(parameter)) wanted.*value = whole_number(*text, parameter);
-  wanted.range = request.range;
-  if (const auto attempt = request.parameter("attempt"))
-    wanted.attempt = static_cast<int>(whole_number(*attempt, "attempt"));
-  const auto follow = request.parameter("follow");
-  wanted.follow = follow == "1" || follow == "true";
-  stream_log(pipeline_, wanted, exchange);
-}
-
-void Routes::files(const http::Request& request, Exchange& exchange) {
-  auto artifacts = pipeline_.history().artifacts(run_of(request));
-  if (const auto prefix = request.parameter("prefix"))
-    std::erase_if(artifacts, [&](const Artifact& artifact) { return !artifact.name.starts_with(*prefix); });
-  exchange.respond({.status = 200, .body = api::artifact_list_document(artifacts)});
-}
-
-void Routes::file(const http::Request& request, Exchange& exchange) {
-  const std::string id = run_of(request);
-  const auto name = request.parameter("name");
-  if (!name) throw Error(ErrorCode::kInvalid, "query: 'name' is missing", "GET …/files lists the names");
-  stream_artifact(pipeline_, id, *name, request.range, exchange);
-}
-
-void Routes::cancel(const http::Request& request, Exchange& exchange) {
-  const std::string id = run_of(request);
-  const auto body = body_of(request);
-  pipeline_.cancel(
-      id, {.reason = text_in(body, "reason", "cancelled by the user"), .recursive = truth_in(body, "recursive", true)});
-  exchange.respond({.status = 200, .body = document_of(id)});
-}
-
-void Routes::fail(const http::Request& request, Exchange& exchange) {
-  const std::string id = run_of(request);
-  const auto body = body_of(request);
-  pipeline_.cancel(id, {.reason = text_in(body, "reason", "marked as failed by the user"),
-                        .fails = true,
-                        .recursive = truth_in(body, "recursive", true)});
-  exchange.respond({.status = 200, .body = document_of(id)});
 }
 
 void Routes::pause(const http::Request& request, Exchange& exchange) {

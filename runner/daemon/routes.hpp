@@ -34,21 +34,11 @@ class Routes {
   void doctor(const http::Request&, Exchange&);
   void submit(const http::Request&, Exchange&);
   void list(const http::Request&, Exchange&);
-  void show(const http::Request&, Exchange&);
-  void wait(const http::Request&, Exchange&);
   void progress(const http::Request&, Exchange&);
-  void log(const http::Request&, Exchange&);
-  void files(const http::Request&, Exchange&);
-  void file(const http::Request&, Exchange&);
-  void cancel(const http::Request&, Exchange&);
-  void fail(const http::Request&, Exchange&);
   void pause(const http::Request&, Exchange&);
   void resume(const http::Request&, Exchange&);
   void exec(const http::Request&, Exchange&);
   void experiments(const http::Request&, Exchange&);
-  // routes_metrics.cpp
-  void metrics(const http::Request&, Exchange&);
-  void system_metrics_of(const std::string& id, const std::optional<std::string>& name, Exchange& exchange);
   // routes_queue.cpp
   void move(const http::Request&, Exchange&);
   void queue(const http::Request&, Exchange&);

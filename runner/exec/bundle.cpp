@@ -275,7 +275,7 @@ void write_bundle(const SandboxRun& run, const Runtime& runtime, const BundleHos
        .grace = run.limits.grace,
        .max_log_bytes = run.limits.log_limit(),
        .script_name = run.arguments.front(),
-       .secrets = !run.limits.secrets.empty()});
+       .secrets = !run.limits.secrets.empty() || !run.api.empty()});
 }
 
 }  // namespace runner::exec

@@ -65,6 +65,7 @@ json mounts_of(const EngineRun& run, const BundleHost& host, const engine::Engin
   std::error_code failed;
   json mounts = json::array();
   mounts.push_back(bind_of(run.directory.io(), kIoTarget, true));
+  if (!run.api.empty()) mounts.push_back(bind_of(run.api, kApiTarget, false));
   mounts.push_back(bind_of(host.init, kInitTarget, false));
   if (!host.python_package.empty() && std::filesystem::is_directory(host.python_package, failed))
     mounts.push_back(bind_of(host.python_package, kPythonTarget, false));

@@ -254,7 +254,7 @@ void EngineContainers::prepare(const EngineRun& run, const engine::EngineFacts& 
                                    .script_name = run.arguments.front(),
                                    .candidates = run.candidates,
                                    .image = definition.image,
-                                   .secrets = !definition.secrets.empty()});
+                                   .secrets = !definition.secrets.empty() || !run.api.empty()});
 }
 
 os::Child EngineContainers::launch(const os::RunDirectory& directory, int secrets) const {

@@ -43,6 +43,7 @@ struct EngineRun {
   ImageFacts image;
   std::vector<std::string> read_only_paths{};  // of the host, bound at their own paths
   std::vector<Gpu> gpus{};                     // that it has
+  std::filesystem::path api{};                 // as SandboxRun::api
 };
 
 class EngineContainers {

@@ -217,7 +217,7 @@ void Planner::add_user_mount(const Mount& mount) {
   const std::string target = through_links(normal(mount.target));
   if (!path(target).is_absolute() || target == "/")
     throw Error(ErrorCode::kInvalid, what + ": the target must be a directory below /");
-  for (const char* own : {"/proc", "/sys", "/dev", kIoTarget, kInitTarget, kPythonTarget, shim::kSecretsTarget})
+  for (const char* own : {"/proc", "/sys", "/dev", kIoTarget, kApiTarget, kInitTarget, kPythonTarget, shim::kSecretsTarget})
     if (covers(own, target)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");
   for (const std::string& own : {std::string("/run"), run_.working_directory})
     if (target == normal(own)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");
@@ -227,6 +227,10 @@ void Planner::add_user_mount(const Mount& mount) {
 void Planner::add_private() {
   add_bind(run_.directory.io().string(), kIoTarget, true);
   entries_.back().mount.file = false;  // the directories need not exist while this only plans
+  if (!run_.api.empty()) {
+    add_bind(run_.api.string(), kApiTarget, false);  // the directory: each daemon makes the socket anew
+    entries_.back().mount.file = false;
+  }
   add_bind(context_.init.string(), kInitTarget, false);
   entries_.back().mount.file = true;
   if (!run_.limits.secrets.empty())

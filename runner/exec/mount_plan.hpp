@@ -48,7 +48,8 @@ struct MountContext {
 
 inline constexpr const char* kInitTarget = "/run/runner-init";
 inline constexpr const char* kPythonTarget = "/run/runner-python";
-inline constexpr const char* kIoTarget = "/run/runner";  // RunDirectory::io()
+inline constexpr const char* kIoTarget = "/run/runner";       // RunDirectory::io()
+inline constexpr const char* kApiTarget = "/run/runner-api";  // DataDirectory::api()
 
 // Error(kInvalid) for a --mount that cannot be: a source that is missing or inside the data directory, a target that
 // belongs to the sandbox. Error(kInternal) when the layers' names exceed what mount(2) takes.

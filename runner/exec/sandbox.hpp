@@ -30,6 +30,7 @@ struct SandboxRun {
   std::vector<Mount> mounts;                     // --mount
   ContainerEdits devices{};                      // of the GPUs it has; its mounts as --mount, its variables as they are
   std::string home;                              // HOME in the container, backed by directory.home()
+  std::filesystem::path api{};                   // the directory of the run socket; empty: none, and no token
   RunDefinition limits;                          // duration, grace, cpus, memory, pids, shm, network
 };
 

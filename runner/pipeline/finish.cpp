@@ -1,5 +1,6 @@
 // The container is empty: outputs, log and metrics → the row's end → the run directory goes.
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -137,6 +138,34 @@ void Pipeline::ingest_metrics(const std::string& id, bool complete) {
   }
 }
 
+// The watch's thread, which waits for nobody.
+void Pipeline::journal_grew(const std::string& id) {
+  auto turn = journal_turns_.take_or_leave(id);
+  if (turn) ingest_metrics(id, false);
+}
+
+void Pipeline::take_in_journal(const std::string& id) {
+  constexpr std::chrono::seconds kPatience{10};
+  const auto too_long = [&] {
+    return Error(ErrorCode::kUnavailable, "run " + id + ": its metrics are still being read: there are very many",
+                 "ask again");
+  };
+  struct ::stat info {};
+  if (::lstat(data_.run(id).journal().c_str(), &info) != 0) return;
+  const auto deadline = os::monotonic_now() + kPatience;
+  std::int64_t offset = history_.journal_offset(id);
+  if (offset >= info.st_size) return;
+  auto turn = journal_turns_.take(id, kPatience);
+  if (!turn) throw too_long();
+  for (offset = history_.journal_offset(id); offset < info.st_size;) {
+    ingest_metrics(id, false);
+    const std::int64_t before = std::exchange(offset, history_.journal_offset(id));
+    if (offset <= before) break;  // half a record; or what cannot be read, or is of no attempt that lives
+    if (offset < info.st_size && os::monotonic_now() > deadline) throw too_long();
+  }
+  if (!turn.finish()) scheduler_->post([this, id] { journal_grew(id); });
+}
+
 // One notice that grows, and before the journal's offset: a crash in between has it told twice, not never.
 void Pipeline::note_losses(const std::string& id, const collect::JournalLosses& losses) {
   if (losses == collect::JournalLosses{}) return;
@@ -254,7 +283,10 @@ void Pipeline::finish_or_throw(const std::string& id) {
     ended->outcome.kind = outcome_of_cancelled(run).kind;
   }
   history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
-  ingest_metrics(id, true);
+  {
+    const auto turn = journal_turns_.take(id);
+    ingest_metrics(id, true);
+  }
   auto hold = content_.hold();  // until the row names the artifacts
   if (ended->outcome.kind == OutcomeKind::kLost)
     ended->outcome.usage = shim::usage_of(shim::read_usage_file(directory.usage()));

@@ -257,6 +257,7 @@ exec::EngineRun Pipeline::engine_run(const RunRecord& run, engine::Engine& engin
   };
   wanted.definition.max_log_bytes = log_limit_of(run.definition);
   wanted.gpus = gpus_of(run);
+  wanted.api = data_.api();
   if (run.environment.kind == "conda-image") enter_prefix(run, wanted);
   if (containers_.occupies(engine, image, wanted.working_directory)) {
     if (containers_.occupies(engine, image, kElsewhere))

@@ -3,8 +3,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "git/git_state.hpp"
@@ -20,6 +22,8 @@ namespace {
 const os::DataDirectory& with_directories(const os::DataDirectory& data) {
   for (const auto& directory : {data.runs(), data.checkouts(), data.roots(), data.cache(), data.environments()})
     os::make_directories(directory);
+  os::make_directories(data.api());
+  if (::chmod(data.api().c_str(), 0711) != 0) throw errno_error(errno, "chmod " + data.api().string());
   return data;
 }
 
@@ -34,6 +38,7 @@ GpuSlots shared_gpus(const Configuration& configuration, const exec::GpuInventor
 Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configuration)
     : data_(with_directories(data)),
       configuration_(configuration),
+      tokens_(open_run_tokens(data.api_key())),
       machine_(shared_resources(configuration)),
       gpus_(exec::find_gpus({.cdi_directories = configuration.cdi_directories})),
       gpu_slots_(shared_gpus(configuration, gpus_)),
@@ -53,7 +58,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
   watch_ = std::make_unique<RunWatch>(RunObserver{
       .started = [this](const std::string& id) { mark_started(id); },
       .log_grew = [this](const std::string& id) { events_.notify(id); },
-      .journal_grew = [this](const std::string& id) { ingest_metrics(id, false); },
+      .journal_grew = [this](const std::string& id) { journal_grew(id); },
       .ended =
           [this](const std::string& id) {
             scheduler_->release(id);

@@ -44,9 +44,11 @@
 #include "runner/pipeline/prepared_environments.hpp"
 #include "runner/pipeline/preparer.hpp"
 #include "runner/pipeline/run_events.hpp"
+#include "runner/pipeline/run_token.hpp"
 #include "runner/pipeline/run_watch.hpp"
 #include "runner/pipeline/scheduler.hpp"
 #include "runner/pipeline/script_command.hpp"
+#include "runner/pipeline/turns.hpp"
 #include "runner/shim/records.hpp"
 #include "runner/shim/usage.hpp"
 #include "snapshot/checkouts.hpp"
@@ -144,6 +146,11 @@ class Pipeline {
   // Where the build that the run waits for writes its log; empty while there is none.
   std::filesystem::path live_build_log(const std::string& id) const;
 
+  // Returns when what the journal of a live run holds by now is in the history (a run that does not live has none).
+  // Error(kUnavailable) if that takes longer than some seconds: the next call goes on from there. On a full disk what
+  // is missing comes with the run's end. Any thread.
+  void take_in_journal(const std::string& id);
+
   // What the run has used so far, or did: oldest first, empty if it did not run for a second. Any thread.
   std::vector<shim::UsageSample> usage_of(const std::string& id) const;
 
@@ -157,6 +164,7 @@ class Pipeline {
   const exec::Sandbox& sandbox() const { return sandbox_; }
   const exec::EngineContainers& containers() const { return containers_; }
   const exec::GpuInventory& gpus() const { return gpus_; }
+  const RunTokens& tokens() const { return tokens_; }
   const os::DataDirectory& data() const { return data_; }
   const Configuration& configuration() const { return configuration_; }
 
@@ -265,6 +273,7 @@ class Pipeline {
   std::vector<Artifact> collect_artifacts(const RunRecord& run, const shim::Ended& ended);
   void note_dropped_log(const std::string& id, const shim::Ended& ended);
   void ingest_metrics(const std::string& id, bool complete);
+  void journal_grew(const std::string& id);
   void note_losses(const std::string& id, const collect::JournalLosses& losses);
   void note_drops(const std::string& id, const store::MetricDrops& drops);
   void mark_started(const std::string& id);
@@ -294,6 +303,7 @@ class Pipeline {
 
   const os::DataDirectory data_;
   const Configuration configuration_;
+  const RunTokens tokens_;
   const Resources machine_;  // what runs share
   const exec::GpuInventory gpus_;
   const GpuSlots gpu_slots_;
@@ -318,6 +328,7 @@ class Pipeline {
     std::int64_t drops_notice = 0;
   };
   os::Guarded<std::map<std::string, Told>> told_losses_;  // by run, of this attempt and this daemon
+  Turns journal_turns_;                                   // one reader of a run's journal at a time
   std::stop_source stopping_;
   mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else

@@ -11,6 +11,7 @@
 
 #include "runner/core/error.hpp"
 #include "runner/os/file.hpp"
+#include "runner/shim/init_protocol.hpp"
 #include "snapshot/snapshot.hpp"
 
 namespace runner::pipeline {
@@ -140,6 +141,8 @@ std::map<std::string, std::string> script_variables(const RunRecord& run, const 
   variables["RUNNER_ATTEMPT"] = std::to_string(run.attempt);
   variables["RUNNER_EXPERIMENT"] = run.experiment;
   variables["RUNNER_METRICS"] = "/run/runner/metrics.jsonseq";
+  variables["RUNNER_SOCKET"] = kRunSocketPath;
+  variables[shim::kTokenVariable] = "";  // runner-init fills it in: what is here is written down
   variables["AZUREML_RUN_ID"] = run.id;
   variables["AZUREML_ARM_PROJECT_NAME"] = run.experiment;
   return variables;
@@ -149,7 +152,7 @@ std::string working_directory_for(const std::string& source_directory, const std
   constexpr const char* kElsewhere = "/work";
   // Mounted over, these would leave nothing to run with; the first group must not be covered, the second not be
   // entered.
-  const std::array<std::filesystem::path, 17> needed{home,
+  const std::array<std::filesystem::path, 18> needed{home,
                                                      "/usr",
                                                      "/etc",
                                                      "/bin",
@@ -160,6 +163,7 @@ std::string working_directory_for(const std::string& source_directory, const std
                                                      "/opt",
                                                      "/tmp",
                                                      "/run/runner",
+                                                     "/run/runner-api",
                                                      "/run/runner-init",
                                                      "/run/runner-python",
                                                      "/proc",
@@ -169,7 +173,7 @@ std::string working_directory_for(const std::string& source_directory, const std
   const std::filesystem::path source = source_directory;
   for (const auto& path : needed)
     if (is_within(path, source)) return kElsewhere;
-  for (const char* path : {"/proc", "/sys", "/dev", "/run/runner", "/run/runner-python"})
+  for (const char* path : {"/proc", "/sys", "/dev", "/run/runner", "/run/runner-api", "/run/runner-python"})
     if (is_within(source, path)) return kElsewhere;
   return source_directory;
 }

@@ -52,5 +52,7 @@ std::string working_directory_for(const std::string& source_directory, const std
 
 // Where our Python package is mounted in a run.
 inline constexpr const char* kPythonPackagePath = "/run/runner-python";
+// The run socket in a run.
+inline constexpr const char* kRunSocketPath = "/run/runner-api/api.sock";
 
 }  // namespace runner::pipeline

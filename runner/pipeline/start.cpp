@@ -7,6 +7,7 @@
 #include "runner/os/unix_socket.hpp"
 #include "runner/pipeline/pipeline.hpp"
 #include "runner/pipeline/secrets.hpp"
+#include "runner/shim/init_protocol.hpp"
 #include "runner/shim/records.hpp"
 #include "snapshot/snapshot.hpp"
 
@@ -124,9 +125,15 @@ void Pipeline::prepare_sandbox(const RunRecord& run) {
   sandbox_.prepare(sandbox_run(run, interpreter, std::move(layers)));
 }
 
-// A memfd for runner-init, or nothing. What the daemon has lost by dying, the secrets file may still have.
+// A memfd for runner-init: the run's token, and its secrets. What the daemon has lost of these by dying, the secrets
+// file may still have.
 os::Fd Pipeline::secrets_for(const RunRecord& run) {
-  if (run.definition.secrets.empty()) return {};
+  std::string packed;
+  const auto pack = [&packed](const std::string& name, const std::string& value) {
+    packed.append(name).append(1, '\0').append(std::to_string(value.size())).append(1, '\0').append(value);
+  };
+  pack(shim::kVariableMark + std::string(shim::kTokenVariable), tokens_.token_of({run.id, run.attempt}));
+  if (run.definition.secrets.empty()) return os::sealed_memory("secrets", packed);
   auto values = secrets_.with([&](const auto& secrets) {
     const auto at = secrets.find(run.id);
     return at == secrets.end() ? std::map<std::string, std::string>() : at->second;
@@ -139,9 +146,7 @@ os::Fd Pipeline::secrets_for(const RunRecord& run) {
                   "submit again, or keep the secret in the secrets file");
     }
   }
-  std::string packed;
-  for (const auto& [name, value] : values)
-    packed.append(name).append(1, '\0').append(std::to_string(value.size())).append(1, '\0').append(value);
+  for (const auto& [name, value] : values) pack(name, value);
   return os::sealed_memory("secrets", packed);
 }
 
@@ -175,6 +180,7 @@ exec::SandboxRun Pipeline::sandbox_run(const RunRecord& run, const std::optional
       .cache_paths = {},
       .mounts = run.definition.mounts,
       .home = account_.home,
+      .api = data_.api(),
       .limits = enforced(run.definition),
   };
   sandboxed.limits.max_log_bytes = log_limit_of(run.definition);

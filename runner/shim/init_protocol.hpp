@@ -1,7 +1,7 @@
 // Between runner-init and its shim: one SOCK_SEQPACKET socket. An OCI runtime passes it on as descriptor 3; in an
 // Engine's container, which inherits nothing, runner-init connects to a socket of the run directory (--connect).
 //   init → shim   kReady, once the log is open; then nothing happens until
-//   shim → init   kGo, when init is in the run's cgroups; with the secrets' memfd if there are any
+//   shim → init   kGo, when init is in the run's cgroups; with a memfd of what is written down nowhere, if there is any
 //   init → shim   kStarted or kExecFailed; later kEnded
 //   shim → init   kBye after kEnded, where init connected: until then its cgroup lives and can be read
 //   shim → init   kStop, kContinue: SIGSTOP or SIGCONT to everything but init, where there is no freezer; processes
@@ -22,7 +22,7 @@ namespace runner::shim {
 
 inline constexpr int kInitSocket = 3;
 inline constexpr int kLostShimStatus = 125;  // runner-init's exit status when it finds no shim, or loses it
-inline constexpr std::uint32_t kInitProtocolVersion = 2;
+inline constexpr std::uint32_t kInitProtocolVersion = 3;
 
 // shim → init: the first byte of every message; kStartCommand and kKillCommand are followed by the id (4 bytes, host
 // order), kStartCommand then by the argument vector, every word ended by NUL.
@@ -37,8 +37,13 @@ inline constexpr std::size_t kMostExecBytes = 128 << 10;  // of one message; the
 inline constexpr std::size_t kMostExecWords = 4096;
 inline constexpr std::size_t kMostExecs = 64;  // at once in one run
 
-// The secrets' memfd: for each its name, NUL, its length in decimal, NUL, its bytes.
+// The memfd: for each its name, NUL, its length in decimal, NUL, its bytes. A secret becomes a file of that name in
+// kSecretsTarget. Behind kVariableMark the name is that of a variable of the script, which its configuration has left
+// empty: there anybody who may ask the Engine could read it.
 inline constexpr const char* kSecretsTarget = "/run/secrets";
+inline constexpr char kVariableMark = '=';
+inline constexpr const char* kTokenVariable = "RUNNER_TOKEN";
+inline constexpr std::size_t kMostVariableBytes = 1024;  // "NAME=VALUE" and its NUL; there is one of them
 
 enum class InitEvent : std::uint32_t {
   kReady = 1,

@@ -30,7 +30,7 @@ struct Spec {
   std::string script_name;                      // argv[0], for messages
   std::vector<std::string> candidates{};        // the programs of which one runs the script (runner-init --try)
   std::string image{};                          // its reference, for messages; empty: none
-  bool secrets = false;                         // a memfd with them comes as descriptor kSecretsDescriptor
+  bool secrets = false;  // a memfd with them, or with the run's token, comes as descriptor kSecretsDescriptor
 };
 
 inline constexpr int kSecretsDescriptor = 3;  // of runner-shim, if Spec::secrets

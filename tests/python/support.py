@@ -125,6 +125,7 @@ class ScriptCase(unittest.TestCase):
         os.mkdir(self.io)
         self.journal = os.path.join(self.io, "metrics.jsonseq")
         self.artifacts = os.path.join(self.io, "artifacts")
+        os.mkdir(self.artifacts, 0o700)
 
     def environment(self, inside=True, **more):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("RUNNER_", "PYTHON"))}

@@ -408,7 +408,7 @@ class Files(ScriptCase):
             """
         )
         self.assertEqual(records, [{"row": "rows", "values": {"a": 1}}])
-        self.assertFalse(os.path.exists(self.artifacts))
+        self.assertEqual(os.listdir(self.artifacts), [])
 
     def test_no_package_is_imported_to_recognise_its_objects(self):
         self.run_script(

@@ -121,6 +121,32 @@ refused(runner.Unavailable, "RUNNER_SOCKET is not set", lambda: run.child_run("x
         self.assertEqual(done.stderr_text, "")
         self.assertEqual(len(self.records()), 2)
 
+    def test_a_daemon_that_takes_no_files_is_given_none(self):
+        os.rmdir(self.artifacts)
+        self.run_script(
+            PROLOGUE
+            + """
+refused(runner.Unavailable, "upload_file: this run's daemon takes no files", lambda: run.upload_file("a", __file__))
+refused(runner.Unavailable, "write 'a' to outputs/ in the working directory", lambda: run.upload_file("a", __file__))
+open("p.png", "w").close()
+refused(runner.Unavailable, "log_image: this run's daemon takes no files", lambda: run.log_image("i", "p.png"))
+"""
+        )
+        self.assertEqual((self.records(), os.path.exists(self.artifacts)), ([], False))
+
+    def test_a_question_that_the_daemon_does_not_know_says_so(self):
+        self.routes["PATCH", ""] = refused("notFound", "no such route", "GET /openapi.json lists them")
+        self.routes["POST", "children"] = 405, {"error": {"code": "invalid", "message": "POST: not a method of this path"}}
+        self.routes["GET", "metrics"] = {"items": [], "nextToken": None}
+        self.run_inside(
+            """
+            refused(runner.Unavailable, "cannot do this: it does not know PATCH /v1/runs/%s" % run.id, lambda: run.tag("x"))
+            refused(runner.Unavailable, "update the runner", lambda: run.tag("x"))
+            refused(runner.Unavailable, "does not know POST /v1/runs/", lambda: run.child_run("x"))
+            refused(runner.Unavailable, "`runner run metrics %s --json`" % run.id, lambda: run.get_metrics())
+            """
+        )
+
 
 class Metrics(RunSocketCase):
     def test_metrics_read_back_exactly(self):

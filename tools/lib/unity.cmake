@@ -2,6 +2,7 @@
 # Included by the top level and by tests/: the property is the directory's. A "redefinition" in a unity build: give one of the two
 # a name that says more, share it, or add its file here.
 set(alone
+  runner/core/metrics
   runner/os/cgroup_usage
   runner/api/docker_arguments
   runner/api/submission

@@ -128,20 +128,45 @@ bool read_word(int from, char* word, std::size_t room) {
   return false;
 }
 
-// The secrets lie in a tmpfs of this container and nowhere else.
-void write_secrets(int from) {
+// In place of the empty one, for everything that is started here. What was given to this process itself stays as it is.
+bool set_variable(const char* name, int from, std::size_t size) {
+  static char variable[protocol::kMostVariableBytes];
+  const std::size_t prefix = ::strlen(name) + 1;
+  if (prefix + size + 1 > sizeof variable) return false;
+  ::memcpy(variable, name, prefix - 1);
+  variable[prefix - 1] = '=';
+  if (::read(from, variable + prefix, size) != static_cast<ssize_t>(size)) return false;
+  for (char** place = environ; *place != nullptr; ++place)
+    if (::strncmp(*place, variable, prefix) == 0) {
+      *place = variable;
+      return true;
+    }
+  return false;
+}
+
+// A secret lies in a tmpfs of this container and nowhere else.
+bool write_secret(const char* name, int from, std::size_t size) {
+  const int directory = ::open(protocol::kSecretsTarget, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return false;
+  const int file = ::openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+  ::close(directory);
+  if (file < 0) return false;
+  const bool written = copy_bytes(from, file, size);
+  ::close(file);
+  return written;
+}
+
+void take_secrets(int from) {
   char name[256];
   char size[24];
-  const int directory = ::open(protocol::kSecretsTarget, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) give_up(InitStep::kSecrets, errno);
+  errno = 0;
   while (read_word(from, name, sizeof name)) {
-    const int file = ::openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
-    if (file < 0) give_up(InitStep::kSecrets, errno);
-    if (!read_word(from, size, sizeof size) || !copy_bytes(from, file, ::strtoul(size, nullptr, 10)))
-      give_up(InitStep::kSecrets, EIO);
-    ::close(file);
+    if (!read_word(from, size, sizeof size)) give_up(InitStep::kSecrets, EIO);
+    const std::size_t bytes = ::strtoul(size, nullptr, 10);
+    const bool taken = name[0] == protocol::kVariableMark ? set_variable(name + 1, from, bytes)
+                                                          : write_secret(name, from, bytes);
+    if (!taken) give_up(InitStep::kSecrets, errno != 0 ? errno : EIO);
   }
-  ::close(directory);
   ::memset(message, 0, sizeof message);
 }
 
@@ -151,7 +176,7 @@ void wait_for_go() {
   const ssize_t got = hear(descriptors, 0);
   if (got != 1 || message[0] != protocol::kGo) end_with_shim();
   if (descriptors[0] >= 0) {
-    write_secrets(descriptors[0]);
+    take_secrets(descriptors[0]);
     ::close(descriptors[0]);
   }
 }

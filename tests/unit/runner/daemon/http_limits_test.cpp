@@ -170,12 +170,12 @@ TEST_CASE("a peer that was turned out before its thread came to it is not served
                                      .stopping = os::Fd(::eventfd(0, EFD_CLOEXEC))};
   std::array<int, 2> pair{};
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) == 0);
-  const os::Fd peer(pair[0]), socket(pair[1]);
+  const os::Fd peer(pair[0]);
+  runner::daemon::PeerSocket socket(os::Fd(pair[1]), runner::daemon::kTurnedOut);
   REQUIRE(::send(peer.get(), kGet.data(), kGet.size(), 0) == static_cast<ssize_t>(kGet.size()));
-  runner::daemon::OwedSince owed_since{runner::daemon::kTurnedOut};
-  runner::daemon::serve_connection(socket, owed_since, server);
+  runner::daemon::serve_connection(socket, server);
   CHECK_FALSE(called);
-  CHECK(owed_since == runner::daemon::kTurnedOut);
+  CHECK(socket.owed_since == runner::daemon::kTurnedOut);
 }
 
 TEST_CASE("a peer that reads a little now and then is given up like one that reads nothing") {

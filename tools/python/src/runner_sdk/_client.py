@@ -22,6 +22,7 @@ PATIENCE = 120.0  # seconds without a daemon, after which a question fails
 ANSWER = 120.0  # seconds that an ordinary answer may take
 _FIRST_PAUSE = 0.02  # seconds
 _LONGEST_PAUSE = 0.5
+_NO_ROUTE = "no such route"  # the daemon's words
 _SILENCE = 1.0  # seconds after which it is said that the daemon is away: a restart takes less
 
 
@@ -123,7 +124,7 @@ class Client:
             if response.status == 503 and (method == "GET" or response.closes):
                 absence.wait(error_of(503, _document_of(answer)).message)
                 continue
-            return _checked(response.status, answer)
+            return _checked(response.status, answer, method, target)
 
     def stream(
         self,
@@ -150,7 +151,7 @@ class Client:
                             continue
                         if response.status == 416 and written:
                             return response.headers  # it broke behind the last byte
-                        _checked(response.status, answer)
+                        _checked(response.status, answer, "GET", target)
                     if written and "range" in {name.lower() for name in headers_from(written)} and response.status != 206:
                         raise Unavailable(
                             "the daemon does not go on with {} where it was cut short".format(target), "ask again"
@@ -207,10 +208,16 @@ def _document_of(answer: bytes) -> Any:
         return None
 
 
-def _checked(status: int, answer: bytes) -> Any:
+def _checked(status: int, answer: bytes, method: str, target: str) -> Any:
     document = _document_of(answer)
     if status >= 400:
-        raise error_of(status, document)
+        error = error_of(status, document)
+        if status == 405 or (status == 404 and error.message == _NO_ROUTE):
+            raise Unavailable(
+                "the daemon of this version cannot do this: it does not know {} {}".format(method, target),
+                "update the runner; `runner --help` lists what the installed one can do",
+            )
+        raise error
     if document is None:
         raise error_of(500, {"error": {"code": "internal", "message": "the daemon's answer is not JSON"}})
     return document

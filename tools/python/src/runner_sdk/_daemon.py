@@ -74,6 +74,11 @@ class DaemonHistory(History):
             return self._hand_over(run, name, source, where)
         from runner_sdk._artifacts import JournalArtifacts
 
+        if not os.path.isdir(self._artifacts):
+            raise Unavailable(
+                "{}: this run's daemon takes no files while a run is going on".format(where),
+                "write {!r} to outputs/ in the working directory: it is kept when the run ends".format(name),
+            )
         of_run = None if run == self._owner else run
         JournalArtifacts(self._recorder.append, self._artifacts, of_run).add(name, source, where)
 
@@ -173,6 +178,11 @@ class DaemonHistory(History):
         if recursive:
             query.append(("recursive", "1"))
         answer = self.client.ask("GET", self.target(run, "/metrics"), query=query)
+        if "runs" not in answer:
+            raise Unavailable(
+                "get_metrics: the daemon of this version does not give whole metrics",
+                "`runner run metrics {} --json` shows what it has".format(run),
+            )
         return {
             who: {title: decoded_metric(metric) for title, metric in metrics.items()}
             for who, metrics in answer["runs"].items()
@@ -227,7 +237,8 @@ def _run_client() -> Client:
     if not path or not token:
         raise Unavailable(
             "this run has no connection to the daemon: {} is not set".format("RUNNER_TOKEN" if path else "RUNNER_SOCKET"),
-            "it is the daemon that sets them; does the script start this program with another environment?",
+            "a daemon that can be asked from scripts sets it; ask this one from outside: `runner run show {}`, or "
+            "runner.Run.get('{}') in a driver".format(*[os.environ.get("RUNNER_RUN_ID", "@last")] * 2),
         )
     return Client(path, token)
 

@@ -36,7 +36,7 @@ def control_socket() -> str:
 
 def control_client() -> Client:
     """The user's daemon. Nothing is asked yet; the first question starts a daemon where there is none."""
-    if os.environ.get("RUNNER_TOKEN"):
+    if os.environ.get("RUNNER_TOKEN") or os.environ.get("RUNNER_METRICS"):  # both are set in runs only
         raise Unavailable(
             "a script in a run cannot reach the user's daemon, only its own run",
             "Run.get_context().submit_child(...) submits from a run; a driver is started without `runner submit`",
