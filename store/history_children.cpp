@@ -77,8 +77,7 @@ std::vector<RunRecord> History::add_children(const std::string& parent_id, std::
         runs[i] = load_run(connection, seq_of(connection, children[i].id));
         continue;
       }
-      if (parent.ended)
-        throw Error(ErrorCode::kConflict, "run " + parent_id + " has ended: it gets no more children");
+      if (parent.ended) throw Error(ErrorCode::kConflict, "run " + parent_id + " has ended: it gets no more children");
       ++parent.children;
       runs[i] = record_of(children[i], parent_id, created);  // a shared transaction may be repeated
       runs[i].experiment = parent.experiment;

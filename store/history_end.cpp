@@ -1,4 +1,5 @@
 // How runs end: by what became of their script, by being told, with their parent; and how a new attempt begins.
+#include "runner/core/artifact_name.hpp"
 #include "runner/core/error.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"

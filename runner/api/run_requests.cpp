@@ -183,7 +183,8 @@ EndRequest parse_end(std::string_view text) {
   end.status = *status;
   if (auto error = object.take("error")) {
     RequestObject given(std::move(*error), "end of a run: 'error'");
-    end.error = RunError{.code = given.text("code").value_or("UserError"), .message = given.text("message").value_or("")};
+    end.error =
+        RunError{.code = given.text("code").value_or("UserError"), .message = given.text("message").value_or("")};
     given.finish();
     if (end.status == RunStatus::kCompleted) throw object.wrong("error", "left out of a run that is Completed");
   }

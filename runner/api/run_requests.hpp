@@ -1,6 +1,6 @@
-// Bodies of the requests about runs that are there: what may change of them, their children, their end, their files, and
-// interactive runs. Every parser throws Error(kInvalid) naming the member for malformed JSON, a wrong type, an unknown
-// or a missing member.
+// Bodies of the requests about runs that are there: what may change of them, their children, their end, their files,
+// and interactive runs. Every parser throws Error(kInvalid) naming the member for malformed JSON, a wrong type, an
+// unknown or a missing member.
 #pragma once
 
 #include <sys/types.h>

@@ -1,5 +1,5 @@
-// Regular files of a hostile tree on their way into a content batch: what outputs.hpp and handed_over.hpp promise of them.
-// Private to runner/collect. One thread.
+// Regular files of a hostile tree on their way into a content batch: what outputs.hpp and handed_over.hpp promise of
+// them. Private to runner/collect. One thread.
 #pragma once
 
 #include <sys/stat.h>

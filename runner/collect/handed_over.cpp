@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "runner/collect/gatherer.hpp"
+#include "runner/core/artifact_name.hpp"
 
 namespace runner::collect {
 namespace {
@@ -19,9 +20,9 @@ std::string path_of(const JournalArtifact& file) {
   return file.run.empty() ? file.name : std::string(kOfRun) + file.run + "/" + file.name;
 }
 
-bool is_reserved(std::string_view name) { return name.starts_with(kUnfinished) || name.starts_with(kOfRun); }
-
 }  // namespace
+
+bool is_unfinished_name(std::string_view name) { return name.starts_with(kUnfinished) || name.starts_with(kOfRun); }
 
 HandedOverFiles::HandedOverFiles(const std::filesystem::path& directory)
     : directory_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) {}
@@ -33,7 +34,7 @@ Collected HandedOverFiles::take(const JournalArtifact& file, ContentBatch& batch
     gatherer.notice(file.name, "not stored: " + why);
     return gatherer.take();
   };
-  if (is_reserved(file.name)) return refuse("names that begin so are for files that are not complete");
+  if (is_unfinished_name(file.name)) return refuse("names that begin so are for files that are not complete");
   if (is_own_artifact_name(file.name)) return refuse("files of such names are the runner's own");
   if (spent.artifacts >= kMaxArtifacts || spent.name_bytes + file.name.size() > kMaxAllNames)
     return refuse("a run keeps at most " + std::to_string(kMaxArtifacts) + " files");
@@ -44,9 +45,8 @@ Collected HandedOverFiles::take(const JournalArtifact& file, ContentBatch& batch
   gatherer.file(fd, file.name);
   Collected collected = gatherer.take();
   if (!collected.artifacts.empty() && collected.artifacts.front().bytes != file.bytes)
-    collected.notices.push_back(shortened(file.name) + ": it has " +
-                                std::to_string(collected.artifacts.front().bytes) + " bytes, where the metric journal says " +
-                                std::to_string(file.bytes));
+    collected.notices.push_back(shortened(file.name) + ": it has " + std::to_string(collected.artifacts.front().bytes) +
+                                " bytes, where the metric journal says " + std::to_string(file.bytes));
   return collected;
 }
 
@@ -68,7 +68,7 @@ std::map<std::string, Collected> HandedOverFiles::gather_left(ContentBatch& batc
     for (const auto& [name, text] : as_texts(gatherer.names_in(directory, "artifacts"))) {
       if (gatherer.stopped()) break;
       if (name.starts_with(kOfRun)) runs.push_back(name);
-      if (!is_reserved(name)) gatherer.entry(directory.get(), name, text, 0);
+      if (!is_unfinished_name(name)) gatherer.entry(directory.get(), name, text, 0);
     }
     left[run] = gatherer.take();
     return runs;

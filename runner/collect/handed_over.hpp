@@ -1,6 +1,6 @@
-// Files that a script hands over while it runs: io/artifacts/NAME, complete once a record of the metric journal names it;
-// of a descendant of the run io/artifacts/.run-ID/NAME. The directory is hostile as outputs are (outputs.hpp), and the
-// script may write to it at the same time.
+// Files that a script hands over while it runs: io/artifacts/NAME, complete once a record of the metric journal names
+// it; of a descendant of the run io/artifacts/.run-ID/NAME. The directory is hostile as outputs are (outputs.hpp), and
+// the script may write to it at the same time.
 #pragma once
 
 #include <filesystem>
@@ -8,6 +8,7 @@
 #include <map>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "runner/collect/metric_record.hpp"
 #include "runner/collect/outputs.hpp"
@@ -15,6 +16,9 @@
 #include "runner/os/fd.hpp"
 
 namespace runner::collect {
+
+// One that begins as those of files that are not complete do, or of descendants' directories.
+bool is_unfinished_name(std::string_view name);
 
 // Any thread; one at a time for each directory.
 class HandedOverFiles {

@@ -45,18 +45,6 @@ std::optional<double> non_finite(std::string_view name) {
   return std::nullopt;
 }
 
-// Below `io/artifacts/`: neither above it nor at a second spelling of another name.
-bool is_artifact_name(std::string_view name) {
-  if (name.size() > kMaxMetricName || name.find('\0') != std::string_view::npos) return false;
-  for (std::size_t begin = 0; begin <= name.size();) {
-    const std::size_t end = std::min(name.find('/', begin), name.size());
-    const std::string_view part = name.substr(begin, end - begin);
-    if (part.empty() || part == "." || part == "..") return false;
-    begin = end + 1;
-  }
-  return true;
-}
-
 std::string quoted(const std::string& text) { return json(text).dump(); }
 
 void append(std::string& out, const Cell& cell) {
@@ -316,6 +304,17 @@ class Reader final : public nlohmann::json_sax<json> {
 };
 
 }  // namespace
+
+bool is_artifact_name(std::string_view name) {
+  if (name.size() > kMaxMetricName || name.find('\0') != std::string_view::npos) return false;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find('/', begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..") return false;
+    begin = end + 1;
+  }
+  return true;
+}
 
 std::optional<JournalRecord> parse_record(std::string_view text) {
   if (auto point = parse_plain_point(text)) return JournalRecord(std::move(*point));

@@ -22,6 +22,9 @@ struct JournalArtifact {
 
 using JournalRecord = std::variant<MetricRecord, JournalArtifact>;
 
+// Below `io/artifacts/`: neither above it nor a second spelling of another name.
+bool is_artifact_name(std::string_view name);
+
 // Nothing if it is damaged or foreign. Members it does not know are ignored.
 std::optional<JournalRecord> parse_record(std::string_view text);
 // The same without the short way for what is frequent (plain_point.hpp): for the fuzzer and the tests.

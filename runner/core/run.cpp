@@ -113,11 +113,6 @@ RunStatus final_status_of(const Outcome& outcome) {
   }
 }
 
-bool is_own_artifact_name(std::string_view name) {
-  const std::string_view first = name.substr(0, name.find('/'));
-  return first == "user_logs" || first == "system_logs" || first == "git" || first == "attempts";
-}
-
 Outcome outcome_of_end(RunStatus final_status, std::string message) {
   Outcome outcome;
   outcome.message = std::move(message);

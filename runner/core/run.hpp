@@ -209,9 +209,6 @@ struct Artifact {
   Hash sha256;
 };
 
-// Below user_logs/, system_logs/, git/ and attempts/ artifacts are ours: no script hands over a file of such a name.
-bool is_own_artifact_name(std::string_view name);
-
 // One before the present one: it gave way, or the machine was restarted.
 struct Attempt {
   int number = 1;

@@ -103,6 +103,11 @@ class Connection final : public Exchange {
   void respond(const http::Response& response) override;
   void inform(std::string_view notice) override;
   const std::string& owner() const override { return owner_; }
+  pid_t peer() const override {
+    ucred credentials{};
+    socklen_t size = sizeof credentials;
+    return ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
+  }
   void close_afterwards() override { keep_alive_ = false; }
   void set_header(std::string_view name, std::string_view value) override;
   void start_stream(int status, std::string_view content_type, std::optional<std::int64_t> length) override;

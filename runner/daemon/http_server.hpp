@@ -1,6 +1,8 @@
 // HTTP/1.1 over a unix socket: one thread per connection, bounded in number, bytes and time. Knows no routes.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +28,8 @@ class Exchange {
   virtual void inform(std::string_view notice) = 0;
   // Whose request it is, of a server that asks for that (ServerAccess).
   virtual const std::string& owner() const = 0;
+  // Which process is asking (SO_PEERCRED: it has connected, and may have ended since); 0: one of another pid namespace.
+  virtual pid_t peer() const = 0;
   // One more header of the answer, before it begins.
   virtual void set_header(std::string_view name, std::string_view value) = 0;
   // A body in pieces: Content-Length when the length is known, else chunked. Exactly one finish_stream() ends it.

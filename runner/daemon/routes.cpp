@@ -31,6 +31,9 @@ const std::vector<Routes::Route>& Routes::table() {
       {"POST", {"v1", "runs"}, &Routes::submit},
       {"GET", {"v1", "runs"}, &Routes::list},
       {"GET", {"v1", "runs", "{run}", "progress"}, &Routes::progress},
+      {"POST", {"v1", "runs", "{run}", "artifacts"}, &Routes::add_file},
+      {"DELETE", {"v1", "runs", "{run}"}, &Routes::delete_run},
+      {"POST", {"v1", "interactive"}, &Routes::interactive},
       {"POST", {"v1", "runs", "{run}", "pause"}, &Routes::pause},
       {"POST", {"v1", "runs", "{run}", "resume"}, &Routes::resume},
       {"POST", {"v1", "runs", "{run}", "move"}, &Routes::move},
@@ -77,9 +80,11 @@ Routes::Routes(pipeline::Pipeline& pipeline, api::DaemonFacts facts, std::functi
 void Routes::handle(const http::Request& request, Exchange& exchange) {
   refuse_bombs(request.body);
   bool path_known = false;
-  if (const RunRoute* const route = find_run_route(request, path_known))
-    return route->handler(
-        {.pipeline = pipeline_, .run = run_of(request), .asker = {}, .request = request, .exchange = exchange});
+  if (const RunRoute* const route = find_run_route(request, path_known)) {
+    const std::string run = run_of(request);
+    take_in_own(run);
+    return route->handler({.pipeline = pipeline_, .run = run, .asker = {}, .request = request, .exchange = exchange});
+  }
   for (const Route& route : table()) {
     if (!matches(route.path, request.path)) continue;
     if (route.method == request.method) return (this->*route.call)(request, exchange);
@@ -101,6 +106,18 @@ std::vector<std::string> Routes::names() {
 }
 
 std::string Routes::run_of(const http::Request& request) const { return pipeline_.history().resolve(request.path[2]); }
+
+// An interactive run's process can read back what it has logged, as a script can on its run socket.
+void Routes::take_in_own(const std::string& run) {
+  try {
+    const auto lineage = pipeline_.history().lineage(run);
+    const RunRecord top = pipeline_.history().get(lineage.back());
+    if (top.kind != RunKind::kInteractive || is_final(top.status)) return;
+    for (const std::string& id : lineage) pipeline_.take_in_journal(id);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInternal) throw;  // a damaged record: what can be said of the run is said below
+  }
+}
 
 std::string Routes::document_of(const std::string& id) { return daemon::document_of(pipeline_, id); }
 
@@ -153,21 +170,7 @@ void Routes::respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange
 }
 
 void Routes::list(const http::Request& request, Exchange& exchange) {
-  store::History& history = pipeline_.history();
-  std::vector<api::ListedRun> listed;
-  std::vector<std::string> warnings;
-  const auto unreadable = [&](const std::string& id, const std::string& why) {
-    warnings.push_back("run " + id + " is not listed: " + why + "; `runner fsck` tells more");
-  };
-  store::RunPage page = history.page(filter_of(request, history), unreadable);
-  for (RunRecord& run : page.runs) {
-    auto metrics = last_metrics_of(history, run.id);
-    run.status_reason = pipeline_.waiting_reason(run);
-    listed.push_back({.run = std::move(run), .last_metrics = std::move(metrics)});
-  }
-  std::optional<std::string> next;
-  if (page.next) next = std::to_string(*page.next);
-  exchange.respond({.status = 200, .body = api::run_list_document(listed, warnings, next)});
+  exchange.respond({.status = 200, .body = run_list(pipeline_, filter_of(request, pipeline_.history()))});
 }
 
 void Routes::progress(const http::Request& request, Exchange& exchange) {

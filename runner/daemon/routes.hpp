@@ -39,6 +39,10 @@ class Routes {
   void resume(const http::Request&, Exchange&);
   void exec(const http::Request&, Exchange&);
   void experiments(const http::Request&, Exchange&);
+  // routes_history.cpp
+  void interactive(const http::Request&, Exchange&);
+  void add_file(const http::Request&, Exchange&);
+  void delete_run(const http::Request&, Exchange&);
   // routes_queue.cpp
   void move(const http::Request&, Exchange&);
   void queue(const http::Request&, Exchange&);
@@ -69,6 +73,7 @@ class Routes {
   void environment_diff(const http::Request&, Exchange&);
 
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
+  void take_in_own(const std::string& run);
   std::string document_of(const std::string& id);
   void respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange& exchange);
 

@@ -1,5 +1,5 @@
-// What can be asked of one run: functions that know neither socket, so that the control socket and the run socket answer
-// alike. Any thread; they throw Error, which the server makes an answer of.
+// What can be asked of one run: functions that know neither socket, so that the control socket and the run socket
+// answer alike. Any thread; they throw Error, which the server makes an answer of.
 #pragma once
 
 #include <optional>
@@ -31,9 +31,17 @@ void read_file(const RunCall& call);
 void cancel_run(const RunCall& call);
 void fail_run(const RunCall& call);
 void read_metrics(const RunCall& call);  // run_metrics.cpp
+// run_family.cpp
+void change_run(const RunCall& call);
+void list_children(const RunCall& call);
+void create_children(const RunCall& call);
+void end_run(const RunCall& call);
 
 // What `runner run show` prints.
 std::string document_of(pipeline::Pipeline& pipeline, const std::string& run);
+
+// A page of a list of runs, with the newest value of each metric.
+std::string run_list(pipeline::Pipeline& pipeline, const store::RunFilter& filter);
 
 // On both sockets: `rest` is what follows /v1/runs/{run} in the path, its segments with their slashes.
 struct RunRoute {

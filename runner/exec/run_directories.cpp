@@ -24,8 +24,7 @@ void make_run_directories(const os::RunDirectory& directory) {
   for (const auto& [place, mode] :
        {Wanted{directory.upper(), 0755}, Wanted{directory.work(), 0700}, Wanted{directory.home(), 0700},
         Wanted{directory.tmp(), 01777}, Wanted{directory.io(), 0700}, Wanted{directory.artifacts(), 0700},
-        Wanted{directory.bundle(), 0700},
-        Wanted{directory.runtime_state(), 0700}}) {
+        Wanted{directory.bundle(), 0700}, Wanted{directory.runtime_state(), 0700}}) {
     if (::mkdir(place.c_str(), 0700) != 0) {
       if (errno == EEXIST) continue;
       throw errno_error(errno, "mkdir " + place.string());

@@ -5,7 +5,8 @@
 
 namespace runner::exec {
 
-// upper, work, home, tmp, io and what is in it (the metric journal, artifacts), bundle and state. Existing ones are left alone.
+// upper, work, home, tmp, io and what is in it (the metric journal, artifacts), bundle and state. Existing ones are
+// left alone.
 void make_run_directories(const os::RunDirectory& directory);
 
 // How many checkouts may lie in one stack so that an overlay's options fit into a page, whatever the run is called: at

@@ -34,9 +34,9 @@ class RunDirectory {
   std::filesystem::path init_socket() const { return io() / "init"; }  // an Engine's container finds its shim here
   std::filesystem::path journal() const { return io() / "metrics.jsonseq"; }
   std::filesystem::path artifacts() const { return io() / "artifacts"; }  // files that the script hands over by name
-  std::filesystem::path upper() const { return root_ / "upper"; }  // overlay: what the run changed
-  std::filesystem::path work() const { return root_ / "work"; }    // overlay's own
-  std::filesystem::path home() const { return root_ / "home"; }    // the script's HOME
+  std::filesystem::path upper() const { return root_ / "upper"; }         // overlay: what the run changed
+  std::filesystem::path work() const { return root_ / "work"; }           // overlay's own
+  std::filesystem::path home() const { return root_ / "home"; }           // the script's HOME
   std::filesystem::path passwd() const {
     return root_ / "passwd";
   }  // /etc/passwd with the caller, where the host's lacks him
@@ -69,9 +69,9 @@ class DataDirectory {
   std::filesystem::path wheels() const { return home_ / "cache" / "wheels"; }  // copies of wheels, to build offline
   std::filesystem::path ended_runs() const { return home_ / "on_end"; }        // whose on_end is still to be run
   std::filesystem::path runs() const { return home_ / "runs"; }
-  std::filesystem::path api() const { return home_ / "api"; }             // bound at /run/runner-api in every container
-  std::filesystem::path api_key() const { return home_ / "api.key"; }     // what the tokens of runs are made with
-  static constexpr const char* kApiSocket = "api.sock";                   // in api(): the run socket
+  std::filesystem::path api() const { return home_ / "api"; }          // bound at /run/runner-api in every container
+  std::filesystem::path api_key() const { return home_ / "api.key"; }  // what the tokens of runs are made with
+  static constexpr const char* kApiSocket = "api.sock";                // in api(): the run socket
   RunDirectory run(const std::string& id) const { return RunDirectory(runs() / id); }
 
  private:

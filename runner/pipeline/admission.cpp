@@ -19,8 +19,10 @@ bool legal_in_name(char c, bool first) {
   return alphanumeric || (!first && (c == '_' || c == '-'));
 }
 
-std::filesystem::path existing_source(const api::Submission& submission) {
-  const std::filesystem::path given = submission.source_directory;
+}  // namespace
+
+std::filesystem::path existing_source(const std::string& directory, bool named_explicitly) {
+  const std::filesystem::path given = directory;
   if (!given.is_absolute())
     throw Error(ErrorCode::kInvalid, "source directory " + given.string() + ": not an absolute path");
   std::error_code failed;
@@ -30,13 +32,15 @@ std::filesystem::path existing_source(const api::Submission& submission) {
                 "source directory " + given.string() + ": " + (failed ? failed.message() : "not a directory"));
   const std::filesystem::path home = own_account().home;
   std::error_code ignored;
-  if (!submission.source_directory_explicit && (source == "/" || std::filesystem::equivalent(source, home, ignored)))
+  if (!named_explicitly && (source == "/" || std::filesystem::equivalent(source, home, ignored)))
     throw Error(ErrorCode::kInvalid,
                 "source directory " + source.string() + ": refusing to snapshot " +
                     (source == "/" ? "/" : "the home directory"),
                 "change into the project's directory, or say --source-dir " + source.string() + " if you mean it");
   return source;
 }
+
+namespace {
 
 // The script's path relative to the source, in normal form. It must exist now; that it is not ignored is seen in the
 // snapshot.
@@ -179,8 +183,8 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
 
 // Paths of a container that are not the user's to cover.
 void check_target(const std::string& target, const std::string& what) {
-  for (const std::string_view reserved :
-       {"/", "/proc", "/sys", "/dev", "/run/runner", "/run/runner-api", "/run/runner-init", "/run/runner-python", "/run/secrets"})
+  for (const std::string_view reserved : {"/", "/proc", "/sys", "/dev", "/run/runner", "/run/runner-api",
+                                          "/run/runner-init", "/run/runner-python", "/run/secrets"})
     if (target == reserved || (target.starts_with(reserved) && reserved != "/" && target[reserved.size()] == '/'))
       throw Error(ErrorCode::kInvalid, what + ": " + std::string(reserved) + " is the run's own",
                   "choose another directory");
@@ -281,12 +285,6 @@ void read_environment(api::Submission& submission, std::optional<EnvironmentChoi
   definition.isolation = isolation_for(submission.isolation, !definition.image.empty());
 }
 
-void check_experiment(const std::string& name) {
-  if (name.empty() || name.size() > 200 || name != experiment_name_from(name))
-    throw Error(ErrorCode::kInvalid, "--experiment: '" + name + "' is not a legal name",
-                "a letter or digit first, then letters, digits, _ and -");
-}
-
 // Another environment replaces the old one with all that belongs to it; another image only the image.
 void override_environment(const api::Submission& overrides, RunDefinition& definition) {
   definition.rebuild_environment = overrides.rebuild;
@@ -339,6 +337,12 @@ std::map<std::string, std::string> secrets_again(const RunDefinition& definition
 
 }  // namespace
 
+void check_experiment(const std::string& name) {
+  if (name.empty() || name.size() > 200 || name != experiment_name_from(name))
+    throw Error(ErrorCode::kInvalid, "--experiment: '" + name + "' is not a legal name",
+                "a letter or digit first, then letters, digits, _ and -");
+}
+
 std::string experiment_name_from(const std::string& directory_name) {
   std::string name;
   for (const char c : directory_name) {
@@ -382,7 +386,8 @@ Admission admit(const api::Submission& given, const std::filesystem::path& secre
   check_options(submission);
   Admission admission;
   RunDefinition& definition = admission.run.definition;
-  const std::filesystem::path source = existing_source(submission);
+  const std::filesystem::path source =
+      existing_source(submission.source_directory, submission.source_directory_explicit);
   definition.source_directory = source.string();
   std::optional<api::Runconfig> config;
   if (submission.config) {

@@ -50,6 +50,10 @@ Admission admit_again(
     const std::filesystem::path& secrets_file = default_secrets_file(),
     const FindRegistered& registered = [](const std::string&) { return std::nullopt; });
 
+// The source directory, without links. Error(kInvalid) for $HOME and / that nobody named, kNotFound.
+std::filesystem::path existing_source(const std::string& directory, bool named_explicitly);
+// Error(kInvalid) for a name that is none.
+void check_experiment(const std::string& name);
 // A legal experiment name from a directory's: letters, digits, '_' and '-', a letter or digit first.
 std::string experiment_name_from(const std::string& directory_name);
 // "SRC:DST[:ro|:rw]". Messages begin with `what`.

@@ -60,6 +60,10 @@ bool Pipeline::starts_again_after_reboot(const RunRecord& run, shim::Ended& ende
 // False if it is to end instead: it was cancelled meanwhile.
 bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended) {
   const std::string prefix = "attempts/" + std::to_string(run.attempt) + "/";
+  // Nobody takes more of this attempt in once the row is at the next one.
+  const auto turn = journal_turns_.take(run.id);
+  ingest_journal(run.id, Intake::kLast);
+  take_left_files(run.id);
   auto hold = content_.hold();  // until the rows name the artifacts
   auto artifacts = collect_artifacts(run, ended);
   // The next attempt logs its metrics from the first step again: these are kept as they were written.
@@ -72,12 +76,15 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   for (Artifact& artifact : artifacts) artifact.name.insert(0, prefix);
   note_dropped_log(run.id, ended);
   const UtcTime ended_at = std::max(ended.time, run.started.value_or(UtcTime{}));  // the clock may have been set back
-  if (!history_.begin_next_attempt(run.id, run.attempt, ended_at, ended.outcome.message, artifacts)) return false;
+  const auto over = history_.begin_next_attempt(run.id, run.attempt, ended_at, ended.outcome.message, artifacts);
+  if (over.empty()) return false;
+  tell_ended(over, RunStatus::kCanceled);
   hold.reset();
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   told_losses_.with([&](auto& all) { all.erase(run.id); });
+  handed_over_.with([&](auto& all) { all.erase(run.id); });
   events_.notify(run.id);
   again_->enqueue(run.id);
   return true;

@@ -1,6 +1,5 @@
 // The container is empty: outputs, log and metrics → the row's end → the run directory goes.
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -112,84 +111,6 @@ void Pipeline::record_interpreter(const std::string& id, const std::string& inte
   history_.set_environment(id, run.environment);
 }
 
-void Pipeline::ingest_metrics(const std::string& id, bool complete) {
-  try {
-    // A script that writes faster than this reads must not hold up the watch for the others: what is left comes with
-    // the next word of the journal, at the latest with the end.
-    constexpr int kPartsAtOnce = 8;   // of about 1 MiB
-    const auto claim = claim_of(id);  // the directory may be an earlier attempt's
-    if (!claim) return;
-    if (!complete && !history_.has_room()) return;  // it is all still there at the end
-    std::int64_t offset = history_.journal_offset(id);
-    for (int part_count = 0; complete || part_count < kPartsAtOnce; ++part_count) {
-      if (complete && stopping_.stop_requested()) throw Stopping{};
-      const auto part = collect::read_journal(data_.run(id).journal(), offset, complete);
-      // While the run is live, a journal that cannot be read may be one that is just being cleared away with its run.
-      if (!complete && part.next_offset <= offset) return;
-      for (const std::string& notice : part.notices) history_.add_notice(id, notice);
-      note_losses(id, part.losses);
-      if (part.next_offset <= offset) return;
-      note_drops(id, history_.add_metrics(id, part.records, part.next_offset, claim->attempt));
-      offset = part.next_offset;
-    }
-  } catch (const Error& error) {
-    spdlog::warn("run {}: metrics not read: {}", id, error.message());
-    if (complete) throw;
-  }
-}
-
-// The watch's thread, which waits for nobody.
-void Pipeline::journal_grew(const std::string& id) {
-  auto turn = journal_turns_.take_or_leave(id);
-  if (turn) ingest_metrics(id, false);
-}
-
-void Pipeline::take_in_journal(const std::string& id) {
-  constexpr std::chrono::seconds kPatience{10};
-  const auto too_long = [&] {
-    return Error(ErrorCode::kUnavailable, "run " + id + ": its metrics are still being read: there are very many",
-                 "ask again");
-  };
-  struct ::stat info {};
-  if (::lstat(data_.run(id).journal().c_str(), &info) != 0) return;
-  const auto deadline = os::monotonic_now() + kPatience;
-  std::int64_t offset = history_.journal_offset(id);
-  if (offset >= info.st_size) return;
-  auto turn = journal_turns_.take(id, kPatience);
-  if (!turn) throw too_long();
-  for (offset = history_.journal_offset(id); offset < info.st_size;) {
-    ingest_metrics(id, false);
-    const std::int64_t before = std::exchange(offset, history_.journal_offset(id));
-    if (offset <= before) break;  // half a record; or what cannot be read, or is of no attempt that lives
-    if (offset < info.st_size && os::monotonic_now() > deadline) throw too_long();
-  }
-  if (!turn.finish()) scheduler_->post([this, id] { journal_grew(id); });
-}
-
-// One notice that grows, and before the journal's offset: a crash in between has it told twice, not never.
-void Pipeline::note_losses(const std::string& id, const collect::JournalLosses& losses) {
-  if (losses == collect::JournalLosses{}) return;
-  const Told told = told_losses_.with([&](auto& all) {
-    Told& of_run = all[id];
-    of_run.losses += losses;
-    return of_run;
-  });
-  const std::int64_t number = history_.add_notice(id, to_text(told.losses), told.notice);
-  told_losses_.with([&](auto& all) { all[id].notice = number; });
-}
-
-// The same of what the history does not take; only it can say what that is.
-void Pipeline::note_drops(const std::string& id, const store::MetricDrops& drops) {
-  if (drops == store::MetricDrops{}) return;
-  const Told told = told_losses_.with([&](auto& all) {
-    Told& of_run = all[id];
-    of_run.drops += drops;
-    return of_run;
-  });
-  const std::int64_t number = history_.add_notice(id, store::to_text(told.drops), told.drops_notice);
-  told_losses_.with([&](auto& all) { all[id].drops_notice = number; });
-}
-
 // Nothing, too, if it cannot be read: shim::is_claimed tells the two apart.
 std::optional<shim::Claim> Pipeline::claim_of(const std::string& id) const {
   try {
@@ -241,6 +162,7 @@ void Pipeline::finish_or_throw(const std::string& id) {
     undurable_ends_.with([&](auto& runs) { runs.erase(id); });
     return leave(run);
   }
+  if (run.kind == RunKind::kInteractive) return finish_interactive(run);
   const os::RunDirectory directory = data_.run(id);
   const auto claim = claim_of(id);
   if (claim && claim->attempt < run.attempt) return again_->enqueue(id);  // a late word of the last attempt
@@ -285,7 +207,8 @@ void Pipeline::finish_or_throw(const std::string& id) {
   history_.set_status(id, RunStatus::kFinalizing, "", started ? std::optional(started->time) : std::nullopt);
   {
     const auto turn = journal_turns_.take(id);
-    ingest_metrics(id, true);
+    ingest_journal(id, Intake::kLast);
+    take_left_files(id);
   }
   auto hold = content_.hold();  // until the row names the artifacts
   if (ended->outcome.kind == OutcomeKind::kLost)
@@ -325,6 +248,7 @@ std::vector<Artifact> Pipeline::collect_artifacts(const RunRecord& run, const sh
       const auto given = snapshot::find_entry(content_, *run.snapshot, artifact.name);
       return given && given->type != snapshot::EntryType::kDirectory && given->content == artifact.sha256;
     });
+  leave_out_handed_over(run.id, collected);
   if (auto log = collect::gather_file(directory.log(), std::string(kLogName), *batch, stopping_.get_token()))
     collected.artifacts.push_back(std::move(*log));
   if (auto usage = collect::gather_file(directory.usage(), std::string(kUsageName), *batch))
@@ -345,11 +269,10 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
                    std::vector<Artifact> artifacts, store::ContentStore::Hold hold) {
   const auto reason = outcome.message.empty() && error ? error->message : outcome.message;
   const UtcTime ended_at = std::max(utc_now(), run.started.value_or(UtcTime{}));  // the clock may have been set back
-  on_end_->expect(run.id);
+  if (run.kind != RunKind::kChild) on_end_->expect(run.id);
   try {
-    for (const std::string& ended :
-         history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts))
-      if (ended != run.id) events_.notify(ended);  // a child that it left open
+    tell_ended(history_.finish(run.id, final_status_of(outcome), reason, outcome, error, ended_at, artifacts),
+               final_status_of(outcome));
   } catch (const Error& failure) {
     if (!is_final(history_.get(run.id).status)) throw;
     // Its directory is all there is after a power cut: it stays until the row is on the disk.
@@ -366,12 +289,14 @@ void Pipeline::end(const RunRecord& run, Outcome outcome, std::optional<RunError
 
 // Its end is on the disk.
 void Pipeline::leave(const RunRecord& run) {
-  on_end_->ended(run.id);
+  if (run.kind != RunKind::kChild) on_end_->ended(run.id);
   events_.notify(run.id);
+  if (run.kind == RunKind::kChild) return settle_dependents(run);  // nothing else is there of it
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
   told_losses_.with([&](auto& all) { all.erase(run.id); });
+  handed_over_.with([&](auto& all) { all.erase(run.id); });
   secrets_.with([&](auto& secrets) { secrets.erase(run.id); });
   build_settings_.with([&](auto& all) { all.erase(run.id); });
   missed_.with([&](auto& runs) { runs.erase(run.id); });

@@ -55,6 +55,8 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
                   os::program_directory() / "runner-shim", os::program_directory() / "runner-engine") {
   git::start();
   start_laptop();
+  intake_ = std::make_unique<Preparer>([this](const std::string& id, const std::stop_token&) { take_in_files(id); },
+                                       "run-intake");
   watch_ = std::make_unique<RunWatch>(RunObserver{
       .started = [this](const std::string& id) { mark_started(id); },
       .log_grew = [this](const std::string& id) { events_.notify(id); },
@@ -112,6 +114,7 @@ Pipeline::~Pipeline() {
   stop_laptop();
   containers_.stop_waiting(kPatience);  // for an engine that hangs; one that is well has nearly done by then
   watch_->stop();                       // from here on nothing is posted to the workers
+  intake_->stop();                      // what is not taken in the next daemon takes
   preparer_->stop();                    // it queues runs, and is given some by the workers
   builds_->stop();                      // so do they
   ahead_->stop();
@@ -145,6 +148,7 @@ RunRecord Pipeline::cancel(const std::string& id, const store::History::Cancella
 
 // Carries out what the row says already.
 void Pipeline::stop(const std::string& id, const std::string& reason, bool fails) {
+  if (const RunRecord run = history_.get(id); run.kind != RunKind::kScript) return end_asked(run);
   if (scheduler_->withdraw(id) || preparer_->withdraw(id) || builds_->withdraw(id)) {
     end_cancelled(history_.get(id));
   } else {
@@ -181,6 +185,7 @@ RunRecord Pipeline::pause(const std::string& id, bool paused) {
   constexpr std::chrono::seconds kAnswer{15};  // an Engine that hangs is given up by runner-engine after 10 s
   const char* const word = paused ? "pause " : "resume ";
   const RunRecord run = history_.get(id);
+  refuse_without_script(run, word);
   // One that the machine has frozen may be paused: then it stays so when the machine would let it go on.
   const bool frozen = run.status == RunStatus::kPaused && frozen_for(id);
   if (run.status != (paused ? RunStatus::kRunning : RunStatus::kPaused) && !(paused && frozen))
@@ -214,6 +219,7 @@ RunRecord Pipeline::pause(const std::string& id, bool paused) {
 
 os::Fd Pipeline::connect_for_exec(const std::string& id) {
   const RunRecord run = history_.get(id);
+  refuse_without_script(run, "exec ");
   if (run.status != RunStatus::kRunning)
     throw Error(ErrorCode::kConflict, "exec " + id + ": it is " + std::string(to_string(run.status)),
                 run.status == RunStatus::kPaused ? "runner run resume it first" : "only a running run can be entered");

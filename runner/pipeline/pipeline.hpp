@@ -6,6 +6,7 @@
 //   queue    its turn, and room for it                                                              [worker]
 //   start    checkout → bundle or container → shim                                                  [worker]
 //   watch    started, log, metrics                                                                  [watch thread]
+//   intake   the files that its script hands over while it runs                                     [intake thread]
 //   finish   outputs, log → content → the row's end (durable) → the run directory goes              [worker]
 //   recover  at the daemon's start: each unfinished row is queued, adopted or ended                 [main thread]
 //
@@ -21,7 +22,9 @@
 #include <vector>
 
 #include "envs/interpreter.hpp"
+#include "runner/api/run_requests.hpp"
 #include "runner/api/submission.hpp"
+#include "runner/collect/handed_over.hpp"
 #include "runner/collect/metric_journal.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
@@ -124,6 +127,34 @@ class Pipeline {
   std::vector<exec::Check> laptop_checks();
   // What `runner doctor` says of the two databases: whether they are written. Any thread.
   exec::Check database_check() const;
+  // family.cpp: what may change of a run, its children, its end where nobody executes it for us. Whoever asks may; that
+  // is the caller's to see to. Any thread. The name, tags and properties, all or nothing; also of a run that has ended.
+  // Error(kConflict) for a property that is there with another value. Returns its row.
+  RunRecord change(const std::string& id, const api::RunPatch& patch);
+  // Children that run at once and that nothing is executed for, in order, all or none; those that are there already are
+  // answered as they are. Error(kConflict) if the parent has ended.
+  std::vector<RunRecord> add_children(const std::string& parent, const std::vector<api::ChildRequest>& children);
+  // Of a child or an interactive run, once what it has logged and left is taken in. Error(kConflict) for a script's run
+  // and for one that has ended otherwise. Returns its row.
+  RunRecord end_run(const std::string& id, const api::EndRequest& end);
+  // A file of this machine, as an artifact that the run did not have. Error(kConflict) if it has another file of that
+  // name, or has ended; kInvalid for a name or a path that cannot be.
+  Artifact add_file(const std::string& id, const api::UploadRequest& upload);
+  // The run and all below it go from the history; of each the ledger says so. Error(kConflict) while one of them lives
+  // or is waited for. Their ids, its own first.
+  std::vector<std::string> delete_run(const std::string& id);
+
+  // interactive.cpp: a run that lives as long as a process of the user's. `peer`: who asks; it is that process, or one
+  // that it comes from.
+  struct Interactive {
+    RunRecord run;
+    bool existed;                     // the same process has asked for this id before
+    std::filesystem::path journal;    // for what it logs
+    std::filesystem::path artifacts;  // for files that it hands over
+    std::vector<std::string> warnings;
+  };
+  Interactive begin_interactive(const api::InteractiveRequest& wanted, pid_t peer, const Notify& notify = {});
+
   // A live run's door for `run exec` (runner/shim/exec_protocol.hpp). Error(kConflict) if it is not running.
   os::Fd connect_for_exec(const std::string& id);
   // What waits in the queue, in order, and why.
@@ -272,12 +303,42 @@ class Pipeline {
   void withdraw_cancelled(const std::string& id);
   std::vector<Artifact> collect_artifacts(const RunRecord& run, const shim::Ended& ended);
   void note_dropped_log(const std::string& id, const shim::Ended& ended);
-  void ingest_metrics(const std::string& id, bool complete);
+  // journal.cpp
+  enum class Intake { kQuick, kLive, kLast };  // metrics only; files, too; everything, for the run is over
+  bool ingest_journal(const std::string& id, Intake intake);
   void journal_grew(const std::string& id);
+  void take_in_files(const std::string& id);
+  std::string why_not_added(const std::string& id, const std::string& target) const;
+  collect::Bounds handed_over_by(const std::string& id) const;
+  void take_files(const std::string& id, const shim::Claim& claim, std::span<const collect::JournalArtifact> files,
+                  Intake intake);
+  void take_files_at_once(const std::string& id, const collect::HandedOverFiles& directory,
+                          std::span<const collect::JournalArtifact> files, Intake intake);
+  void take_left_files(const std::string& id);
+  void leave_out_handed_over(const std::string& id, collect::Collected& collected) const;
   void note_losses(const std::string& id, const collect::JournalLosses& losses);
   void note_drops(const std::string& id, const store::MetricDrops& drops);
+  // finish.cpp
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
+  // family.cpp
+  void tell_ended(const std::vector<std::string>& ended, RunStatus of_children);
+  void end_asked(const RunRecord& run);
+  void conclude(const RunRecord& run, const Outcome& outcome, const std::optional<RunError>& error);
+  void refuse_without_script(const RunRecord& run, const char* what) const;
+  // interactive.cpp
+  os::ProcessIdentity interactive_process(const api::InteractiveRequest& wanted, pid_t peer) const;
+  RunRecord interactive_record(const api::InteractiveRequest& wanted, const std::string& id) const;
+  bool is_known(const std::string& id) const;
+  Interactive interactive_again(const std::string& id, const os::ProcessIdentity& process);
+  std::vector<Artifact> freeze_source(const api::InteractiveRequest& wanted, RunRecord& run,
+                                      std::vector<std::string>& warnings, const Notify& notify);
+  void make_interactive_directory(const std::string& id, const os::ProcessIdentity& process,
+                                  const std::string& outputs) const;
+  std::vector<Artifact> collect_own_outputs(const std::string& id);
+  void conclude_interactive(const std::string& id, const Outcome& outcome, const std::optional<RunError>& error);
+  void finish_interactive(const RunRecord& run);
+  void recover_interactive(const RunRecord& run);
   // laptop_runs.cpp
   void start_laptop();
   void watch_laptop();
@@ -327,8 +388,10 @@ class Pipeline {
     store::MetricDrops drops;
     std::int64_t drops_notice = 0;
   };
-  os::Guarded<std::map<std::string, Told>> told_losses_;  // by run, of this attempt and this daemon
-  Turns journal_turns_;                                   // one reader of a run's journal at a time
+  os::Guarded<std::map<std::string, Told>> told_losses_;             // by run, of this attempt and this daemon
+  Turns journal_turns_;                                              // one reader of a run's journal at a time
+  os::Guarded<std::map<std::string, collect::Bounds>> handed_over_;  // by whose journal, of this attempt and daemon
+  Turns beginnings_;                                                 // of interactive runs: one for each id at a time
   std::stop_source stopping_;
   mutable os::Guarded<std::map<std::string, std::map<std::string, std::string>>>
       secrets_;  // values by run and name, until it has started: here and nowhere else
@@ -348,6 +411,7 @@ class Pipeline {
   os::Guarded<std::set<std::string>> missed_;  // runs whose environment was not there when they started
   std::unique_ptr<PreparedEnvironments> prepared_;
   std::unique_ptr<RunWatch> watch_;
+  std::unique_ptr<Preparer> intake_;  // files that scripts hand over
   std::unique_ptr<Clearer> clearer_;  // of runs in images
   std::unique_ptr<Clearer> remover_;  // of the others
   std::unique_ptr<Clearer> again_;    // of runs that wait for their next attempt

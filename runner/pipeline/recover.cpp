@@ -94,6 +94,11 @@ bool Pipeline::look_into_directories(std::vector<RunRecord>& unfinished, const s
 }
 
 void Pipeline::recover_run(const RunRecord& run) {
+  if (run.kind == RunKind::kInteractive) return recover_interactive(run);
+  if (run.kind == RunKind::kChild) {
+    if (run.status == RunStatus::kCancelRequested) end_asked(run);  // the rest is its parent's to say
+    return;
+  }
   const os::RunDirectory directory = data_.run(run.id);
   const auto claim = claim_of(run.id);
   // A power cut, most likely: nobody knows who supervised it. It was started, and ends.

@@ -109,7 +109,9 @@ std::optional<Started> started_in(const path& file) {
 
 std::optional<Claim> read_claim(const os::RunDirectory& run) {
   return read_record(run.claim(), [](const json& object) {
-    return Claim{.shim = process_from(object.at("shim")), .attempt = whole_number_or<int>(object, "attempt", 1)};
+    return Claim{.shim = process_from(object.at("shim")),
+                 .attempt = whole_number_or<int>(object, "attempt", 1),
+                 .outputs = object.value("outputs", "")};
   });
 }
 
@@ -119,7 +121,9 @@ bool is_claimed(const os::RunDirectory& run) {
 }
 
 bool write_claim_once(const os::RunDirectory& run, const Claim& claim) {
-  return os::publish_file_once(run.claim(), text_of({{"shim", to_json(claim.shim)}, {"attempt", claim.attempt}}));
+  json object{{"shim", to_json(claim.shim)}, {"attempt", claim.attempt}};
+  if (!claim.outputs.empty()) object["outputs"] = claim.outputs;
+  return os::publish_file_once(run.claim(), text_of(std::move(object)));
 }
 
 std::optional<Started> read_started(const os::RunDirectory& run) {

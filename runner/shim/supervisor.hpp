@@ -31,7 +31,7 @@ class Supervisor {
  public:
   explicit Supervisor(const os::RunDirectory& run) : run_(run), spec_(read_spec(run)), sampler_(run) {}
 
-  bool claim() { return write_claim_once(run_, Claim{os::identify_self(), spec_.attempt}); }
+  bool claim() { return write_claim_once(run_, Claim{.shim = os::identify_self(), .attempt = spec_.attempt}); }
   Outcome run_to_end();
   const Spec& spec() const { return spec_; }
   std::int64_t log_bytes_over_limit() const { return log_bytes_over_limit_; }

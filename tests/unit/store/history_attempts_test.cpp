@@ -52,8 +52,8 @@ TEST_CASE("The next attempt of a run begins with nothing but what the earlier on
     CHECK(history.get(id).gpus == std::vector<std::string>{"0", "GPU-1"});
     history.add_metrics(id, std::vector{point("loss", 1.0), row("rows", {"a"}, R"({"a":1})")}, 100);
     const Artifact log{"attempts/1/user_logs/std_log.txt", 3, hash_of_byte(1)};
-    history.add_artifacts(id, std::vector{Artifact{"outputs/model", 4, hash_of_byte(2)},
-                                          Artifact{"git/diff.patch", 5, hash_of_byte(3)}});
+    history.add_artifacts(
+        id, std::vector{Artifact{"outputs/model", 4, hash_of_byte(2)}, Artifact{"git/diff.patch", 5, hash_of_byte(3)}});
     CHECK(history.begin_next_attempt(id, 2, at(9), "gave way to x", {}).empty());  // it is at its first
     CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}) == std::vector{id});
     CHECK(history.begin_next_attempt(id, 1, at(9), "gave way to x", std::vector{log}).empty());  // said twice

@@ -28,6 +28,7 @@ _MAX_COMPONENT = 255  # bytes of a file's name, on every Linux file system
 _MAX_NAME = 3000  # bytes; a path may have 4095, and some are the directory's
 _UNFINISHED = ".new-"
 _OF_RUN = ".run-"
+_OWN = ("user_logs", "system_logs", "git", "attempts")  # directories of what the runner itself keeps with a run
 
 _numbers = itertools.count()
 
@@ -57,6 +58,10 @@ def check_name(name: Any, where: str) -> str:
         raise Invalid(
             "{}: names that begin with {!r} or {!r} are the runner's own: {!r}".format(where, _UNFINISHED, _OF_RUN, name),
             "choose another name",
+        )
+    if parts[0] in _OWN:
+        raise Invalid(
+            "{}: files below {}/ are the runner's own: {!r}".format(where, parts[0], name), "write {!r}".format("logs/" + parts[-1])
         )
     return name
 
