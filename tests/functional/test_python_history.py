@@ -49,17 +49,18 @@ class Script(RunnerTest):
 
     def test_runs_are_found_by_metrics_parameters_and_text(self):
         for rate in ("0.5", "0.1"):
-            self.submit_python("import runner, sys\nrunner.log('loss', float(sys.argv[2]))\n", arguments=("--lr", rate))
-        (newest, oldest) = [run["runId"] for run in self.runs()]
+            self.submit_python("import runner, sys\nrunner.log('loss', float(sys.argv[2]))\n", "--experiment", "found",
+                               arguments=("--lr", rate))
+        (newest, oldest) = [run["runId"] for run in self.runs("--experiment", "found")]
         for query, found in ((["metric=loss"], [newest, oldest]), (["metric=loss<0.2"], [newest]), (["metric=loss.max>=0.5"], [oldest]),
                              (["param=lr=0.5"], [oldest]), (["param=lr<0.5", "metric=loss>0"], [newest]), (["metric=other"], []),
                              (["kind=script", "text=" + newest[-8:]], [newest]), (["kind=child"], []), (["limit=1"], [newest])):
             with self.subTest(query):
-                answer = self.asked("/v1/runs?" + "&".join(name + "=" + urllib.parse.quote(value) for name, _, value in
+                answer = self.asked("/v1/runs?experiment=found&" + "&".join(name + "=" + urllib.parse.quote(value) for name, _, value in
                                                            (part.partition("=") for part in query)))
                 self.assertEqual([run["runId"] for run in answer["items"]], found)
                 if query == ["limit=1"]:
-                    rest = self.asked("/v1/runs?limit=1&nextToken=" + answer["nextToken"])
+                    rest = self.asked("/v1/runs?experiment=found&limit=1&nextToken=" + answer["nextToken"])
                     self.assertEqual(([run["runId"] for run in rest["items"]], rest["nextToken"]), ([oldest], None))
 
     def asked(self, path):
