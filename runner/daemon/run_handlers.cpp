@@ -22,9 +22,9 @@ void stop_run(const RunCall& call, bool fails) {
     reason += "the user";
   else
     reason += call.asker == call.run ? "its own script" : "the script of " + call.asker;
-  call.pipeline.cancel(call.run, {.reason = text_in(body, "reason", reason),
-                                  .fails = fails,
-                                  .recursive = truth_in(body, "recursive", true)});
+  call.pipeline.cancel(
+      call.run,
+      {.reason = text_in(body, "reason", reason), .fails = fails, .recursive = truth_in(body, "recursive", true)});
   call.exchange.respond({.status = 200, .body = document_of(call.pipeline, call.run)});
 }
 
@@ -32,8 +32,8 @@ void stop_run(const RunCall& call, bool fails) {
 
 const std::vector<RunRoute>& run_routes() {
   static const std::vector<RunRoute> routes{
-      {"GET", "", show_run},          {"GET", "/wait", wait_for_run},    {"GET", "/log", read_log},
-      {"GET", "/files", list_files},  {"GET", "/file", read_file},       {"GET", "/metrics", read_metrics},
+      {"GET", "", show_run},           {"GET", "/wait", wait_for_run}, {"GET", "/log", read_log},
+      {"GET", "/files", list_files},   {"GET", "/file", read_file},    {"GET", "/metrics", read_metrics},
       {"POST", "/cancel", cancel_run}, {"POST", "/fail", fail_run},
   };
   return routes;

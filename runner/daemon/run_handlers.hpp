@@ -1,5 +1,5 @@
-// What can be asked of one run: functions that know neither socket, so that the control socket and the run socket answer
-// alike. Any thread; they throw Error, which the server makes an answer of.
+// What can be asked of one run: functions that know neither socket, so that the control socket and the run socket
+// answer alike. Any thread; they throw Error, which the server makes an answer of.
 #pragma once
 
 #include <optional>

@@ -145,8 +145,7 @@ void add_values(const store::History& history, const std::string& id, const std:
     // There may be more by now than when the summary was read.
     series.count = static_cast<std::int64_t>(series.points.size() + series.rows.size());
     series.columns = std::move(summary.columns);
-    if (!std::exchange(began, true))
-      pieces.add(std::string(between_runs.next()) + api::json_text(id) + ":{");
+    if (!std::exchange(began, true)) pieces.add(std::string(between_runs.next()) + api::json_text(id) + ":{");
     pieces.add(std::string(between_metrics.next()) + api::json_text(series.name) + ":");
     pieces.add(api::exact_metric(series));
   }

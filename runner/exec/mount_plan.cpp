@@ -217,7 +217,8 @@ void Planner::add_user_mount(const Mount& mount) {
   const std::string target = through_links(normal(mount.target));
   if (!path(target).is_absolute() || target == "/")
     throw Error(ErrorCode::kInvalid, what + ": the target must be a directory below /");
-  for (const char* own : {"/proc", "/sys", "/dev", kIoTarget, kApiTarget, kInitTarget, kPythonTarget, shim::kSecretsTarget})
+  for (const char* own :
+       {"/proc", "/sys", "/dev", kIoTarget, kApiTarget, kInitTarget, kPythonTarget, shim::kSecretsTarget})
     if (covers(own, target)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");
   for (const std::string& own : {std::string("/run"), run_.working_directory})
     if (target == normal(own)) throw Error(ErrorCode::kInvalid, what + ": " + own + " belongs to the sandbox");

@@ -68,9 +68,9 @@ class DataDirectory {
   std::filesystem::path wheels() const { return home_ / "cache" / "wheels"; }  // copies of wheels, to build offline
   std::filesystem::path ended_runs() const { return home_ / "on_end"; }        // whose on_end is still to be run
   std::filesystem::path runs() const { return home_ / "runs"; }
-  std::filesystem::path api() const { return home_ / "api"; }             // bound at /run/runner-api in every container
-  std::filesystem::path api_key() const { return home_ / "api.key"; }     // what the tokens of runs are made with
-  static constexpr const char* kApiSocket = "api.sock";                   // in api(): the run socket
+  std::filesystem::path api() const { return home_ / "api"; }          // bound at /run/runner-api in every container
+  std::filesystem::path api_key() const { return home_ / "api.key"; }  // what the tokens of runs are made with
+  static constexpr const char* kApiSocket = "api.sock";                // in api(): the run socket
   RunDirectory run(const std::string& id) const { return RunDirectory(runs() / id); }
 
  private:

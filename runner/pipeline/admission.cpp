@@ -179,8 +179,8 @@ void read_limits(const api::Submission& submission, RunDefinition& definition) {
 
 // Paths of a container that are not the user's to cover.
 void check_target(const std::string& target, const std::string& what) {
-  for (const std::string_view reserved :
-       {"/", "/proc", "/sys", "/dev", "/run/runner", "/run/runner-api", "/run/runner-init", "/run/runner-python", "/run/secrets"})
+  for (const std::string_view reserved : {"/", "/proc", "/sys", "/dev", "/run/runner", "/run/runner-api",
+                                          "/run/runner-init", "/run/runner-python", "/run/secrets"})
     if (target == reserved || (target.starts_with(reserved) && reserved != "/" && target[reserved.size()] == '/'))
       throw Error(ErrorCode::kInvalid, what + ": " + std::string(reserved) + " is the run's own",
                   "choose another directory");

@@ -1,5 +1,5 @@
-// What a script proves with whose run it is (docs/security.md): a token for each attempt of a run, made and checked with
-// one key, and kept nowhere.
+// What a script proves with whose run it is (docs/security.md): a token for each attempt of a run, made and checked
+// with one key, and kept nowhere.
 //   token = ID "." ATTEMPT "." MAC      MAC = base64url without padding (HMAC-SHA-256(key, ID NUL ATTEMPT))
 // The first two only say which MAC is meant; ATTEMPT is a decimal number.
 #pragma once

@@ -163,8 +163,8 @@ void take_secrets(int from) {
   while (read_word(from, name, sizeof name)) {
     if (!read_word(from, size, sizeof size)) give_up(InitStep::kSecrets, EIO);
     const std::size_t bytes = ::strtoul(size, nullptr, 10);
-    const bool taken = name[0] == protocol::kVariableMark ? set_variable(name + 1, from, bytes)
-                                                          : write_secret(name, from, bytes);
+    const bool taken =
+        name[0] == protocol::kVariableMark ? set_variable(name + 1, from, bytes) : write_secret(name, from, bytes);
     if (!taken) give_up(InitStep::kSecrets, errno != 0 ? errno : EIO);
   }
   ::memset(message, 0, sizeof message);
