@@ -14,9 +14,12 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <memory>
+#include <string_view>
 
 #include "runner/core/error.hpp"
 #include "runner/daemon/routes.hpp"
+#include "runner/daemon/run_routes.hpp"
 #include "runner/exec/place_checks.hpp"
 #include "runner/os/cgroup.hpp"
 #include "runner/os/file.hpp"
@@ -61,6 +64,28 @@ os::Fd end_signals() {
   return fd;
 }
 
+// What scripts ask of their own runs. Named through a descriptor: the address of a socket has 107 bytes, the path of a
+// home may have more. A home where there can be no socket, or no room for one, still has its daemon.
+struct RunSocket {
+  os::Fd directory;
+  std::unique_ptr<HttpServer> server;
+};
+
+RunSocket serve_runs(const os::DataDirectory& data, const RunRoutes& routes) {
+  RunSocket socket;
+  try {
+    socket.directory = os::open_file(data.api(), O_PATH | O_DIRECTORY);
+    socket.server = std::make_unique<HttpServer>(
+        "/proc/self/fd/" + std::to_string(socket.directory.get()) + "/" + os::DataDirectory::kApiSocket,
+        [&routes](const http::Request& request, Exchange& exchange) { routes.handle(request, exchange); },
+        RunRoutes::limits(),
+        ServerAccess{.owner_of = [&routes](std::string_view authorization) { return routes.owner_of(authorization); }});
+  } catch (const Error& error) {
+    spdlog::warn("scripts cannot ask about their runs: {}", error.message());
+  }
+  return socket;
+}
+
 }  // namespace
 
 void run_daemon(const DaemonOptions& options, const std::function<void()>& ready) {
@@ -96,7 +121,9 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
     constexpr std::uint64_t kOne = 1;
     [[maybe_unused]] const ssize_t wrote = ::write(stop_event.get(), &kOne, sizeof kOne);
   });
+  const RunRoutes run_routes(pipeline);
   {
+    const RunSocket run_socket = serve_runs(data, run_routes);
     HttpServer server(socket,
                       [&](const http::Request& request, Exchange& exchange) { routes.handle(request, exchange); });
     try {

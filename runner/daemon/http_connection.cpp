@@ -255,11 +255,10 @@ void Connection::require_owner(std::string_view authorization) {
   if (!owner) throw Refusal{401, "no valid token", ErrorCode::kPermission};
   if (*owner == owner_) return;
   if (!owner_.empty()) server_.owners.leave(std::exchange(owner_, {}), peer_);
-  const nanoseconds until = os::monotonic_now() + server_.limits.patience;
-  for (;;) {
-    const auto room = server_.owners.admit(*owner, peer_, server_.access.connections, server_.limits.patience);
-    if (room == Owners::Room::kTaken) break;
-    if (room == Owners::Room::kNone || os::monotonic_now() >= until)
+  // One that is being served now may owe its next request in a moment, and makes room when it has for a while.
+  const nanoseconds until = os::monotonic_now() + 2 * server_.limits.patience;
+  while (!server_.owners.admit(*owner, peer_, server_.access.connections, server_.limits.patience)) {
+    if (os::monotonic_now() >= until)
       throw Refusal{503, "this run has " + std::to_string(server_.access.connections) + " connections already",
                     ErrorCode::kUnavailable};
     constexpr int kPauseMilliseconds = 5;

@@ -68,7 +68,7 @@ struct ServerAccess {
   // the connections' threads; an Error it throws is the answer.
   std::function<std::optional<std::string>(std::string_view authorization)> owner_of{};
   // Of one owner. One more turns out that of its own that has owed a whole request longest, once it has for the
-  // server's `patience`; where all of them are being served it is 503, and closed.
+  // server's `patience`; where all of them go on being served it is 503, and closed.
   std::size_t connections = 8;
   std::size_t waiting = 6;  // as ServerLimits::waiting
 };

@@ -27,21 +27,19 @@ void Debtor::consider(PeerSocket& other) {
   since = owed;
 }
 
-Owners::Room Owners::admit(const std::string& owner, PeerSocket& peer, std::size_t most,
-                           std::chrono::nanoseconds patience) {
+bool Owners::admit(const std::string& owner, PeerSocket& peer, std::size_t most, std::chrono::nanoseconds patience) {
   return table_.with([&](Table& table) {
     std::vector<PeerSocket*>& peers = table[owner].peers;
     if (peers.size() >= most) {
       Debtor debtor;
       for (PeerSocket* other : peers) debtor.consider(*other);
-      if (debtor.peer == nullptr) return Room::kNone;
-      if (std::chrono::nanoseconds(debtor.since) + patience > os::monotonic_now() ||
+      if (debtor.peer == nullptr || std::chrono::nanoseconds(debtor.since) + patience > os::monotonic_now() ||
           !debtor.peer->turn_out(debtor.since))
-        return Room::kLater;
+        return false;
       std::erase(peers, debtor.peer);  // its thread may take a moment to end
     }
     peers.push_back(&peer);
-    return Room::kTaken;
+    return true;
   });
 }
 

@@ -51,10 +51,9 @@ struct Debtor {
 // Any thread.
 class Owners {
  public:
-  // From when on there is room for one more of `owner`'s connections: `most` of them at a time. The one that has owed a
-  // request longest, for `patience` at least, makes room. kNone: everybody is being served.
-  enum class Room { kTaken, kLater, kNone };
-  Room admit(const std::string& owner, PeerSocket& peer, std::size_t most, std::chrono::nanoseconds patience);
+  // `peer` becomes one of `owner`'s connections, `most` of which there are at a time: the one that has owed a request
+  // longest, for `patience` at least, makes room. False: there is no such one yet.
+  bool admit(const std::string& owner, PeerSocket& peer, std::size_t most, std::chrono::nanoseconds patience);
   void leave(const std::string& owner, PeerSocket& peer);
 
   // Places for answers that take as long as a run. False: all `most` are taken.

@@ -52,7 +52,7 @@ void RunRoutes::handle(const http::Request& request, Exchange& exchange) const {
   const RunRoute* const route = find_run_route(request, wrong_method);
   if (route == nullptr) {
     if (wrong_method) return exchange.respond(method_not_allowed(request.method));
-    throw Error(ErrorCode::kNotFound, "no such route on the run socket",
+    throw Error(ErrorCode::kNotFound, "no such route",
                 "a script asks about its own run and those below it: /v1/runs/ID");
   }
   const std::string& asker = exchange.owner();

@@ -1,5 +1,5 @@
-"""The Python package and the real daemon: a script logs every shape, a driver submits, waits and searches; what the daemon cannot
-answer is refused with the way out."""
+"""The Python package and the real daemon: a script logs every shape, a driver submits, waits and searches; both ask what
+can be asked."""
 import json
 import os
 import shutil
@@ -30,20 +30,28 @@ def refused(call, *words):
         raise AssertionError(words)
 """
 
-# To be taken away, word by word, as the daemon learns to answer.
-REFUSED = """\
-refused(lambda: run.log_image("image", path=__file__), "takes no files", "outputs/")
-refused(lambda: run.upload_file("a", __file__), "takes no files", "outputs/")
-for ask in (run.get_metrics, run.get_status, lambda: run.tag("k"), lambda: run.add_properties({"k": "v"}), lambda: run.child_run("x")):
-    refused(ask, "RUNNER_SOCKET is not set", "runner run show " + run.id)
+# What only a driver can do; and what a script can beside logging.
+ASKED = """\
 refused(lambda: runner_sdk.Experiment("e").submit(runner_sdk.ScriptRunConfig(".", "main.py")), "a script in a run cannot reach")
+run.upload_file("a", __file__)
+run.tag("k", "v")
+run.add_properties({"p": "q"})
+metrics = run.get_metrics()
+assert metrics["loss"] == [0.5, 0.25] and math.isnan(metrics["list"][1]) and metrics["table"]["x"][2] == 2**62, metrics
+with run.child_run("fold") as child:
+    child.log("loss", 1)
+    child.upload_file("a", __file__)
+assert run.get_metrics(recursive=True)[child.id] == {"loss": 1} and run.get_status() == "Running"
+assert run.get_file_names() == ["a"] and child.get_file_names() == ["a"], (run.get_file_names(), child.get_file_names())
 """
 
 
 class Script(RunnerTest):
-    def test_every_shape_arrives_and_what_cannot_be_is_said(self):
-        self.submit_python(SCRIPT + REFUSED)
-        self.assertEqual(self.show()["metrics"], {
+    def test_every_shape_arrives_and_what_a_script_asks_is_answered(self):
+        self.submit_python(SCRIPT + ASKED)
+        shown = self.show()
+        self.assertEqual((shown["tags"], shown["properties"]["p"]), ({"k": "v"}, "q"))
+        self.assertEqual(shown["metrics"], {
             "loss": [0.5, 0.25], "accuracy": 0.9, "list": [1, "NaN", "x"], "empty": [], "row": {"angle": 0.5, "word": "a"},
             "table": {"x": [1, 2, 2**62], "y": [None, "s", None]}})
 
@@ -90,15 +98,20 @@ else:
     raise AssertionError("it failed")
 """
 
-DRIVER_REFUSED = """\
-from runner_sdk import Unavailable
-for ask in (lambda: run.tag("k"), run.get_metrics, lambda: run.child_run("x"), lambda: run.upload_file("a", "train.py"), experiment.start_logging):
+DRIVER_ASKED = """\
+from runner_sdk import Conflict
+run.tag("late")
+assert run.tags == {"sweep": "a", "late": None} and run.get_metrics() == {"r2": 0.5, "sine": {"x": [0, 1]}}
+for ask in (lambda: run.child_run("x"), lambda: run.upload_file("a", "train.py"), lambda: run.add_properties({"p": "other"})):
     try:
         ask()
-    except Unavailable as error:
-        assert error.hint and "the daemon of this version" in error.message and "\\n" not in error.message, error
+    except Conflict as error:
+        assert "\\n" not in error.message, error
     else:
         raise AssertionError(ask)
+with experiment.start_logging(snapshot_directory=None) as here:
+    here.log("x", 1)
+assert here.get_status() == "Completed" and here.get_metrics() == {"x": 1}
 """
 
 
@@ -110,7 +123,7 @@ class Driver(RunnerTest):
         self.write("train.py", "import os, runner_sdk, sys\nrun = runner_sdk.Run.get_context()\nrun.log('r2', float(sys.argv[2]))\n"
                                "run.log_table('sine', {'x': [0, 1]})\nos.makedirs('outputs')\nopen('outputs/model.txt', 'w').write('model')\n"
                                "print('trained')\n")
-        driver = self.home.write(self.home.base + "/driver.py", DRIVER + DRIVER_REFUSED)
+        driver = self.home.write(self.home.base + "/driver.py", DRIVER + DRIVER_ASKED)
         done = self.home.call(settings.PYTHON, "-B", driver, directory=self.project,
                               environment={"PYTHONPATH": package, "RUNNER_BIN": self.home.program("runner")}, timeout=120.0)
         self.assertEqual(done.code, 0, done.describe())

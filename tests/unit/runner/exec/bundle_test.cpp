@@ -150,6 +150,18 @@ TEST_CASE("the data directory is covered wherever a bind would show it") {
   CHECK(find(plan, "/mnt/all/data")->type == "tmpfs");
 }
 
+TEST_CASE("the directory of the run socket is seen read-only, where there is one") {
+  Planned planned;
+  CHECK_FALSE(find(planned.plan(), kApiTarget));
+  planned.run.api = planned.scratch.path() / "data" / "api";
+  os::make_directories(planned.run.api);
+  const MountPlan plan = planned.plan();
+  REQUIRE(find(plan, kApiTarget));
+  CHECK(find(plan, kApiTarget)->source == planned.run.api.string());
+  CHECK_FALSE(find(plan, kApiTarget)->file);
+  CHECK(has(find(plan, kApiTarget)->options, "rro"));
+}
+
 TEST_CASE("mounts that cannot be are refused with the reason") {
   Planned planned;
   const auto with = [&](const std::string& source, const std::string& target) {
@@ -158,7 +170,8 @@ TEST_CASE("mounts that cannot be are refused with the reason") {
   };
   CHECK_THAT(with("/no/such/source", "/x"), Contains("--mount /no/such/source:/x") && Contains("does not exist"));
   CHECK_THAT(with(planned.run.directory.root().string(), "/x"), Contains("data directory"));
-  for (const char* target : {"/proc/x", "/sys", "/dev/sda", "/run/runner/x", "/run/runner-init", "/home/me/project"})
+  for (const char* target :
+       {"/proc/x", "/sys", "/dev/sda", "/run/runner/x", "/run/runner-api/x", "/run/runner-init", "/home/me/project"})
     CHECK_THAT(with("/usr", target), Contains("belongs to the sandbox"));
   CHECK_THAT(with("/usr", "/"), Contains("below /"));
   CHECK_THAT(with("/usr", "relative"), Contains("below /"));

@@ -212,6 +212,9 @@ TEST_CASE("a run sees its own directories and nothing of the host that was not a
   planned.host.python_package = planned.scratch.path() / "python";
   CHECK(source("/run/runner-python") == planned.host.python_package.string());
   CHECK_FALSE(writable("/run/runner-python"));
+  planned.run.api = "/data/api";
+  CHECK(source("/run/runner-api") == "/data/api");
+  CHECK_FALSE(writable("/run/runner-api"));
   const json mounts = planned.host_config()["Mounts"];
   for (const json& mount : mounts)
     if (mount["Type"] == "bind") CHECK(mount["BindOptions"]["Propagation"] == "rprivate");

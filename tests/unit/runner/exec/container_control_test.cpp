@@ -382,6 +382,37 @@ TEST_CASE("secrets are files in memory that only the script can read, and lie no
   CHECK(files_with(fixture.place(""), secret).empty());
 }
 
+TEST_CASE("the run's token is a variable of everything in the run, and is written down nowhere", "[container]") {
+  ContainerFixture fixture(GENERATE("crun", "runc"));
+  if (!fixture.works()) return;
+  const std::string token = "run.1.correct-horse-battery";
+  SandboxRun run = fixture.shell("echo \"$RUNNER_TOKEN\" | md5sum; ls /run/secrets /run/runner-api; " + kWaiting);
+  run.api = fixture.place("api");
+  os::make_directories(run.api);
+  run.variables[shim::kTokenVariable] = "";
+  const std::string mark(1, shim::kVariableMark);
+  SECTION("with secrets") {
+    run.limits.secrets = {"KEY"};
+    const os::Child child =
+        start_with(fixture, run, packed_secrets({{mark + shim::kTokenVariable, token}, {"KEY", "value"}}));
+    fixture.wait_for_log(run, "up\n");
+    wait_for_start(run);
+    CHECK(files_with(fixture.place(""), token).empty());
+    const Command command = exec_in(run, {"sh", "-c", "echo $RUNNER_TOKEN"});
+    CHECK(read_to_end(command.output) == token + "\n");
+    let_go(run);
+    const Finished finished = fixture.wait(run, child);
+    CHECK(finished.log == "7e0baa645218c55d92cdd34ca4b0c27e  -\n/run/runner-api:\n\n/run/secrets:\nKEY\nup\n");
+  }
+  SECTION("a variable that the configuration lacks is no place for it") {
+    run.variables.erase(shim::kTokenVariable);
+    const Finished finished =
+        fixture.wait(run, start_with(fixture, run, packed_secrets({{mark + shim::kTokenVariable, token}})));
+    CHECK(finished.outcome.kind == OutcomeKind::kStartFailed);
+    CHECK_THAT(finished.outcome.message, Contains("could not write the secrets in the container"));
+  }
+}
+
 TEST_CASE("a run without secrets has no place for them, one whose secrets got lost does not start", "[container]") {
   ContainerFixture fixture("crun");
   if (!fixture.works()) return;
