@@ -82,7 +82,7 @@ void Routes::handle(const http::Request& request, Exchange& exchange) {
   bool path_known = false;
   if (const RunRoute* const route = find_run_route(request, path_known)) {
     const std::string run = run_of(request);
-    take_in_own(run);
+    take_in_own(run, exchange);
     return route->handler({.pipeline = pipeline_, .run = run, .asker = {}, .request = request, .exchange = exchange});
   }
   for (const Route& route : table()) {
@@ -108,14 +108,16 @@ std::vector<std::string> Routes::names() {
 std::string Routes::run_of(const http::Request& request) const { return pipeline_.history().resolve(request.path[2]); }
 
 // An interactive run's process can read back what it has logged, as a script can on its run socket.
-void Routes::take_in_own(const std::string& run) {
+void Routes::take_in_own(const std::string& run, Exchange& exchange) {
   try {
     const auto lineage = pipeline_.history().lineage(run);
     const RunRecord top = pipeline_.history().get(lineage.back());
     if (top.kind != RunKind::kInteractive || is_final(top.status)) return;
     for (const std::string& id : lineage) pipeline_.take_in_journal(id);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kInternal) throw;  // a damaged record: what can be said of the run is said below
+    if (error.code() == ErrorCode::kInternal) return;  // a damaged record: what can be said of the run is said below
+    if (error.code() == ErrorCode::kUnavailable) exchange.close_afterwards();  // nothing was done: it is asked again
+    throw;
   }
 }
 

@@ -83,6 +83,7 @@ EnvironmentRef Pipeline::built_again(const EnvironmentRef& before, Admission& ad
 Pipeline::Submitted Pipeline::rerun(const std::string& id, const api::Submission& overrides) {
   sandbox_.expect_run();
   const RunRecord original = history_.get(id);
+  refuse_without_script(original, "rerun ");
   Admission admission = admit_again(original, overrides, default_secrets_file(),
                                     [this](const std::string& name) { return find_registered(name); });
   RunRecord& run = admission.run;

@@ -68,6 +68,16 @@ TEST_CASE("a claim is won once") {
   CHECK(read_claim(scratch.run)->shim == first);
 }
 
+TEST_CASE("the claim of an interactive run names what it leaves behind, a shim's does not") {
+  const ScratchRun scratch;
+  REQUIRE(write_claim_once(scratch.run, {.shim = os::identify_self(), .attempt = 1, .outputs = "/home/dev/results"}));
+  CHECK(read_claim(scratch.run)->outputs == "/home/dev/results");
+  const ScratchRun other;
+  REQUIRE(write_claim_once(other.run, {.shim = os::identify_self()}));
+  CHECK(read_claim(other.run)->outputs.empty());
+  CHECK(read_claim(other.run)->attempt == 1);
+}
+
 TEST_CASE("a claim that cannot be read is a claim all the same") {
   const ScratchRun scratch;
   CHECK_FALSE(is_claimed(scratch.run));
