@@ -41,7 +41,8 @@ Collected HandedOverFiles::take(const JournalArtifact& file, ContentBatch& batch
   const os::Fd fd = open_beneath(directory_.get(), path_of(file).c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) return refuse(errno == ENOENT ? "it is named in the metric journal, and not there" : std::strerror(errno));
   struct ::stat info {};
-  if (::fstat(fd.get(), &info) == 0 && info.st_size == 0 && file.bytes > 0) return refuse("somebody has emptied it");
+  if (::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0 && file.bytes > 0)
+    return refuse("somebody has emptied it");
   gatherer.file(fd, file.name);
   Collected collected = gatherer.take();
   if (!collected.artifacts.empty() && collected.artifacts.front().bytes != file.bytes)
