@@ -139,9 +139,12 @@ class ItsOwnRun(RunSocketTest):
     def test_a_script_ends_its_own_run(self):
         run_id = self.gated("""
             import signal
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until the answer is there
+            told_to_end = []
+            signal.signal(signal.SIGTERM, lambda number, frame: told_to_end.append(number))  # after the answer, or before
             status, document = ask("POST", ME + "/cancel", {})
             tell("status", "%d %s" % (status, document["status"]))
+            while not told_to_end:
+                time.sleep(0.01)
             """)
         self.assertRegex(self.await_gate("status"), "^200 Cancel")
         run = self.wait(run_id, None)
