@@ -32,12 +32,15 @@ def refused(call, *words):
 
 # What only a driver can do; and what a script can beside logging.
 ASKED = """\
+found = run.get_metrics()
+assert math.isnan(found["list"].pop(1)), found
+assert found == {"loss": [0.5, 0.25], "accuracy": 0.9, "list": [1, "x"], "empty": [], "row": {"angle": 0.5, "word": "a"},
+                 "table": {"x": [1, 2, 2**62], "y": [None, "s", None]}}, found
+assert run.get_status() == "Running" and run.get_file_names() == [], run
 refused(lambda: runner_sdk.Experiment("e").submit(runner_sdk.ScriptRunConfig(".", "main.py")), "a script in a run cannot reach")
 run.upload_file("a", __file__)
 run.tag("k", "v")
 run.add_properties({"p": "q"})
-metrics = run.get_metrics()
-assert metrics["loss"] == [0.5, 0.25] and math.isnan(metrics["list"][1]) and metrics["table"]["x"][2] == 2**62, metrics
 with run.child_run("fold") as child:
     child.log("loss", 1)
     child.upload_file("a", __file__)
@@ -82,6 +85,7 @@ experiment = Experiment("drive")
 run = experiment.submit(ScriptRunConfig(".", "train.py", ["--alpha", 0.5]), tags={"sweep": "a"}, properties={"p": "q"})
 details = run.wait_for_completion(show_output=True)
 assert details["status"] == "Completed" and details["metrics"] == {"r2": 0.5, "sine": {"x": [0, 1]}}, details["metrics"]
+assert run.get_metrics() == details["metrics"], run.get_metrics()
 assert run.tags == {"sweep": "a"} and run.properties["p"] == "q", (run.tags, run.properties)
 assert list(experiment.get_runs(tags="sweep")) == [run] and list(experiment.get_runs(tags={"sweep": "b"})) == []
 assert list(experiment.get_runs(type="script")) == [run] and list(experiment.get_runs(type="child")) == []

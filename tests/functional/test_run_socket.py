@@ -138,13 +138,79 @@ class ItsOwnRun(RunSocketTest):
 
     def test_a_script_ends_its_own_run(self):
         run_id = self.gated("""
+            import signal
+            told_to_end = []
+            signal.signal(signal.SIGTERM, lambda number, frame: told_to_end.append(number))  # after the answer, or before
             status, document = ask("POST", ME + "/cancel", {})
             tell("status", "%d %s" % (status, document["status"]))
-            await_("never")
+            while not told_to_end:
+                time.sleep(0.01)
             """)
         self.assertRegex(self.await_gate("status"), "^200 Cancel")
         run = self.wait(run_id, None)
-        self.assertEqual((run["status"], run["statusReason"]), ("Canceled", "cancelled by its own script"))
+        self.assertEqual(run["status"], "Canceled")
+        self.assertIn("cancelled by its own script", run["statusReason"])
+
+
+class RunsBelow(RunSocketTest):
+    configuration = "parallel = 3\n"
+
+    def test_a_script_asks_about_the_runs_below_it_and_not_about_those_above(self):
+        top = self.gated("""
+            import runner
+            runner.log("mine", 1)
+            await_("below")
+            with open("/gate/below") as file:
+                child, grandchild = file.read().split()
+            found = {name: [ask("GET", "/v1/runs/" + run + rest) for run in (child, grandchild)]
+                     for name, rest in (("document", ""), ("log", "/log"), ("files", "/files"), ("wait", "/wait"))}
+            found["all"] = ask("GET", ME + "/metrics?values=1&recursive=1")[1]["runs"]
+            found["child's"] = ask("GET", "/v1/runs/" + child + "/metrics?values=1&recursive=1")[1]["runs"]
+            tell("found", json.dumps(found))
+            await_("go")
+            """)
+        child = self.detach_python("import runner\nrunner.log('x', 2)\nprint('child')\n", "--parent", top)
+        self.wait(child)
+        grandchild = self.detach_python(ASK + "import runner\nrunner.log('x', 3)\nprint([ask('GET', '/v1/runs/' + run)[0] for run in %r])\n"
+                                        % ([top, child],), "--parent", child)
+        self.wait(grandchild)
+        self.home.write(os.path.join(self.gate, "ids"), child + " " + grandchild)
+        os.rename(os.path.join(self.gate, "ids"), os.path.join(self.gate, "below"))
+        found = json.loads(self.await_gate("found"))
+        for name in ("document", "wait"):
+            self.assertEqual([[status, document["runId"], document["status"]] for status, document in found[name]],
+                             [[200, child, "Completed"], [200, grandchild, "Completed"]], name)
+        self.assertEqual(found["log"], [[200, "child\n"], [200, [404, 404]]])
+        for status, answer in found["files"]:
+            self.assertIn("user_logs/std_log.txt", [item["name"] for item in answer["items"]])
+        below = {child: {"x": {"value": 2}}, grandchild: {"x": {"value": 3}}}
+        self.assertEqual(found["child's"], below)
+        self.assertEqual(found["all"], {top: {"mine": {"value": 1}}, **below})
+        self.open_gate("go")
+        self.wait(top)
+
+    def test_a_script_ends_a_run_below_it_and_reads_what_that_one_logs_meanwhile(self):
+        top = self.gated("""
+            await_("child")
+            with open("/gate/child") as file:
+                child = "/v1/runs/" + file.read()
+            tell("metrics", json.dumps(list(ask("GET", child + "/metrics?values=1")[1]["runs"].values())))
+            tell("cancelled", str(ask("POST", child + "/cancel", {})[0]))
+            """)
+        child = self.gated("""
+            import runner
+            runner.log("x", 1)
+            tell("id", os.environ["RUNNER_RUN_ID"])
+            await_("never")
+            """, "--parent", top)
+        self.await_gate("id")
+        os.rename(os.path.join(self.gate, "id"), os.path.join(self.gate, "child"))
+        self.assertEqual(json.loads(self.await_gate("metrics")), [{"x": {"value": 1}}])
+        self.assertEqual(self.await_gate("cancelled"), "200")
+        self.wait(top)
+        run = self.wait(child, None)
+        self.assertEqual(run["status"], "Canceled")
+        self.assertIn("cancelled by the script of " + top, run["statusReason"])
 
 
 class OthersRuns(RunSocketTest):
@@ -296,6 +362,8 @@ class NextAttempts(QueueTest):
 
 
 class TheDaemon(RunSocketTest):
+    configuration = "parallel = 2\n"
+
     def test_the_next_daemon_answers_at_the_same_place_inside_a_run_that_lives(self):
         run_id = self.gated("""
             import runner
