@@ -66,11 +66,11 @@ void serve(std::string_view bytes) {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) std::abort();
   const os::Fd peer(pair[0]);
-  const os::Fd socket(pair[1]);
+  daemon::PeerSocket socket(os::Fd(pair[1]), os::monotonic_now().count());
   if (::send(peer.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) != static_cast<ssize_t>(bytes.size())) return;
   ::shutdown(peer.get(), SHUT_WR);
-  daemon::OwedSince owed_since{os::monotonic_now().count()};
-  daemon::serve_connection(socket, owed_since, server);
+  daemon::serve_connection(socket, server);
+  socket.close();
   const std::string answer = everything(peer.get());
   fuzz::require(answer.empty() || answer.starts_with("HTTP/1.1 "), "an answer is HTTP", bytes, answer);
 }
