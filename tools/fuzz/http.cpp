@@ -11,6 +11,7 @@
 #include "runner/http/message.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
+#include "runner/pipeline/run_token.hpp"
 #include "tools/fuzz/input.hpp"
 
 using namespace runner;
@@ -27,6 +28,12 @@ void read_target(std::string_view target) {
     fuzz::require(
         http::parse_target("/" + http::percent_encode(text), again) && again.path.size() == 1 && again.path[0] == text,
         "a segment survives its encoding", text);
+}
+
+void read_token(std::string_view token) {
+  static const pipeline::RunTokens tokens(pipeline::RunTokens::Key{});
+  const auto owner = tokens.owner_of(token);
+  fuzz::require(!owner || tokens.token_of(*owner) == token, "a token is what was made as one", token);
 }
 
 void read_range(fuzz::Input input) {
@@ -82,6 +89,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   switch (input.choose(4)) {
     case 0:
       read_target(input.rest());
+      read_token(input.rest());
       break;
     case 1:
       read_range(input);
