@@ -11,6 +11,7 @@
 #include "runner/http/message.hpp"
 #include "runner/os/clock.hpp"
 #include "runner/os/fd.hpp"
+#include "runner/pipeline/run_token.hpp"
 #include "tools/fuzz/input.hpp"
 
 using namespace runner;
@@ -27,6 +28,12 @@ void read_target(std::string_view target) {
     fuzz::require(
         http::parse_target("/" + http::percent_encode(text), again) && again.path.size() == 1 && again.path[0] == text,
         "a segment survives its encoding", text);
+}
+
+void read_token(std::string_view token) {
+  static const pipeline::RunTokens tokens(pipeline::RunTokens::Key{});
+  const auto owner = tokens.owner_of(token);
+  fuzz::require(!owner || tokens.token_of(*owner) == token, "a token is what was made as one", token);
 }
 
 void read_range(fuzz::Input input) {
@@ -66,11 +73,11 @@ void serve(std::string_view bytes) {
   std::array<int, 2> pair{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) std::abort();
   const os::Fd peer(pair[0]);
-  const os::Fd socket(pair[1]);
+  daemon::PeerSocket socket(os::Fd(pair[1]), os::monotonic_now().count());
   if (::send(peer.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) != static_cast<ssize_t>(bytes.size())) return;
   ::shutdown(peer.get(), SHUT_WR);
-  daemon::OwedSince owed_since{os::monotonic_now().count()};
-  daemon::serve_connection(socket, owed_since, server);
+  daemon::serve_connection(socket, server);
+  socket.close();
   const std::string answer = everything(peer.get());
   fuzz::require(answer.empty() || answer.starts_with("HTTP/1.1 "), "an answer is HTTP", bytes, answer);
 }
@@ -82,6 +89,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   switch (input.choose(4)) {
     case 0:
       read_target(input.rest());
+      read_token(input.rest());
       break;
     case 1:
       read_range(input);

@@ -174,8 +174,9 @@ TEST_CASE("an owner's answers that take as long as a run leave it places for oth
   const auto deadline = os::monotonic_now() + 10s;
   while (!served && os::monotonic_now() < deadline) {
     second.send(get("wait", "of-a"));
-    served = second.read_until("\r\n\r\n").rfind("HTTP/1.1 200", 0) == 0;
-    if (!served) second.read_until("}}");
+    const auto answer = second.read_until("\r\n\r\n");
+    served = answer.rfind("HTTP/1.1 200", 0) == 0;
+    if (!served && answer.find("}}") == std::string::npos) second.read_until("}}");
   }
   CHECK(served);
 }

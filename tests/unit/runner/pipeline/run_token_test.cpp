@@ -20,12 +20,12 @@ RunTokens::Key key_of_ascending_bytes() {
   return key;
 }
 
-struct Directory {
-  Directory() {
+struct KeyDirectory {
+  KeyDirectory() {
     std::string pattern = "/tmp/run_token_test.XXXXXX";
     path = ::mkdtemp(pattern.data());
   }
-  ~Directory() { std::filesystem::remove_all(path); }
+  ~KeyDirectory() { std::filesystem::remove_all(path); }
   std::filesystem::path path;
 };
 
@@ -69,7 +69,7 @@ TEST_CASE("another key makes other tokens") {
 }
 
 TEST_CASE("the key is made once, for its owner alone, and is the next daemon's too") {
-  const Directory directory;
+  const KeyDirectory directory;
   const auto file = directory.path / "api.key";
   const std::string token = open_run_tokens(file).token_of({.run = "r", .attempt = 1});
   struct ::stat info {};
@@ -81,7 +81,7 @@ TEST_CASE("the key is made once, for its owner alone, and is the next daemon's t
 }
 
 TEST_CASE("what is no key is replaced by one") {
-  const Directory directory;
+  const KeyDirectory directory;
   const auto file = directory.path / "api.key";
   std::ofstream(file) << "short";
   const std::string token = open_run_tokens(file).token_of({.run = "r", .attempt = 1});
