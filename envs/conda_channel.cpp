@@ -56,7 +56,7 @@ StrippedUrl without_channel_credentials(std::string_view url) {
   // One behind the other: what is stored is stripped again when it is looked up, and must be the same then.
   for (auto [at, size] = token_in(stripped.url); size > 0; std::tie(at, size) = token_in(stripped.url)) {
     stripped.url.erase(at, size);
-    stripped.had_credentials = true;
+    stripped = {without_credentials(stripped.url).url, true};
   }
   return stripped;
 }

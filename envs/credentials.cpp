@@ -78,7 +78,10 @@ UserInfo taken_apart(std::string_view user_info) {
   return {.user = user_info.substr(0, colon), .password = user_info.substr(colon + 1)};
 }
 
-bool is_ssh(std::string_view scheme) { return scheme == "ssh" || scheme.ends_with("+ssh"); }
+bool is_ssh(std::string_view written) {
+  const std::string scheme = lower(written);
+  return scheme == "ssh" || scheme.ends_with("+ssh");
+}
 
 // Whether "user", "user:password" holds something to hide. A user alone is a name for SSH and a token for everything
 // else.
@@ -118,7 +121,7 @@ bool is_secret(const Parameter& parameter) {
 
 // Where the query is, without its '?'; empty: there is none. Of other schemes nobody signs one.
 std::string_view query_of(std::string_view url) {
-  const auto scheme = url.substr(0, url.find("://"));
+  const std::string scheme = lower(url.substr(0, url.find("://")));
   if (!scheme.ends_with("http") && !scheme.ends_with("https")) return {};
   url = url.substr(0, url.find('#'));
   const auto mark = url.find('?');
@@ -141,10 +144,7 @@ StrippedUrl without_user_info(std::string_view url) {
   return {std::string(url.substr(0, begin)) + std::string(url.substr(begin + info.size() + 1)), true};
 }
 
-}  // namespace
-
-StrippedUrl without_credentials(std::string_view url) {
-  StrippedUrl result = without_user_info(url);
+StrippedUrl without_secret_parameters(StrippedUrl result) {
   const std::string_view query = query_of(result.url);
   const auto parameters = parameters_of(query);
   if (std::none_of(parameters.begin(), parameters.end(), [](const auto& one) { return is_secret(one); })) return result;
@@ -156,6 +156,20 @@ StrippedUrl without_credentials(std::string_view url) {
   const auto size = query.size() + 1;
   result.url.replace(mark, size, kept);
   result.had_credentials = true;
+  return result;
+}
+
+}  // namespace
+
+StrippedUrl without_credentials(std::string_view url) {
+  StrippedUrl result{std::string(url), false};
+  // What is left may look like one with credentials again ("?token=a" ends the host, "&b@" behind it does not), and
+  // what is stored is stripped again when it is looked up: it must be the same then.
+  for (bool more = true; more;) {
+    StrippedUrl next = without_secret_parameters(without_user_info(result.url));
+    more = next.had_credentials;
+    result = {std::move(next.url), result.had_credentials || more};
+  }
   return result;
 }
 

@@ -235,6 +235,6 @@ class Greedy(RunnerTest):
         with open("/proc/%d/status" % self.home.daemon_pid()) as file:
             peak = int([line for line in file if line.startswith("VmHWM")][0].split()[1]) // 1024
         print("%d output files: %.1f s from submit to end, the daemon's peak is %d MiB" % (count, collected, peak), file=sys.stderr)
-        self.assertLess(peak, 64 + count // 500)  # MiB: a kilobyte or two a file
+        self.assert_memory(peak << 10, (64 + count // 500) << 10)  # a kilobyte or two a file
         self.assertLess(collected, 60 + count / 100)  # seconds; far above what it takes, for some disks make 500 files a second
         self.home.assert_nothing_left(deadline=60 + count / 100)

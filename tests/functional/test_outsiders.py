@@ -86,7 +86,7 @@ class Floods(Outsiders):
             if number % 500 == 499:
                 self.assert_prompt()
         self.assertLessEqual(self.figure("Threads"), 256 + 32)
-        self.assertLess(self.figure("VmRSS") - before, 64 << 10)  # KiB
+        self.assert_memory(self.figure("VmRSS") - before, 64 << 10)  # KiB
         self.close_all()
         self.assert_prompt()
         self.assert_the_same_daemon()
@@ -112,7 +112,7 @@ class Floods(Outsiders):
             client.sendall(b"GET /v1/runs/%s/log?follow=1 HTTP/1.1\r\nHost: r\r\n\r\n" % run_id.encode())
         for _ in range(3):
             self.assert_prompt()
-        self.assertLess(self.figure("VmRSS") - before, 128 << 10)
+        self.assert_memory(self.figure("VmRSS") - before, 128 << 10)
         self.open_gate("go")
         self.close_all()  # else the places of those who wait come back at the time-out for writing
         self.wait(run_id)
@@ -166,7 +166,7 @@ class Floods(Outsiders):
             except BlockingIOError:
                 pass
         self.assert_prompt()
-        self.assertLess(self.figure("VmRSS") - before, 64 << 10)
+        self.assert_memory(self.figure("VmRSS") - before, 64 << 10)
 
 
 class Bombs(Outsiders):
@@ -186,7 +186,7 @@ class Bombs(Outsiders):
                         POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 50000):
             with self.subTest(request[:80]):
                 self.assert_status(self.ask(request), 400, 431)
-        self.assertLess(self.figure("VmHWM") - before, 64 << 10)
+        self.assert_memory(self.figure("VmHWM") - before, 64 << 10)
 
     def test_bodies_without_end_are_refused(self):
         endless = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b" " * 65536 + b"\r\n"
@@ -215,7 +215,7 @@ class Bombs(Outsiders):
                 self.assert_status(answer, 400)
                 self.assertRegex(answer, rb"more than|nested")
         if os.geteuid() == 0:  # else the peak is what it ever was
-            self.assertLess(self.figure("VmHWM") - before, 128 << 10)
+            self.assert_memory(self.figure("VmHWM") - before, 128 << 10)
 
     def test_numbers_and_texts_of_any_size_are_refused_or_taken_as_they_are(self):
         self.write("main.py", "pass\n")

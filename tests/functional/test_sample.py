@@ -1,5 +1,6 @@
 """samples/ run as tests, with the very commands of their READMEs."""
 import csv
+import json
 import os
 import shlex
 import shutil
@@ -49,3 +50,56 @@ class Diabetes(RunnerTest):
                                   self.project + "/result/outputs/model.pkl"], capture_output=True, text=True)
         self.assertEqual(checked.stdout, "(1,)\n", checked.stderr)
         self.assertFalse(os.path.exists(sample + "/outputs"))
+
+
+class Ridge(RunnerTest):
+    """The driver and the notebook, with the package as it lies in the source tree."""
+
+    def setUp(self):
+        super().setUp()
+        self.sample = self.project + "/samples/ridge"
+        shutil.copytree(settings.SOURCE_ROOT + "/samples/ridge", self.sample, ignore=shutil.ignore_patterns("__pycache__"))
+        package = self.home.base + "/package"
+        if not os.path.exists(package):
+            shutil.copytree(settings.SOURCE_ROOT + "/tools/python/src", package)
+        self.account.own(self.project)
+        self.variables = {"PYTHONPATH": package, "RUNNER_BIN": self.home.program("runner")}
+
+    def best_model(self):
+        code = "import pickle\nprint(pickle.load(open('best.pkl', 'rb')).coef_.shape)"
+        return self.home.call(settings.PYTHON, "-c", code, directory=self.project).text
+
+    def test_the_driver_compares_the_runs_and_keeps_the_best_model(self):
+        with open(self.sample + "/README.md") as file:
+            command = shlex.split(file.read().split("```sh\n")[1].splitlines()[0].split("#")[0])
+        done = self.home.call(*command, directory=self.project, environment=self.variables, timeout=120.0)
+        self.assertEqual(done.code, 0, done.describe())
+        runs = {run["runId"]: run for run in self.runs("-e", "ridge") if "driver" in run["tags"]}
+        self.assertEqual(sorted(run["tags"]["alpha"] for run in runs.values()), ["0.01", "0.1", "1.0", "10.0"])
+        *table, best = done.text.splitlines()
+        rows = [line.split() for line in table]
+        self.assertEqual({row[0] for row in rows}, set(runs))
+        errors = [float(row[-1]) for row in rows]
+        self.assertEqual(errors, sorted(errors))
+        self.assertTrue(all(40 < error < 80 for error in errors), errors)
+        self.assertEqual(best, "best: alpha %s, %s" % (rows[0][2], rows[0][0]))
+        self.assertEqual(self.best_model(), "(10,)\n")
+        metrics = self.show(rows[0][0])["metrics"]
+        self.assertEqual(len(metrics["fold rmse"]), 5)
+        self.assertEqual(sorted(metrics["folds"]), ["fold", "rmse", "test", "train"])
+        self.assertEqual(sum(metrics["folds"]["test"]), 442)
+
+    def test_the_notebook_runs_and_shows_its_runs(self):
+        code = ("import json, nbclient, nbformat\n"
+                "notebook = nbformat.read('compare.ipynb', as_version=4)\n"
+                "nbclient.NotebookClient(notebook, timeout=120).execute()\n"
+                "print(json.dumps([cell.get('outputs', []) for cell in notebook.cells]))\n")
+        done = self.home.call(settings.PYTHON, "-c", code, directory=self.sample, environment=self.variables, timeout=180.0)
+        self.assertEqual(done.code, 0, done.describe())
+        cells = json.loads(done.text.splitlines()[-1])
+        self.assertIn("ridge_", cells[1][0]["data"]["text/html"])
+        scores = json.loads(cells[2][0]["data"]["text/plain"])
+        self.assertEqual(len(scores), 4)
+        self.assertIn("'rmse': [", cells[4][0]["data"]["text/plain"])
+        said = cells[5][0]["text"]
+        self.assertIn("of ['10.0', '1.0', '0.1', '0.01']", said)

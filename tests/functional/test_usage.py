@@ -66,7 +66,7 @@ class Usage(RunnerTest):
         overview = self.overview()
         self.assertEqual(list(overview), SERIES)
         for name, item in overview.items():
-            self.assertEqual(sorted(item), ["count", "last", "max", "min", "name", "type"])
+            self.assertEqual(sorted(item), ["count", "last", "max", "min", "name", "shape", "type"])
             self.assertEqual(item["type"], "number")
             points = self.points(name)
             self.assertEqual([point["step"] for point in points], list(range(item["count"])))

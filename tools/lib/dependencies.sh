@@ -10,7 +10,7 @@ build_packages=(
 # To run, the sample included.
 run_packages=(git crun python3 python3-matplotlib python3-sklearn)
 # To test: the second OCI runtime, what makes ordinary users and loop mounts, the Docker Engine, what its images are made of
-# and a registry to pull from, the lints, what the fuzz targets are compiled with; the benchmarks' peers.
+# and a registry to pull from, the lints, what the fuzz targets are compiled with; the benchmarks' peers; what runs a notebook.
 test_packages=(
   runc curl python3-venv passwd mount util-linux e2fsprogs
   docker.io docker-registry podman mmdebstrap busybox-static musl-tools
@@ -18,6 +18,7 @@ test_packages=(
   clang libclang-rt-14-dev
   bubblewrap golang-github-containers-common
   dbus-daemon python3-dbusmock
+  python3-nbclient python3-ipykernel
 )
 # For `tools/test --long`.
 long_test_packages=(clang-tidy)

@@ -7,6 +7,7 @@ RUNNER_TEST_ISOLATION  sandbox | docker: docker submits with an image
 RUNNER_TEST_ENGINE     unix://SOCKET of a Docker Engine that has the test images (tools/test-engine start prints it)
 RUNNER_TEST_IMAGE      the image of submissions that do not care (runner-test/python:1)
 RUNNER_TEST_LONG       1: the sweeps and loops of tests/faults are whole, not samples (tools/test --long)
+RUNNER_TEST_SANITIZED  1: the programs are instrumented, their memory and their time are not theirs
 RUNNER_TEST_SEED       of what is chosen at random there; printed, so that a failure can be had again
 RUNNER_STRICT          1: a test that cannot run here fails instead of being skipped
 """
@@ -19,6 +20,7 @@ ISOLATION = os.environ.get("RUNNER_TEST_ISOLATION") or "sandbox"
 ENGINE = os.environ.get("RUNNER_TEST_ENGINE", "")
 IMAGE = os.environ.get("RUNNER_TEST_IMAGE") or "runner-test/python:1"
 LONG = os.environ.get("RUNNER_TEST_LONG") == "1"
+SANITIZED = os.environ.get("RUNNER_TEST_SANITIZED") == "1"
 SEED = int(os.environ.get("RUNNER_TEST_SEED") or int.from_bytes(os.urandom(4), "big"))
 STRICT = os.environ.get("RUNNER_STRICT") == "1"
 PYTHON = "/usr/bin/python3"  # Debian's: the one that has scikit-learn and matplotlib

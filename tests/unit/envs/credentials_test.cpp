@@ -28,6 +28,18 @@ TEST_CASE("a token in the query of a URL is a credential, what else stands there
     CHECK(stripped(url) == url);
 }
 
+TEST_CASE("a scheme is the same in capital letters") {
+  CHECK(stripped("HTTPS://u:p@h/x.whl?sig=S") == "HTTPS://h/x.whl");
+  CHECK(secrets_in("HTTPS://h/x?token=T0") == Texts{"T0"});
+  CHECK(secrets_in("git+SSH://somebody@h/p").empty());
+}
+
+TEST_CASE("what is stripped stays so, whatever it looks like then") {
+  CHECK(stripped("x?https://h&?token=T&b@c") == "x?https://c");
+  CHECK(without_channel_credentials("https://h/t/a?x/t/b/c?token=T").url ==
+        without_channel_credentials(without_channel_credentials("https://h/t/a?x/t/b/c?token=T").url).url);
+}
+
 TEST_CASE("both halves of a user's name and password are secret, names of everybody are not") {
   CHECK(secrets_in("git+http://ghp_0123456789:x-oauth-basic@h/p.git") ==
         Texts{"Z2hwXzAxMjM0NTY3ODk6eC1vYXV0aC1iYXNpYw", "ghp_0123456789", "x-oauth-basic"});

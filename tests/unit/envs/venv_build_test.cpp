@@ -164,10 +164,10 @@ void check_shared_prefix(With with) {
 
 }  // namespace
 
-TEST_CASE("pip leaves what another manager has installed") { check_shared_prefix(With::kPip); }
+TEST_CASE("pip leaves what another manager has installed", "[pip]") { check_shared_prefix(With::kPip); }
 TEST_CASE("uv leaves what another manager has installed") { check_shared_prefix(With::kUv); }
 
-TEST_CASE("a Python that is not the wanted one is refused before anything is made") {
+TEST_CASE("a Python that is not the wanted one is refused before anything is made", "[pip]") {
   Workshop workshop(With::kPip);
   Specification specification = no_packages();
   specification.pip_options = {"--requires-python=>=99"};
@@ -181,7 +181,7 @@ TEST_CASE("a Python that is not the wanted one is refused before anything is mad
   CHECK_FALSE(fs::exists(workshop.path / "prefix1"));
 }
 
-TEST_CASE("a Python without venv names the package that has it") {
+TEST_CASE("a Python without venv names the package that has it", "[pip]") {
   Workshop workshop(With::kPip);
   const fs::path python = workshop.path / "python3";
   std::ofstream(python)
@@ -200,7 +200,7 @@ TEST_CASE("a Python without venv names the package that has it") {
   }
 }
 
-TEST_CASE("a shim of a version manager is no uv") {
+TEST_CASE("a shim of a version manager is no uv", "[pip]") {
   Workshop workshop(With::kPip);
   std::ofstream(workshop.path / "bin" / "uv") << "#!/bin/sh\nexit 127\n";
   fs::permissions(workshop.path / "bin" / "uv", fs::perms::owner_all);
@@ -225,13 +225,13 @@ TEST_CASE("secrets are found wherever a tool would take them from") {
                                           "fromVariable", "t0ken"});
 }
 
-TEST_CASE("pip builds, and builds again without a network") { check_build_and_rebuild(With::kPip); }
+TEST_CASE("pip builds, and builds again without a network", "[pip]") { check_build_and_rebuild(With::kPip); }
 TEST_CASE("uv builds, and builds again without a network") { check_build_and_rebuild(With::kUv); }
-TEST_CASE("pip says why requirements cannot be had") { check_failures(With::kPip); }
+TEST_CASE("pip says why requirements cannot be had", "[pip]") { check_failures(With::kPip); }
 TEST_CASE("uv says why requirements cannot be had") { check_failures(With::kUv); }
-TEST_CASE("pip does not take another file for a locked one") { check_changed_artefact(With::kPip); }
+TEST_CASE("pip does not take another file for a locked one", "[pip]") { check_changed_artefact(With::kPip); }
 TEST_CASE("uv does not take another file for a locked one") { check_changed_artefact(With::kUv); }
-TEST_CASE("pip is given credentials, and nobody sees them") { check_credentials(With::kPip); }
+TEST_CASE("pip is given credentials, and nobody sees them", "[pip]") { check_credentials(With::kPip); }
 TEST_CASE("uv is given credentials, and nobody sees them") { check_credentials(With::kUv); }
 
 }  // namespace runner::envs

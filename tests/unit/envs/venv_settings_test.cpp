@@ -119,13 +119,13 @@ void check_no_network(With with) {
 
 }  // namespace
 
-TEST_CASE("pip leaves nothing of a token in a URL's query behind") { check_query(With::kPip); }
+TEST_CASE("pip leaves nothing of a token in a URL's query behind", "[pip]") { check_query(With::kPip); }
 TEST_CASE("uv leaves nothing of a token in a URL's query behind") { check_query(With::kUv); }
 
-TEST_CASE("pip finds what was asked for with variables again, from its lock") { check_variables(With::kPip); }
+TEST_CASE("pip finds what was asked for with variables again, from its lock", "[pip]") { check_variables(With::kPip); }
 TEST_CASE("uv finds what was asked for with variables again, from its lock") { check_variables(With::kUv); }
 
-TEST_CASE("a pip.conf that sends packages elsewhere does not count") {
+TEST_CASE("a pip.conf that sends packages elsewhere does not count", "[pip]") {
   for (const char* lines :
        {"[install]\nuser = true\n", "[install]\ntarget = /nowhere/x\n", "[global]\nroot = /nowhere/x\n",
         "[install]\nprefix = /nowhere/x\n[global]\ndry-run = true\n"}) {
@@ -139,21 +139,21 @@ TEST_CASE("a pip.conf that sends packages elsewhere does not count") {
   }
 }
 
-TEST_CASE("an environment whose packages pip has put elsewhere is none") {
+TEST_CASE("an environment whose packages pip has put elsewhere is none", "[pip]") {
   check_elsewhere(With::kPip, "PIP_CONFIG_FILE", "[install]\n");
 }
 TEST_CASE("an environment whose packages uv has put elsewhere is none") {
   check_elsewhere(With::kUv, "UV_CONFIG_FILE", "[pip]\n");
 }
 
-TEST_CASE("what would change the solution behind the file's back is not given to pip, and that is said") {
+TEST_CASE("what would change the solution behind the file's back is not given to pip, and that is said", "[pip]") {
   check_solution_settings(With::kPip, "PIP_CONSTRAINT", "PIP_UPGRADE_STRATEGY");
 }
 TEST_CASE("what would change the solution behind the file's back is not given to uv, and that is said") {
   check_solution_settings(With::kUv, "UV_CONSTRAINT", "UV_RESOLUTION");
 }
 
-TEST_CASE("without a network pip's failure says so") { check_no_network(With::kPip); }
+TEST_CASE("without a network pip's failure says so", "[pip]") { check_no_network(With::kPip); }
 TEST_CASE("without a network uv's failure says so") { check_no_network(With::kUv); }
 
 TEST_CASE("without a network uv takes what is in its cache") {
@@ -169,7 +169,7 @@ TEST_CASE("without a network uv takes what is in its cache") {
   CHECK_THAT(workshop.log(), Contains("no network: trying"));
 }
 
-TEST_CASE("what setup.py has installed counts as installed") {
+TEST_CASE("what setup.py has installed counts as installed", "[pip]") {
   Workshop workshop(With::kPip);
   const fs::path site = workshop.path / "lib" / "python3.8" / "site-packages";
   fs::create_directories(site / "Old_Thing-1.2-py3.8.egg-info");

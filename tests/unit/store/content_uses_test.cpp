@@ -15,6 +15,7 @@
 
 using namespace runner;
 using namespace runner::store;
+using store_test::bytes_of;
 using store_test::sql;
 using store_test::TemporaryDirectory;
 
@@ -24,10 +25,6 @@ Hash hash_of(unsigned char byte) {
   Hash hash;
   hash.bytes.fill(byte);
   return hash;
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
 }
 
 }  // namespace
