@@ -23,20 +23,31 @@ set(alone
   envs/requirement
   envs/requirements
   envs/site_packages
+  store/backup
   store/chunker
   store/content_check
   store/database
   store/history_check
+  store/sql_query
+  store/sql_text
   runner/shim/last_look
   runner/shim/records
   runner/exec/bundle
   runner/exec/place_checks
+  runner/pipeline/backup
   runner/pipeline/curated_environments
   runner/pipeline/directory_check
   runner/pipeline/line_difference
   runner/pipeline/script_command
   runner/daemon/exec_session
+  runner/daemon/routes_sql
+  runner/cli/backup
   runner/cli/document
+  runner/cli/event_file
+  runner/cli/event_mirror
+  runner/cli/history_arguments
+  runner/cli/sql
+  runner/cli/tensorboard
   runner/cli/env_show
   runner/cli/gc
   runner/cli/list
@@ -72,7 +83,9 @@ set(alone
   tests/unit/store/history_filters_test
   tests/unit/store/history_shapes_test
   tests/unit/store/history_update_test
-  tests/unit/store/parameters_test)
+  tests/unit/store/parameters_test
+  tests/unit/store/sql_query_test
+  tests/unit/runner/cli/event_file_test)
 foreach(file ${alone})
   set_source_files_properties(${CMAKE_SOURCE_DIR}/${file}.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endforeach()
