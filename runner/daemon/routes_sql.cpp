@@ -35,7 +35,7 @@ ordered_json json_of(const store::SqlCell& cell) {
   return nullptr;
 }
 
-std::string document_of(const store::SqlAnswer& answer) {
+std::string rows_document(const store::SqlAnswer& answer) {
   ordered_json items = ordered_json::array();
   for (const auto& row : answer.rows) {
     ordered_json item = ordered_json::object();
@@ -87,7 +87,7 @@ void Routes::sql(const http::Request& request, Exchange& exchange) {
     std::counting_semaphore<kAskAtOnce>& places;
     ~Place() { places.release(); }
   } const place{asking_};
-  exchange.respond({.status = 200, .body = document_of(pipeline::answer_sql(pipeline_.data(), query, limits))});
+  exchange.respond({.status = 200, .body = rows_document(pipeline::answer_sql(pipeline_.data(), query, limits))});
 }
 
 }  // namespace runner::daemon
