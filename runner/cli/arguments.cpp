@@ -8,14 +8,14 @@
 #include <utility>
 
 #include "runner/cli/env_arguments.hpp"
+#include "runner/cli/history_arguments.hpp"
 #include "runner/cli/log_arguments.hpp"
+#include "runner/cli/parser_handle.hpp"
 #include "runner/core/error.hpp"
 #include "runner/core/nearest.hpp"
 
 namespace runner::cli {
 namespace {
-
-constexpr std::int64_t kMostRuns = 1'000'000'000;  // for --last; a bound only so that the message is a short one
 
 KeyValue split_key_value(const std::string& text, const char* option) {
   const auto equals = text.find('=');
@@ -41,27 +41,6 @@ void add_key_values(CLI::App& app, const char* flags, const char* shown, std::ve
          help)
       ->type_name(value_required ? "K=V" : "K[=V]")
       ->allow_extra_args(false);
-}
-
-void add_list(CLI::App& app, const char* flags, std::vector<std::string>& into, const char* type,
-              const std::string& help) {
-  app.add_option(flags, into, help)->type_name(type)->allow_extra_args(false);
-}
-
-CLI::Option* add_text(CLI::App& app, const char* flags, std::optional<std::string>& into, const char* type,
-                      const std::string& help) {
-  return app.add_option(flags, into, help)->type_name(type);
-}
-
-// RUN may also be given as -r RUN, as in the Azure CLI.
-void add_run(CLI::App& app, std::string& into) {
-  auto* option =
-      app.add_option("run,-r,--run", into, "id, a unique prefix, the 8-hex tail, or @last")->type_name("RUN");
-  option->required();
-}
-
-void add_runs(CLI::App& app, std::vector<std::string>& into) {
-  app.add_option("runs,-r,--run", into, "ids, unique prefixes, 8-hex tails, or @last")->type_name("RUN")->required();
 }
 
 void add_source(CLI::App& app, std::string& into) {
@@ -147,19 +126,6 @@ void define(CLI::App& app, RerunOptions& o) {
       "  runner run rerun @last -- --lr 0.2");
 }
 
-void define(CLI::App& app, ListOptions& o) {
-  add_text(app, "-e,--experiment", o.experiment, "NAME", "only of this experiment");
-  auto* last =
-      app.add_option("--last", o.last, "how many (10)")->type_name("N")->check(CLI::Range(std::int64_t{1}, kMostRuns));
-  app.add_flag("--all", o.all, "all of them")->excludes(last);
-  add_text(app, "--status", o.status, "STATUS", "only with this status");
-  add_list(app, "--tag", o.tags, "K[=V]", "only with this tag");
-  add_list(app, "--property", o.properties, "K[=V]", "only with this property");
-  add_text(app, "--parent", o.parent, "RUN", "only children of this run");
-  add_text(app, "--since", o.since, "T", "only created since: 2h, 1d or an ISO 8601 time");
-  app.add_flag("--children", o.children, "child runs, too");
-}
-
 void define(CLI::App& app, ShowOptions& o) { add_run(app, o.run); }
 
 void define(CLI::App& app, LogsOptions& o) {
@@ -204,22 +170,6 @@ void define(CLI::App& app, RestoreOptions& o) {
       ->required();
 }
 
-void define(CLI::App& app, DiffOptions& o) {
-  app.add_option("before", o.before, "id, a unique prefix, the 8-hex tail, or @last")->type_name("A")->required();
-  app.add_option("after", o.after, "the run that is compared with it")->type_name("B")->required();
-  auto* parts = app.add_option_group("parts", "one of them; without any a summary of all");
-  const auto add_part = [&o, parts](const char* flag, DiffPart part, const char* help) {
-    parts->add_flag_function(
-        flag, [&o, part](std::int64_t) { o.part = part; }, help);
-  };
-  add_part("--code", DiffPart::kCode, "the unified diff of the snapshots, as git's");
-  add_part("--params", DiffPart::kParameters, "script, arguments, limits, variables, mounts");
-  add_part("--metrics", DiffPart::kMetrics, "last values");
-  add_part("--env", DiffPart::kEnvironment, "interpreter or image");
-  add_part("--git", DiffPart::kGit, "where the code came from");
-  parts->require_option(0, 1);
-}
-
 void define(CLI::App& app, FilesOptions& o) {
   add_run(app, o.run);
   add_text(app, "prefix", o.prefix, "PREFIX", "only names that begin so");
@@ -229,18 +179,6 @@ void define(CLI::App& app, DownloadOptions& o) {
   add_run(app, o.run);
   app.add_option("names", o.names, "files or directories of the run (all)")->type_name("NAME");
   app.add_option("-d,--dir", o.directory, "where to; names keep outputs/ and logs/ (.)")->type_name("DIR");
-}
-
-void define(CLI::App& app, MetricsOptions& o) {
-  add_run(app, o.run);
-  add_text(app, "--name", o.name, "NAME", "every point of this metric");
-  app.add_flag("--system", o.system,
-               "what the run uses of the machine, sampled every second, instead of what it logged");
-}
-
-void define(CLI::App& app, ChildrenOptions& o) {
-  add_run(app, o.run);
-  app.add_flag("--recursive", o.recursive, "their children, too");
 }
 
 void add_snapshot(CLI::App& app, std::string& into) {
@@ -482,6 +420,9 @@ constexpr std::array kParsers{
     std::pair<CommandId, Parse>{CommandId::kDoctor, &parse_as<DoctorOptions>},
     std::pair<CommandId, Parse>{CommandId::kGc, &parse_as<GcOptions>},
     std::pair<CommandId, Parse>{CommandId::kFsck, &parse_as<FsckOptions>},
+    std::pair<CommandId, Parse>{CommandId::kSql, &parse_as<SqlOptions>},
+    std::pair<CommandId, Parse>{CommandId::kBackup, &parse_as<BackupOptions>},
+    std::pair<CommandId, Parse>{CommandId::kTensorboard, &parse_as<TensorboardOptions>},
 };
 
 }  // namespace

@@ -51,6 +51,9 @@ enum class CommandId {
   kDoctor,
   kGc,
   kFsck,
+  kSql,
+  kBackup,
+  kTensorboard,
 };
 
 // `name` is how the user called it ("run list"); `arguments` everything else that was typed, global options included.

@@ -47,5 +47,8 @@ int run(Session& session, const DaemonLogsOptions& options);
 int run(Session& session, const DoctorOptions& options);
 int run(Session& session, const GcOptions& options);
 int run(Session& session, const FsckOptions& options);
+int run(Session& session, const SqlOptions& options);
+int run(Session& session, const BackupOptions& options);
+int run(Session& session, const TensorboardOptions& options);
 
 }  // namespace runner::cli

@@ -38,7 +38,8 @@ constexpr std::array kCommands{
     CommandRow{"run exec", CommandId::kExec, "Run a command inside a live run"},
     CommandRow{"run rerun", CommandId::kRerun, "Run an old run's snapshot again, with other options if you like"},
     CommandRow{"run restore", CommandId::kRestore, "Write the snapshot of a run into a new directory"},
-    CommandRow{"run diff", CommandId::kDiff, "What differs between two runs: code, parameters, environment, metrics"},
+    CommandRow{"run diff", CommandId::kDiff,
+               "What differs between two runs: code, parameters, environment, machine, metrics"},
     CommandRow{"run files", CommandId::kFiles, "List the files a run left behind"},
     CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},
@@ -81,6 +82,9 @@ constexpr std::array kCommands{
     CommandRow{"doctor", CommandId::kDoctor, "What works on this machine and why not"},
     CommandRow{"gc", CommandId::kGc, "Free what no run needs"},
     CommandRow{"fsck", CommandId::kFsck, "Verify everything that is stored; exits with 1 if problems are left"},
+    CommandRow{"backup", CommandId::kBackup, "Write all that is stored into one file, while runs go on"},
+    CommandRow{"sql", CommandId::kSql, "Ask the history in SQL; nothing can be written"},
+    CommandRow{"tensorboard", CommandId::kTensorboard, "Show runs in TensorBoard, or write their metrics for it"},
 };
 
 std::string usage() {

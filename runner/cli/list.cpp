@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "runner/cli/commands.hpp"
 #include "runner/cli/table.hpp"
@@ -27,17 +30,51 @@ std::string key_metrics(const Json& run) {
 std::string query_of(const ListOptions& options) {
   std::string query;
   const auto add = [&query](const char* name, const std::string& value) {
-    query.append(query.empty() ? "?" : "&").append(name).append("=").append(http::percent_encode(value));
+    query.append("&").append(name).append("=").append(http::percent_encode(value));
   };
-  if (!options.all) add("limit", std::to_string(options.last));
-  if (options.experiment) add("experiment", *options.experiment);
-  if (options.status) add("status", *options.status);
-  for (const auto& tag : options.tags) add("tag", tag);
-  for (const auto& property : options.properties) add("property", property);
-  if (options.parent) add("parent", *options.parent);
-  if (options.since) add("since", *options.since);
+  const auto add_all = [&add](const char* name, const std::vector<std::string>& values) {
+    for (const std::string& value : values) add(name, value);
+  };
+  const auto add_one = [&add](const char* name, const std::optional<std::string>& value) {
+    if (value) add(name, *value);
+  };
+  add_one("experiment", options.experiment);
+  add_one("status", options.status);
+  add_one("kind", options.kind);
+  add_all("tag", options.tags);
+  add_all("property", options.properties);
+  add_all("param", options.parameters);
+  add_all("metric", options.metrics);
+  add_one("text", options.text);
+  add_one("parent", options.parent);
+  add_one("since", options.since);
+  add_one("until", options.until);
+  if (options.recursive) add("recursive", "1");
   if (options.children) add("children", "1");
   return query;
+}
+
+// Page by page: the daemon never holds more than one.
+Json pages_of(Session& session, const std::string& query, std::optional<std::int64_t> wanted,
+              std::optional<std::string> token) {
+  constexpr std::int64_t kPage = 1000;  // runs
+  Json list;
+  for (;;) {
+    const std::int64_t limit = std::min(kPage, wanted.value_or(kPage));
+    std::string target = "/v1/runs?limit=" + std::to_string(limit) + query;
+    if (token) target += "&nextToken=" + http::percent_encode(*token);
+    Json page = parse_document(session.get(target));
+    if (list.is_null()) {
+      list = std::move(page);
+    } else {
+      for (Json& run : page["items"]) list["items"].push_back(std::move(run));
+      for (const Json& warning : member(page, "warnings")) list["warnings"].push_back(warning);
+      list["nextToken"] = member(page, "nextToken");
+    }
+    if (wanted) *wanted -= limit;
+    token = text_at(list, "nextToken");
+    if (token->empty() || (wanted && *wanted == 0)) return list;
+  }
 }
 
 }  // namespace
@@ -64,36 +101,31 @@ std::string runs_table(const Json& items, std::size_t width, UtcTime now) {
 }
 
 int run(Session& session, const ListOptions& options) {
-  const std::string answer = session.get("/v1/runs" + query_of(options));
+  const auto wanted = options.all ? std::nullopt : std::optional(options.last);
+  const Json list = pages_of(session, query_of(options), wanted, options.next_token);
   if (session.json()) {
-    print(json_text(answer));
+    print(json_text(dump_document(list)));
     return 0;
   }
-  const Json page = parse_document(answer);
-  const std::string table = runs_table(member(page, "items"), terminal_width(), utc_now());
+  const std::string table = runs_table(member(list, "items"), terminal_width(), utc_now());
   if (table.empty()) print_error("runner: no runs\n");
   print(table);
-  for (const Json& warning : member(page, "warnings"))
+  for (const Json& warning : member(list, "warnings"))
     if (warning.is_string()) print_error("runner: warning: " + printable(warning.get<std::string>()) + "\n");
   return 0;
 }
 
 int run(Session& session, const ChildrenOptions& options) {
-  Json items = Json::array();
-  // Level by level; the list of those still to ask grows as children are found.
-  std::vector<std::string> parents{options.run};
-  for (std::size_t i = 0; i < parents.size(); ++i) {
-    const Json page = parse_document(session.get("/v1/runs?children=1&parent=" + http::percent_encode(parents[i])));
-    for (const Json& child : member(page, "items")) {
-      items.push_back(child);
-      if (options.recursive) parents.push_back(text_at(child, "runId"));
-    }
-  }
+  ListOptions children;
+  children.parent = options.run;
+  children.recursive = options.recursive;
+  children.children = true;
+  const Json list = pages_of(session, query_of(children), std::nullopt, std::nullopt);
   if (session.json()) {
-    print(json_text(dump_document({{"items", items}, {"nextToken", nullptr}})));
+    print(json_text(dump_document(list)));
     return 0;
   }
-  const std::string table = runs_table(items, terminal_width(), utc_now());
+  const std::string table = runs_table(member(list, "items"), terminal_width(), utc_now());
   if (table.empty()) print_error("runner: no child runs\n");
   print(table);
   return 0;

@@ -49,17 +49,20 @@ int run(Session& session, const MetricsOptions& options) {
               {scalar_text(member(point, point.contains("values") ? "values" : "value"))},
               {text_at(point, "timeUtc"), Colour::kDim}};
     };
-    const std::string system = options.system ? "&system=1" : "";
-    return print_list(session, run_target(options.run, "/metrics?name=" + http::percent_encode(*options.name) + system),
-                      std::move(table), row, "no points");
+    std::string query = "/metrics?name=" + http::percent_encode(*options.name);
+    if (options.system) query += "&system=1";
+    if (options.max_points) query += "&max-points=" + std::to_string(*options.max_points);
+    return print_list(session, run_target(options.run, query), std::move(table), row, "no points");
   }
   Table table({{.title = "METRIC", .least = 10},
+               {.title = "SHAPE"},
                {.title = "COUNT", .right = true},
                {.title = "LAST", .right = true, .least = 10},
                {.title = "MIN", .right = true},
                {.title = "MAX", .right = true}});
   const auto row = [](const Json& metric) -> std::vector<Cell> {
     return {{text_at(metric, "name")},
+            {text_at(metric, "shape"), Colour::kDim},
             {scalar_text(member(metric, "count"))},
             {scalar_text(member(metric, "last"))},
             {scalar_text(member(metric, "min"))},

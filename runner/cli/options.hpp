@@ -43,10 +43,11 @@ struct SubmitOptions {
   std::vector<std::string> words;  // SCRIPT and everything behind it, untouched
 };
 struct ListOptions {
-  std::optional<std::string> experiment, status, parent, since;
-  std::vector<std::string> tags, properties;
+  std::optional<std::string> experiment, status, kind, parent, since, until, text, next_token;
+  std::vector<std::string> tags, properties, parameters, metrics;  // as GET /v1/runs takes them
   std::int64_t last = 10;
   bool all = false;
+  bool recursive = false;
   bool children = false;
 };
 struct ShowOptions {
@@ -99,10 +100,11 @@ struct RestoreOptions {
   std::string run;
   std::string directory;
 };
-enum class DiffPart { kCode, kParameters, kMetrics, kEnvironment, kGit };
+enum class DiffPart { kCode, kParameters, kMetrics, kEnvironment, kGit, kMachine };
 struct DiffOptions {
   std::string before, after;     // runs
   std::optional<DiffPart> part;  // none: a summary of all
+  bool all = false;              // what is the same, too
 };
 struct FilesOptions {
   std::string run;
@@ -116,6 +118,7 @@ struct DownloadOptions {
 struct MetricsOptions {
   std::string run;
   std::optional<std::string> name;
+  std::optional<std::int64_t> max_points;
   bool system = false;
 };
 struct ChildrenOptions {
@@ -185,6 +188,19 @@ struct GcOptions {
 struct FsckOptions {
   bool repair = false;
 };
+struct SqlOptions {
+  std::string query;  // "-": standard input
+  std::int64_t limit = 1000;
+};
+struct BackupOptions {
+  std::string file;
+};
+struct TensorboardOptions {
+  std::vector<std::string> runs;
+  bool metrics = false;
+  std::optional<std::string> directory;
+  std::optional<int> port;
+};
 struct VersionOptions {};
 struct HelpOptions {
   std::string text;
@@ -198,6 +214,6 @@ using Command =
                  SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions,
                  DoctorOptions, GcOptions, FsckOptions, RerunOptions, RestoreOptions, DiffOptions, EnvRegisterOptions,
                  EnvListOptions, EnvShowOptions, EnvDiffOptions, EnvScaffoldOptions, EnvDownloadOptions,
-                 EnvDeleteOptions, VersionOptions, HelpOptions>;
+                 EnvDeleteOptions, SqlOptions, BackupOptions, TensorboardOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -28,7 +28,7 @@ void flatten(const std::string& prefix, const Json& value, std::map<std::string,
   }
 }
 
-Json differences(const Json& before, const Json& after) {
+Json differences(const Json& before, const Json& after, bool all) {
   std::map<std::string, std::pair<Json, Json>> values;
   std::map<std::string, Json> flat;
   flatten("", before, flat);
@@ -38,21 +38,34 @@ Json differences(const Json& before, const Json& after) {
   for (auto& [name, value] : flat) values[name].second = std::move(value);
   Json found = Json::array();
   for (const auto& [name, sides] : values)
-    if (sides.first != sides.second)
+    if (all || sides.first != sides.second)
       found.push_back({{"name", name}, {"before", sides.first}, {"after", sides.second}});
   return found;
 }
 
-Json last_values(const Json& run) {
+// The last value of each metric; of one that was logged more often also the best ones, whichever way is best.
+Json values_of(const Json& metrics) {
   Json values = Json::object();
-  for (const auto& [name, value] : member(run, "metrics").items()) values[name] = metric_text(value);
+  for (const Json& metric : member(metrics, "items")) {
+    const std::string name = text_at(metric, "name");
+    values[name] = scalar_text(member(metric, "last"));
+    if (number_at(metric, "count").value_or(0) < 2) continue;
+    for (const char* key : {"count", "min", "max"})
+      if (const Json& value = member(metric, key); !value.is_null()) values[name + "." + key] = scalar_text(value);
+  }
   return values;
 }
 
-Json parameters_of(const Json& run) {
-  Json parameters = member(run, "runDefinition");
-  for (const char* key : {"experiment", "isolation"}) parameters[key] = member(run, key);
-  return parameters;
+Json definition_of(const Json& run) {
+  Json definition = member(run, "runDefinition");
+  for (const char* key : {"experiment", "isolation"}) definition[key] = member(run, key);
+  return definition;
+}
+
+Json machine_of(const Json& run) {
+  Json machine = member(run, "machine");
+  machine["gpus"] = member(run, "gpus");
+  return machine;
 }
 
 // Arguments and commands as a shell takes them, everything else as JSON would have it.
@@ -90,17 +103,25 @@ std::string counted(std::int64_t count, const char* one, const char* many) {
 
 }  // namespace
 
-Json parameter_differences(const Json& before, const Json& after) {
-  return differences(parameters_of(before), parameters_of(after));
+Json parameter_differences(const Json& before, const Json& after, bool all) {
+  Json told = differences(member(before, "parameters"), member(after, "parameters"), all);
+  const bool named =
+      std::any_of(told.begin(), told.end(), [](const Json& one) { return one["before"] != one["after"]; });
+  for (Json& one : differences(definition_of(before), definition_of(after), all))
+    if (all || !named || one["name"] != "arguments") told.push_back(std::move(one));
+  return told;
 }
-Json environment_differences(const Json& before, const Json& after) {
-  return differences(member(before, "environment"), member(after, "environment"));
+Json environment_differences(const Json& before, const Json& after, bool all) {
+  return differences(member(before, "environment"), member(after, "environment"), all);
 }
-Json git_differences(const Json& before, const Json& after) {
-  return differences(member(before, "git"), member(after, "git"));
+Json git_differences(const Json& before, const Json& after, bool all) {
+  return differences(member(before, "git"), member(after, "git"), all);
 }
-Json metric_differences(const Json& before, const Json& after) {
-  return differences(last_values(before), last_values(after));
+Json machine_differences(const Json& before, const Json& after, bool all) {
+  return differences(machine_of(before), machine_of(after), all);
+}
+Json metric_differences(const Json& before, const Json& after, bool all) {
+  return differences(values_of(before), values_of(after), all);
 }
 
 std::string code_stat(const Json& code, std::size_t width) {
@@ -213,21 +234,61 @@ int print_patch(Session& session, const DiffOptions& options) {
 struct Section {
   const char* key;  // of the JSON
   const char* heading;
-  Json (*compare)(const Json&, const Json&);
   DiffPart part;
 };
 constexpr Section kSections[] = {
-    {"parameters", "parameters", parameter_differences, DiffPart::kParameters},
-    {"environment", "environment", environment_differences, DiffPart::kEnvironment},
-    {"git", "git", git_differences, DiffPart::kGit},
-    {"metrics", "metrics (last values)", metric_differences, DiffPart::kMetrics},
+    {"parameters", "parameters", DiffPart::kParameters},
+    {"environment", "environment", DiffPart::kEnvironment},
+    {"git", "git", DiffPart::kGit},
+    {"machine", "machine", DiffPart::kMachine},
+    {"metrics", "metrics (last, least and greatest values)", DiffPart::kMetrics},
 };
 
-void print_section(const Section& section, const Json& before, const Json& after, bool& any) {
-  const auto found = section.compare(before, after);
-  if (found.empty()) return;
-  print((any ? "\n" : "") + coloured(section.heading, Colour::kBold) + "\n" + table_of(found, before, after));
-  any = true;
+Json section_of(DiffPart part, const Json& before, const Json& after, const Json& metrics_before,
+                const Json& metrics_after, bool all) {
+  switch (part) {
+    case DiffPart::kEnvironment:
+      return environment_differences(before, after, all);
+    case DiffPart::kGit:
+      return git_differences(before, after, all);
+    case DiffPart::kMachine:
+      return machine_differences(before, after, all);
+    case DiffPart::kMetrics:
+      return metric_differences(metrics_before, metrics_after, all);
+    default:
+      return parameter_differences(before, after, all);
+  }
+}
+
+// A run with its parameters, which its document has not.
+Json with_parameters(Session& session, Json run) {
+  std::string id;
+  for (const char c : text_at(run, "runId")) id.append(c == '\'' ? 2 : 1, c);
+  const Json question = {{"query", "SELECT key, value FROM parameters WHERE run = '" + id + "' ORDER BY key"}};
+  Json parameters = Json::object();
+  const Json answer = parse_document(session.post("/v1/sql", dump_document(question)));
+  for (const Json& item : member(answer, "items")) parameters[text_at(item, "key")] = member(item, "value");
+  run["parameters"] = std::move(parameters);
+  return run;
+}
+
+// Package by package, where the locks differ: {packages, notes}.
+Json lock_difference(Session& session, const Json& before, const Json& after) {
+  Json found = {{"packages", Json::array()}, {"notes", Json::array()}};
+  const Json& one = member(before, "environment");
+  const Json& other = member(after, "environment");
+  if (text_at(one, "lockDigest") == text_at(other, "lockDigest")) return found;
+  const Json answer = parse_document(session.get(
+      environment_target(text_at(before, "runId"), "/diff?other=" + http::percent_encode(text_at(after, "runId")))));
+  for (const char* key : {"packages", "notes"}) found[key] = member(answer, key);
+  return found;
+}
+
+std::string lock_text(const Json& locks) {
+  std::string text;
+  for (const Json& line : locks["packages"]) text += "  " + printable(scalar_text(line)) + "\n";
+  for (const Json& line : locks["notes"]) text += "  " + coloured(printable(scalar_text(line)), Colour::kDim) + "\n";
+  return text;
 }
 
 }  // namespace
@@ -235,39 +296,57 @@ void print_section(const Section& section, const Json& before, const Json& after
 int run(Session& session, const DiffOptions& options) {
   if (options.part == DiffPart::kCode && !session.json()) return print_patch(session, options);
   if (options.part == DiffPart::kGit) return diff_git(session, options.before, options.after);
-  const bool all = !options.part;
+  const bool summary = !options.part;
   Json document = Json::object();
-  bool any = false;
-  if (all || options.part == DiffPart::kCode) {
+  std::string text;
+  const auto add_text = [&text](const char* heading, const std::string& body) {
+    if (!body.empty()) text += (text.empty() ? "" : "\n") + coloured(heading, Colour::kBold) + "\n" + body;
+  };
+  if (summary || options.part == DiffPart::kCode) {
     const std::string answer = session.get(code_target(options, "json"));
-    if (!all) {
+    if (!summary) {
       print(json_text(answer));
       return 0;
     }
-    const Json code = parse_document(answer);
-    document["code"] = code;
-    if (!session.json() && !member(code, "items").empty()) {
-      print(coloured("code", Colour::kBold) + "\n" + code_stat(code, terminal_width()));
-      any = true;
-    }
+    document["code"] = parse_document(answer);
+    if (!member(document["code"], "items").empty())
+      add_text("code", code_stat(document["code"], session.json() ? 0 : terminal_width()));
   }
-  const Json before = parse_document(session.get(run_target(options.before)));
-  const Json after = parse_document(session.get(run_target(options.after)));
+  Json before = parse_document(session.get(run_target(options.before)));
+  Json after = parse_document(session.get(run_target(options.after)));
+  if (summary || options.part == DiffPart::kParameters) {
+    before = with_parameters(session, std::move(before));
+    after = with_parameters(session, std::move(after));
+  }
+  Json metrics_before, metrics_after;
+  if (summary || options.part == DiffPart::kMetrics) {
+    metrics_before = parse_document(session.get(run_target(text_at(before, "runId"), "/metrics")));
+    metrics_after = parse_document(session.get(run_target(text_at(after, "runId"), "/metrics")));
+  }
   for (const Section& section : kSections) {
-    if (!all && options.part != section.part) continue;
-    if (!session.json())
-      print_section(section, before, after, any);
-    else if (all)
-      document[section.key] = list_of(section.compare(before, after));
+    if (!summary && options.part != section.part) continue;
+    Json items = section_of(section.part, before, after, metrics_before, metrics_after, options.all);
+    std::string body = items.empty() ? "" : table_of(items, before, after);
+    Json list = list_of(std::move(items));
+    if (section.part == DiffPart::kEnvironment) {
+      const Json locks = lock_difference(session, before, after);
+      body += lock_text(locks);
+      list.update(locks);
+    }
+    add_text(section.heading, body);
+    if (summary)
+      document[section.key] = std::move(list);
     else
-      document = list_of(section.compare(before, after));
+      document = std::move(list);
   }
   if (session.json()) {
     Json answer = {{"before", text_at(before, "runId")}, {"after", text_at(after, "runId")}};
     answer.update(document);
     print(json_text(dump_document(answer)));
-  } else if (!any) {
+  } else if (text.empty()) {
     print_error("runner: no differences\n");
+  } else {
+    print(text);
   }
   return 0;
 }

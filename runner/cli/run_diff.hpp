@@ -8,12 +8,16 @@
 
 namespace runner::cli {
 
-// Each a list of {name, before, after}, by name; null is absent.
-// Of the run's definition: script, arguments, limits, mounts, variables, image, isolation, experiment.
-Json parameter_differences(const Json& before, const Json& after);
-Json environment_differences(const Json& before, const Json& after);
-Json git_differences(const Json& before, const Json& after);
-Json metric_differences(const Json& before, const Json& after);  // last values
+// Each a list of {name, before, after}, by name; null is absent. With `all` also of what is the same.
+// What the script was told (its parameters by name; its arguments as they are where no parameter says the difference),
+// and the run's definition: script, limits, mounts, variables, image, isolation, experiment.
+Json parameter_differences(const Json& before, const Json& after, bool all = false);
+Json environment_differences(const Json& before, const Json& after, bool all = false);
+Json git_differences(const Json& before, const Json& after, bool all = false);
+Json machine_differences(const Json& before, const Json& after, bool all = false);
+// Of two answers of GET …/metrics: the last value as NAME; where there are several also the least and the greatest, as
+// NAME.min and NAME.max, and their number, as NAME.count.
+Json metric_differences(const Json& before, const Json& after, bool all = false);
 
 // The answer of GET …/code-diff as `git diff --stat` would show it.
 std::string code_stat(const Json& code, std::size_t width);

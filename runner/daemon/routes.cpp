@@ -59,6 +59,8 @@ const std::vector<Routes::Route>& Routes::table() {
       {"GET", {"v1", "environments", "{environment}", "diff"}, &Routes::environment_diff},
       {"POST", {"v1", "gc"}, &Routes::gc},
       {"POST", {"v1", "fsck"}, &Routes::fsck},
+      {"POST", {"v1", "backup"}, &Routes::backup},
+      {"POST", {"v1", "sql"}, &Routes::sql},
   };
   return routes;
 }

@@ -1,8 +1,11 @@
 // Which request does what: the routes of docs/openapi.json over the pipeline. Any thread.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <mutex>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +67,9 @@ class Routes {
   // routes_store.cpp
   void gc(const http::Request&, Exchange&);
   void fsck(const http::Request&, Exchange&);
+  void backup(const http::Request&, Exchange&);
+  // routes_sql.cpp
+  void sql(const http::Request&, Exchange&);
 
   // routes_environments.cpp
   void environment_list(const http::Request&, Exchange&);
@@ -80,6 +86,9 @@ class Routes {
   pipeline::Pipeline& pipeline_;
   const api::DaemonFacts facts_;
   const std::function<void(bool)> stop_;
+  static constexpr std::ptrdiff_t kAskAtOnce = 2;  // in SQL: each may take a core and memory
+  std::counting_semaphore<kAskAtOnce> asking_{kAskAtOnce};
+  std::mutex backing_up_;
 };
 
 }  // namespace runner::daemon

@@ -1,4 +1,4 @@
-// `gc` and `fsck`: work on the connection's thread, told while it lasts.
+// `gc`, `fsck` and `backup`: work on the connection's thread, told while it lasts.
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -7,6 +7,7 @@
 #include "runner/daemon/request_values.hpp"
 #include "runner/daemon/routes.hpp"
 #include "runner/os/clock.hpp"
+#include "runner/pipeline/backup.hpp"
 #include "runner/pipeline/fsck.hpp"
 #include "runner/pipeline/gc.hpp"
 
@@ -97,6 +98,20 @@ void Routes::fsck(const http::Request& request, Exchange& exchange) {
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
     return api::fsck_document(pipeline::check_everything(pipeline_.content(), pipeline_.history(),
                                                          pipeline_.checkouts(), pipeline_.data(), options, doing));
+  });
+}
+
+void Routes::backup(const http::Request& request, Exchange& exchange) {
+  const std::string path = absolute_path(body_of(request), "path");
+  const std::unique_lock lock(backing_up_, std::try_to_lock);
+  if (!lock) throw Error(ErrorCode::kConflict, "a backup is under way", "wait for its end");
+  answer_in_lines(exchange, [&](const pipeline::Doing& doing) {
+    const pipeline::BackedUp made = pipeline::back_up(pipeline_.data(), path, doing);
+    return nlohmann::ordered_json{{"path", path},
+                                  {"bytes", made.bytes},
+                                  {"historyBytes", made.history_bytes},
+                                  {"contentBytes", made.content_bytes}}
+        .dump();
   });
 }
 

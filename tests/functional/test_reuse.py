@@ -386,7 +386,7 @@ class Diff(Reuse):
     def test_the_summary_names_what_differs_and_nothing_else(self):
         first, second = self.two_runs()
         text = self.ok("run", "diff", first, second).text
-        for part in ("pkg/model.py => package/model.py | ", "(mode +x)", "tool.sh", "new\\nline", "arguments", "'--lr 0.1'"[1:-1], "environmentVariables.A"):
+        for part in ("pkg/model.py => package/model.py | ", "(mode +x)", "tool.sh", "new\\nline", "lr  ", "0.1", "environmentVariables.A"):
             self.assertIn(part, text)
         self.assertNotIn("holes", text)
         self.assertEqual(self.ok("run", "diff", first, first).out, b"")
@@ -398,7 +398,7 @@ class Diff(Reuse):
         self.assertEqual(files["fresh"]["status"], "added")
         self.assertEqual(files["tool.sh"]["status"], "deleted")
         self.assertEqual((files["main.py"]["oldType"], files["main.py"]["type"]), ("file", "executable"))
-        self.assertEqual({item["name"] for item in document["parameters"]["items"]}, {"arguments", "environmentVariables.A"})
+        self.assertEqual({item["name"] for item in document["parameters"]["items"]}, {"lr", "environmentVariables.A"})
         self.assertEqual(document["metrics"]["items"], [])
 
     def test_one_part_at_a_time(self):

@@ -32,7 +32,14 @@ set(RUNNER_APART
   runner/pipeline/line_difference
   runner/pipeline/script_command
   runner/daemon/exec_session
+  runner/daemon/routes_sql
+  runner/cli/backup
   runner/cli/document
+  runner/cli/event_file
+  runner/cli/event_mirror
+  runner/cli/history_arguments
+  runner/cli/sql
+  runner/cli/tensorboard
   runner/cli/env_show
   runner/cli/gc
   runner/cli/list

@@ -56,6 +56,7 @@ TEST_CASE("a repetition sends only what was given, and the caller") {
 
 TEST_CASE("diff compares two runs, in one of five ways or in all") {
   CHECK_FALSE(parse_as<DiffOptions>({"run", "diff", "a", "b"}).part);
+  CHECK(parse_as<DiffOptions>({"run", "diff", "a", "b", "--all"}).all);
   CHECK(parse_as<DiffOptions>({"run", "diff", "--code", "a", "b"}).part == DiffPart::kCode);
   CHECK(parse_as<DiffOptions>({"run", "diff", "a", "b", "--git"}).part == DiffPart::kGit);
   CHECK_THROWS_AS((parse_as<DiffOptions>({"run", "diff", "a", "b", "--git", "--env"})), Error);
@@ -95,8 +96,21 @@ TEST_CASE("differences of two runs are named by their keys, with null for what i
                         {"name": "kind", "before": "interpreter", "after": "image"}])"));
   CHECK(git_differences(a, b) == Json::parse(R"([{"name": "commit", "before": null, "after": "c"},
                                                  {"name": "dirty", "before": null, "after": false}])"));
-  CHECK(metric_differences(a, b).size() == 1);
+  CHECK(environment_differences(a, a, true).size() == 1);
   CHECK(parameter_differences(a, a).empty());
+}
+
+TEST_CASE("metrics differ in their last, least and greatest values, parameters by their names") {
+  const Json a = Json::parse(R"({"items": [{"name": "loss", "count": 3, "last": 2, "min": 1, "max": 4},
+                                           {"name": "once", "count": 1, "last": "NaN", "min": null, "max": null}]})");
+  const Json b = Json::parse(R"({"items": [{"name": "loss", "count": 3, "last": 2, "min": 0.5, "max": 4}]})");
+  CHECK(metric_differences(a, b) == Json::parse(R"([{"name": "loss.min", "before": "1", "after": "0.5"},
+                                                    {"name": "once", "before": "NaN", "after": null}])"));
+  CHECK(metric_differences(a, a).empty());
+  CHECK(metric_differences(a, a, true).size() == 5);
+  const Json one = Json::parse(R"({"parameters": {"lr": "1"}, "runDefinition": {"arguments": ["--lr", "1"]}})");
+  const Json other = Json::parse(R"({"parameters": {"lr": "2"}, "runDefinition": {"arguments": ["--lr", "2"]}})");
+  CHECK(parameter_differences(one, other) == Json::parse(R"([{"name": "lr", "before": "1", "after": "2"}])"));
 }
 
 TEST_CASE("the summary of changed files is that of git diff --stat") {
