@@ -101,7 +101,8 @@ std::string runs_table(const Json& items, std::size_t width, UtcTime now) {
 }
 
 int run(Session& session, const ListOptions& options) {
-  const auto wanted = options.all ? std::nullopt : std::optional(options.last);
+  std::optional<long> wanted;
+  if (!options.all) wanted.emplace(options.last);
   const Json list = pages_of(session, query_of(options), wanted, options.next_token);
   if (session.json()) {
     print(json_text(dump_document(list)));

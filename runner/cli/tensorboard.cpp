@@ -69,9 +69,9 @@ std::string find_tensorboard() {
 }
 
 // Named by the user, or a temporary one that goes in the end.
-class Place {
+class MirrorDirectory {
  public:
-  explicit Place(const std::optional<std::string>& named) {
+  explicit MirrorDirectory(const std::optional<std::string>& named) {
     if (named) {
       path_ = *named;
       return;
@@ -81,12 +81,12 @@ class Place {
     path_ = pattern;
     temporary_ = true;
   }
-  ~Place() {
+  ~MirrorDirectory() {
     std::error_code ignored;
     if (temporary_) std::filesystem::remove_all(path_, ignored);
   }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
+  MirrorDirectory(const MirrorDirectory&) = delete;
+  MirrorDirectory& operator=(const MirrorDirectory&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:
@@ -148,7 +148,7 @@ int run(Session& session, const TensorboardOptions& options) {
   std::vector<std::string> open;
   for (const Json& run : documents_of(session, options.runs)) open.push_back(text_at(run, "runId"));
   EndSignals signals;
-  const Place place(options.directory);
+  const MirrorDirectory place(options.directory);
   mirror_all(session, open, place.path());
   const os::Child child = start(program, place.path(), options.port);
   bool asked = false;

@@ -76,6 +76,7 @@ set(RUNNER_ALONE
   store/content_check
   store/ledger_check
   store/run_digest
+  runner/pipeline/backup
   runner/shim/records
   runner/cli/show
   tests/unit/envs/conda_build_test
