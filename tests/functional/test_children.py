@@ -28,8 +28,8 @@ class Parent(DriverTest):
 
 
 class Changes(Parent):
-    def patch(self, status=200, **change):
-        return self.ask("PATCH", "/v1/runs/" + self.run_id, change, status)
+    def patch(self, answered=200, **change):
+        return self.ask("PATCH", "/v1/runs/" + self.run_id, change, answered)
 
     def test_name_tags_and_properties_change_together_or_not_at_all(self):
         changed = self.patch(name="better", tags={"a": "1", "bare": None}, properties={"p": "1"})
