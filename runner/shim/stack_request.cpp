@@ -1,12 +1,15 @@
 #include "runner/shim/stack_request.hpp"
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runner/os/clock.hpp"
@@ -30,9 +33,12 @@ bool is_python(const os::ProcessFacts& process) {
   return program.starts_with("python") || program.starts_with("pypy");
 }
 
-void send(const os::ProcessFacts& process, int signal) {
+// Its pidfd, if it was there to be sent it.
+std::optional<os::Fd> send(const os::ProcessFacts& process, int signal) {
   const os::ProcessIdentity identity{.pid = process.pid, .start_ticks = process.start_ticks, .boot_id = os::boot_id()};
-  if (const auto pidfd = os::open_process(identity)) os::signal_process(*pidfd, signal);
+  auto pidfd = os::open_process(identity);
+  if (pidfd && !os::signal_process(*pidfd, signal)) pidfd.reset();
+  return pidfd;
 }
 
 struct Member {
@@ -84,14 +90,22 @@ StackAnswer ask_for_stacks(const os::ProcessTree& tree, pid_t script, StackReque
     for (const Member& member : members) {
       if (!told.insert({member.process.pid, member.process.start_ticks}).second) continue;
       news = true;
-      if (wanted(member))
-        send(member.process, SIGABRT);
-      else if (!last)
+      if (wanted(member)) {
+        if (auto asked = send(member.process, SIGABRT)) answer.printing.push_back(std::move(*asked));
+      } else if (!last) {
         send(member.process, SIGSTOP);
+      }
     }
     if (last || !news || look == kLooks) return answer;
     members = members_of(os::read_process_tree(tree.processes.front().pid, os::kMostFilesOfLook), script);
   }
+}
+
+bool any_lives(const std::vector<os::Fd>& pidfds) {
+  return std::any_of(pidfds.begin(), pidfds.end(), [](const os::Fd& pidfd) {
+    pollfd ended{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&ended, 1, 0) == 0;
+  });
 }
 
 bool end_politely(const os::ProcessTree& tree, pid_t script) {

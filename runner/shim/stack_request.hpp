@@ -4,6 +4,9 @@
 
 #include <sys/types.h>
 
+#include <vector>
+
+#include "runner/os/fd.hpp"
 #include "runner/os/process_tree.hpp"
 
 namespace runner::shim {
@@ -18,10 +21,13 @@ enum class StackRequest {
 struct StackAnswer {
   bool asked = false;     // false: nobody would print a stack, or there is too much to look through; nothing was sent
   bool possible = false;  // somebody could when SIGKILL is next
+  std::vector<os::Fd> printing{};  // pidfds of those that were asked: they end when they have printed
 };
 // To the process group of the script, which is `script` in its own pid namespace and a child of the root of `tree`, as
 // a polite end goes to it.
 StackAnswer ask_for_stacks(const os::ProcessTree& tree, pid_t script, StackRequest request);
+// Whether one of these processes has not ended (a zombie has).
+bool any_lives(const std::vector<os::Fd>& pidfds);
 // After kPolitely: SIGTERM to all of the group that is left, and lets it go on. False if there is nobody, or too many
 // to look through.
 bool end_politely(const os::ProcessTree& tree, pid_t script);

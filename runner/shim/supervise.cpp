@@ -30,10 +30,12 @@ namespace {
 
 // After the container's pid 1 has died without a word: how long the Engine may take to say why.
 constexpr std::chrono::seconds kEngineWords{5};
-// Between SIGABRT to Pythons that show their stacks and SIGTERM to the rest of the script's group.
-constexpr std::chrono::milliseconds kForFirstStacks{100};
-constexpr std::chrono::seconds kBetweenKills{2};     // of a container that does not die
-constexpr std::chrono::milliseconds kForStacks{20};  // after the grace, for Pythons to print them
+// Pythons that show their stacks before SIGTERM goes to the rest of the script's group, at most; a write for each word
+// of a hundred threads' stacks takes a while on a busy machine.
+constexpr std::chrono::seconds kForFirstStacks{5};
+constexpr std::chrono::seconds kBetweenKills{2};          // of a container that does not die
+constexpr std::chrono::milliseconds kForLastStacks{500};  // after the grace, at most
+constexpr std::chrono::milliseconds kBetweenLooks{20};    // whether they have printed and ended
 
 sigset_t block_all_signals() {
   sigset_t all;
@@ -308,7 +310,10 @@ void Supervisor::order_end(OrderedEnd end) {
   sampler_.go_on();
   grace_end_ = os::monotonic_now() + spec_.grace;
   ask_to_end();
-  set_timer(stacks_first_ ? std::min(os::monotonic_now() + kForFirstStacks, grace_end_) : grace_end_);
+  if (stacks_first_)
+    await_stacks(kForFirstStacks);
+  else
+    set_timer(grace_end_);
 }
 
 // The polite signal. At its time limit a Python that would die of it without a word shows where it was first: a shell
@@ -319,10 +324,11 @@ void Supervisor::ask_to_end() {
     const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
     sampler_.look_before_signal(tree);
     if (facts_.ordered->kind == OutcomeKind::kTimedOut) {
-      const StackAnswer answer = ask_for_stacks(tree, script_, StackRequest::kPolitely);
+      StackAnswer answer = ask_for_stacks(tree, script_, StackRequest::kPolitely);
       stacks_possible_ = answer.possible;
       facts_.ordered->asked_for_stacks = answer.asked;
       stacks_first_ = answer.asked;
+      printing_ = std::move(answer.printing);
       if (answer.asked) return;
     }
   }
@@ -344,9 +350,28 @@ bool Supervisor::ask_for_last_words() {
   if (!stacks_possible_ || ordered.killed) return false;
   ordered.killed = true;
   const os::ProcessTree tree = os::read_process_tree(init_identity_.pid, os::kMostFilesOfLook);
-  if (!ask_for_stacks(tree, script_, StackRequest::kAtLast).asked) return false;
+  StackAnswer answer = ask_for_stacks(tree, script_, StackRequest::kAtLast);
+  if (!answer.asked) return false;
   ordered.asked_for_stacks = true;
-  set_timer(os::monotonic_now() + kForStacks);
+  printing_ = std::move(answer.printing);
+  await_stacks(kForLastStacks);
+  return true;
+}
+
+// The timer expires when those that print may have done it.
+void Supervisor::await_stacks(std::chrono::nanoseconds most) {
+  printing_end_ = os::monotonic_now() + most;
+  if (!facts_.ordered->killed) printing_end_ = std::min(printing_end_, grace_end_);
+  set_timer(std::min(os::monotonic_now() + kBetweenLooks, printing_end_));
+}
+
+bool Supervisor::stacks_awaited() {
+  const auto now = os::monotonic_now();
+  if (now >= printing_end_ || !any_lives(printing_)) {
+    printing_.clear();
+    return false;
+  }
+  set_timer(std::min(now + kBetweenLooks, printing_end_));
   return true;
 }
 
@@ -357,6 +382,8 @@ void Supervisor::on_timer() {
     gave_engine_up_ = true;
   else if (!facts_.ordered)
     order_end({.kind = OutcomeKind::kTimedOut, .reason = ""});
+  else if (stacks_awaited())
+    return;
   else if (std::exchange(stacks_first_, false) && os::monotonic_now() < grace_end_)
     end_the_others();
   else if (!facts_.end && !ask_for_last_words())

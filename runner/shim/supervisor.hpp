@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runner/core/run.hpp"
 #include "runner/os/cgroup.hpp"
@@ -68,6 +69,8 @@ class Supervisor {
   void order_end(OrderedEnd end);
   void ask_to_end();
   bool ask_for_last_words();
+  void await_stacks(std::chrono::nanoseconds most);
+  bool stacks_awaited();
   void let_go_on();
   void kill_everything();
   void kill_children();
@@ -84,11 +87,13 @@ class Supervisor {
   os::Fd secrets_;
   os::Fd init_;  // pidfd of the container's pid 1
   os::ProcessIdentity init_identity_;
-  bool init_dead_ = false;        // known in an Engine's container only, where init is no child of ours
-  bool gave_engine_up_ = false;   // its word of the end did not come in time
-  pid_t script_ = 0;              // in its own pid namespace
-  bool stacks_possible_ = false;  // at the end of the grace
-  bool stacks_first_ = false;     // SIGTERM has still to follow
+  bool init_dead_ = false;                   // known in an Engine's container only, where init is no child of ours
+  bool gave_engine_up_ = false;              // its word of the end did not come in time
+  pid_t script_ = 0;                         // in its own pid namespace
+  bool stacks_possible_ = false;             // at the end of the grace
+  bool stacks_first_ = false;                // SIGTERM has still to follow
+  std::vector<os::Fd> printing_;             // pidfds of the Pythons that show their stacks
+  std::chrono::nanoseconds printing_end_{};  // they have so long
   std::chrono::nanoseconds grace_end_{};
   UsageSampler sampler_;
   os::RunCgroups engine_cgroups_;       // the Engine made them; only read

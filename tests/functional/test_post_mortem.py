@@ -34,16 +34,16 @@ class TimeLimit(PostMortemTest):
             import threading, time
             def deep(left):
                 return deep(left - 1) if left else time.sleep(60)
-            for _ in range(80):
-                threading.Thread(target=deep, args=(50,), daemon=True).start()
+            for _ in range(95):
+                threading.Thread(target=deep, args=(95,), daemon=True).start()
             print("all up", flush=True)
-            deep(50)
+            deep(95)
             """)
         self.write("train.sh", "python3 many.py\necho never\n")
         self.submit("--max-run-duration", "5s", "--grace", "20s", "train.sh", code=124)
         log = self.log().decode()
         self.assertIn("all up", log)
-        self.assertGreater(log.count("in deep"), 80 * 50)
+        self.assertGreater(log.count("in deep"), 95 * 95)
         self.assertNotIn("never", log)
         self.assertLess(self.show()["durationSeconds"], 18)
 
