@@ -238,8 +238,7 @@ void Routes::log(const http::Request& request, Exchange& exchange) {
   wanted.range = request.range;
   if (const auto attempt = request.parameter("attempt"))
     wanted.attempt = static_cast<int>(whole_number(*attempt, "attempt"));
-  const auto follow = request.parameter("follow");
-  wanted.follow = follow == "1" || follow == "true";
+  wanted.follow = is_true(request.parameter("follow"));
   stream_log(pipeline_, wanted, exchange);
 }
 

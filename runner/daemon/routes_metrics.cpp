@@ -74,8 +74,6 @@ api::MetricOverview overview_of(const Points& points) {
           .max = number_of(*most)};
 }
 
-bool is_true(const std::optional<std::string>& value) { return value == "1" || value == "true"; }
-
 }  // namespace
 
 void Routes::metrics(const http::Request& request, Exchange& exchange) {
