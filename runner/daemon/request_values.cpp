@@ -13,6 +13,8 @@ std::pair<std::string, std::optional<std::string>> key_value(const std::string& 
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+bool is_true(const std::optional<std::string>& parameter) { return parameter == "1" || parameter == "true"; }
+
 std::int64_t whole_number(const std::string& text, const std::string& name) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

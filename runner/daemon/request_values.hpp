@@ -16,6 +16,8 @@ namespace runner::daemon {
 // "quality=good" → {"quality", "good"}; "quality" → {"quality", nothing}.
 std::pair<std::string, std::optional<std::string>> key_value(const std::string& text);
 
+bool is_true(const std::optional<std::string>& parameter);  // "1" or "true"
+
 std::int64_t whole_number(const std::string& text, const std::string& name);  // not negative
 
 // A body with more or deeper values than any request has a use for is refused before it is parsed: it would take many

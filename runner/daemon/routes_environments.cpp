@@ -1,6 +1,7 @@
 // Environments by name.
 #include "runner/api/environment_document.hpp"
 #include "runner/core/error.hpp"
+#include "runner/daemon/request_values.hpp"
 #include "runner/daemon/routes.hpp"
 #include "runner/pipeline/environment_registry.hpp"
 
@@ -14,10 +15,9 @@ pipeline::EnvironmentRegistry registry_of(pipeline::Pipeline& pipeline) {
 }  // namespace
 
 void Routes::environment_list(const http::Request& request, Exchange& exchange) {
-  const auto all = request.parameter("all");
   exchange.respond({.status = 200,
                     .body = api::environment_list_document(
-                        registry_of(pipeline_).list(request.parameter("name"), all == "1" || all == "true"))});
+                        registry_of(pipeline_).list(request.parameter("name"), is_true(request.parameter("all"))))});
 }
 
 void Routes::environment_register(const http::Request& request, Exchange& exchange) {

@@ -114,7 +114,7 @@ void read_log(const RunCall& call) {
   if (const auto attempt = request.parameter("attempt"))
     wanted.attempt = static_cast<int>(whole_number(*attempt, "attempt"));
   const auto follow = request.parameter("follow");
-  wanted.follow = follow == "1" || follow == "true";
+  wanted.follow = is_true(follow);
   stream_log(call.pipeline, wanted, call.exchange);
 }
 

@@ -6,8 +6,6 @@
 namespace runner::daemon {
 namespace {
 
-bool is_true(const std::string& value) { return value == "1" || value == "true"; }
-
 UtcTime instant(const std::string& text, const char* name) {
   const auto time = utc_from_iso8601(text);
   return time ? *time : utc_now() - parse_duration(text, name);

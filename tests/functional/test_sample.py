@@ -71,7 +71,8 @@ class Ridge(RunnerTest):
 
     def test_the_driver_compares_the_runs_and_keeps_the_best_model(self):
         with open(self.sample + "/README.md") as file:
-            command = shlex.split(file.read().split("```sh\n")[1].splitlines()[0].split("#")[0])
+            block = file.read().split("```sh\n")[1].split("```")[0]
+        (command,) = [shlex.split(line.split("#")[0]) for line in block.splitlines() if line.startswith("/usr/bin/python3")]
         done = self.home.call(*command, directory=self.project, environment=self.variables, timeout=120.0)
         self.assertEqual(done.code, 0, done.describe())
         runs = {run["runId"]: run for run in self.runs("-e", "ridge") if "driver" in run["tags"]}

@@ -114,6 +114,20 @@ def without_time(records):
 # --- scripts
 
 
+# What scripts check their answers with; goes before their text.
+CHECKS = """
+def refused(error, words, call):
+    try:
+        call()
+    except error as problem:
+        assert words in str(problem), (words, str(problem))
+    else:
+        raise AssertionError(words)
+def equal(found, wanted):
+    assert repr(found) == repr(wanted), (found, wanted)
+"""
+
+
 class ScriptCase(unittest.TestCase):
     """A directory, a journal, and scripts that run as a run's or outside of one."""
 

@@ -2,24 +2,12 @@
 
 import unittest
 
-from support import ScriptCase, need
+from support import CHECKS, ScriptCase, need
 
 
 class Offline(ScriptCase):
     def run_offline(self, text, **options):
-        prologue = """
-import os, sys, runner
-run = runner.Run.get_context()
-def refused(error, words, call):
-    try:
-        call()
-    except error as problem:
-        assert words in str(problem), (words, str(problem))
-    else:
-        raise AssertionError(words)
-def equal(found, wanted):
-    assert repr(found) == repr(wanted), (found, wanted)
-"""
+        prologue = CHECKS + "import os, sys, runner\nrun = runner.Run.get_context()\n"
         import textwrap
 
         return self.run_script(prologue + textwrap.dedent(text), inside=False, **options)

@@ -3,20 +3,11 @@
 import os
 import unittest
 
-from support import RUN, FakeDaemon, ScriptCase, document_of, lines_matching, refused, without_time
+from support import CHECKS, RUN, FakeDaemon, ScriptCase, document_of, lines_matching, refused, without_time
 
-PROLOGUE = """
+PROLOGUE = CHECKS + """
 import json, os, sys, runner
 run = runner.Run.get_context()
-def refused(error, words, call):
-    try:
-        call()
-    except error as problem:
-        assert words in str(problem), (words, str(problem))
-    else:
-        raise AssertionError(words)
-def equal(found, wanted):
-    assert repr(found) == repr(wanted), (found, wanted)
 """
 
 
