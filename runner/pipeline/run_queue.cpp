@@ -74,9 +74,70 @@ std::string RunQueue::shortage(const Waiting& run) const {
 }
 
 void RunQueue::make_ready(const Waiting& run) {
+  if (taken_.contains(run.within)) {
+    ready_within_[run.within].emplace(key_of(run), run.id);
+    return;
+  }
   if (!gpus_.choose(run.gpus, machine_.gpus)) return;  // waits for another machine, and keeps nobody from starting
   ready_.emplace(key_of(run), run.id);
   newcomers_.push_back(key_of(run));
+}
+
+// True: it waited for resources only.
+bool RunQueue::unready(const Waiting& run) {
+  if (const auto within = ready_within_.find(run.within); within != ready_within_.end()) {
+    const bool was = within->second.erase(key_of(run)) == 1;
+    if (within->second.empty()) ready_within_.erase(within);
+    if (was) return true;
+  }
+  return ready_.erase(key_of(run)) == 1;
+}
+
+// What `outer`, which occupies, has and has not given away.
+Resources RunQueue::free_within(const std::string& outer) const {
+  Resources free = taken_.at(outer).resources;
+  for (const auto& [id, taken] : taken_)
+    if (taken.within == outer) free = free - taken.resources;
+  return free;
+}
+
+// No more than the outer run has: a wish for all there is means all of that.
+std::optional<Resources> RunQueue::choose_within(const Waiting& run) const {
+  const Resources& all = taken_.at(run.within).resources;
+  Waiting smaller{.id = run.id, .place = run.place, .wanted = run.wanted, .gpus = run.gpus};
+  smaller.wanted.millicpus = std::min(smaller.wanted.millicpus, all.millicpus);
+  smaller.wanted.memory = std::min(smaller.wanted.memory, all.memory);
+  smaller.gpus.count = std::min(smaller.gpus.count, gpus_.count(all.gpus));
+  return choose(smaller, free_within(run.within));
+}
+
+// Within a run nobody overtakes.
+std::optional<std::string> RunQueue::next_within(Time now) {
+  for (const auto& [outer, ready] : ready_within_) {
+    const Waiting& first = waiting_.at(ready.begin()->second);
+    if (const auto taken = choose_within(first)) return take(first.id, *taken, now);
+  }
+  return std::nullopt;
+}
+
+// `gone` has left: what it had given away is now of `outer`, or of the machine.
+void RunQueue::leave_to(const std::string& outer, const std::string& gone) {
+  for (auto& [id, taken] : taken_) {
+    if (taken.within != gone) continue;
+    taken.within = outer;
+    if (outer.empty()) free_ = free_ - taken.resources;
+  }
+  const auto ready = ready_within_.find(gone);
+  if (ready != ready_within_.end()) {
+    const Ready left = std::move(ready->second);
+    ready_within_.erase(ready);
+    for (const auto& [key, id] : left) {
+      waiting_.at(id).within = outer;
+      make_ready(waiting_.at(id));
+    }
+  }
+  for (auto& [id, run] : waiting_)
+    if (run.within == gone) run.within = outer;
 }
 
 void RunQueue::add(Waiting run) {
@@ -93,7 +154,7 @@ bool RunQueue::remove(const std::string& id) {
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return false;
   if (!ready_.empty() && ready_.begin()->second == id) all_seen_ = false;  // it kept something
-  ready_.erase(key_of(found->second));
+  unready(found->second);
   for (const auto& [other, end] : found->second.after) {
     const auto dependents = dependents_.find(other);
     dependents->second.erase(id);
@@ -106,37 +167,41 @@ bool RunQueue::remove(const std::string& id) {
 bool RunQueue::move(const std::string& id, const QueuePlace& place) {
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return false;
-  const bool ready = ready_.erase(key_of(found->second)) == 1;
+  const bool ready = unready(found->second);
   found->second.place = place;
   if (ready) make_ready(found->second);
   all_seen_ = false;
   return true;
 }
 
-void RunQueue::occupy(const std::string& id, const Resources& taken, std::optional<Time> end) {
+void RunQueue::occupy(const std::string& id, const Resources& taken, std::optional<Time> end,
+                      const std::string& within) {
   remove(id);
   const Resources some{std::min(taken.millicpus, machine_.millicpus), std::min(taken.memory, machine_.memory),
                        taken.gpus & machine_.gpus};
-  if (!taken_.emplace(id, Taken{some, end}).second) return;
-  free_ = free_ - some;
+  const std::string outer = taken_.contains(within) ? within : "";
+  if (!taken_.emplace(id, Taken{some, end, outer}).second) return;
+  if (outer.empty()) free_ = free_ - some;
 }
 
 bool RunQueue::release(const std::string& id) {
   const auto found = taken_.find(id);
   if (found == taken_.end()) return false;
-  free_.millicpus += found->second.resources.millicpus;
-  free_.memory += found->second.resources.memory;
-  const GpuSet gpus = found->second.resources.gpus;
+  const Taken taken = found->second;
   taken_.erase(found);
   low_.erase(id);
-  free_.gpus |= gpus;
-  for (const auto& [other, taken] : taken_) free_.gpus &= ~taken.resources.gpus;  // adopted ones may have the same
+  if (taken.within.empty()) {
+    free_ = free_ + taken.resources;
+    for (const auto& [other, has] : taken_) free_.gpus &= ~has.resources.gpus;  // adopted ones may have the same
+  }
+  leave_to(taken.within, id);
   all_seen_ = false;
   return true;
 }
 
 void RunQueue::may_give_way(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace, Time now) {
-  if (place.priority < kNormalPriority && taken_.contains(id))
+  const auto found = taken_.find(id);
+  if (place.priority < kNormalPriority && found != taken_.end() && found->second.within.empty())
     low_.emplace(id, Low{.priority = place.priority, .since = now, .grace = grace});
 }
 
@@ -226,7 +291,8 @@ void RunQueue::hold_for(const std::string& reason) {
 RunQueue::Reservation RunQueue::reserve(const Waiting& first) const {
   std::vector<const Taken*> by_end;
   by_end.reserve(taken_.size());
-  for (const auto& [id, taken] : taken_) by_end.push_back(&taken);
+  for (const auto& [id, taken] : taken_)
+    if (taken.within.empty()) by_end.push_back(&taken);
   std::sort(by_end.begin(), by_end.end(), [](const Taken* one, const Taken* other) {
     if (!one->end || !other->end) return one->end.has_value() && !other->end.has_value();
     return *one->end < *other->end;
@@ -251,13 +317,17 @@ std::optional<Resources> RunQueue::what_overtaking_takes(const Waiting& run, con
 std::string RunQueue::take(const std::string& id, const Resources& taken, Time now) {
   const std::string started = id;  // occupying removes what `id` may be a part of
   const auto limit = waiting_.at(started).limit;
-  occupy(started, taken, limit ? std::optional(now + *limit) : std::nullopt);
+  const std::string within = waiting_.at(started).within;
+  occupy(started, taken, limit ? std::optional(now + *limit) : std::nullopt, within);
   if (taken.gpus != 0) all_seen_ = false;  // the first one may now be promised other GPUs
   return started;
 }
 
 std::optional<std::string> RunQueue::next(Time now) {
-  if (held_ || !held_for_.empty() || ready_.empty()) {
+  const bool held = held_ || !held_for_.empty();
+  if (!held)
+    if (auto id = next_within(now)) return id;
+  if (held || ready_.empty()) {
     newcomers_.clear();
     return std::nullopt;
   }
@@ -295,10 +365,16 @@ std::string RunQueue::why(const std::string& id) const {
     if (run.after.size() > 1) text += " and " + std::to_string(run.after.size() - 1) + " more";
     return text;
   }
-  if (!gpus_.choose(run.gpus, machine_.gpus))
+  const bool inner = taken_.contains(run.within);
+  if (!inner && !gpus_.choose(run.gpus, machine_.gpus))
     return "waits for " + to_text(run.gpus) + ": this machine has " + std::to_string(gpus_.count(machine_.gpus));
   if (held_) return "the queue is paused";
   if (!held_for_.empty()) return "the queue is held: " + held_for_;
+  if (inner) {
+    const bool first = ready_within_.at(run.within).begin()->second == id;
+    if (first && choose_within(run)) return {};
+    return (first ? "waits for room within " : "waits for its turn within ") + run.within + ", which has submitted it";
+  }
   if (!choose(run, free_)) {
     std::string text = "waits for " + shortage(run);
     if (!taken_.empty()) text += "; " + taken_.begin()->first + " has some";

@@ -2,7 +2,9 @@
 // run that does not fit keeps what it needs: a later one overtakes it only where that delays it by nothing (EASY
 // backfill, D. Lifka, "The ANL/IBM SP scheduling system", 1995), judged by the time limits of what runs; what has none
 // is taken to run for ever. Where a run of normal priority waits for what runs of low priority have, those give way:
-// they are ended, and wait again. No clock, no thread: the scheduler lends both.
+// they are ended, and wait again. What a run has submitted itself runs within what that run has, as the steps of a job
+// of Slurm do: the run is taken to wait for them, and would wait for ever if they came after it. No clock, no thread:
+// the scheduler lends both.
 #pragma once
 
 #include <chrono>
@@ -43,6 +45,7 @@ class RunQueue {
     GpuWish gpus{};
     std::optional<std::chrono::milliseconds> limit{};  // from the start until nothing of it is left
     std::map<std::string, AfterEnd> after{};           // runs that have not ended
+    std::string within{};  // the run that has submitted it: takes of what that one has, while that one occupies
   };
 
   // `machine.gpus` is not looked at: all of `gpus` are there.
@@ -54,7 +57,8 @@ class RunQueue {
   bool remove(const std::string& id);                         // true: it waited
   bool move(const std::string& id, const QueuePlace& place);  // true: it waits
   // Takes its resources though nobody asked whether they are free: it runs already. `end`: when its limit ends it.
-  void occupy(const std::string& id, const Resources& taken, std::optional<Time> end);
+  // `within`: as of Waiting; the outer one comes first.
+  void occupy(const std::string& id, const Resources& taken, std::optional<Time> end, const std::string& within = {});
   // Those that run may be asked to give way: called when `id`, which occupies, has started. Without effect for one of
   // normal priority.
   void may_give_way(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace, Time now);
@@ -68,7 +72,8 @@ class RunQueue {
   // One of those could not be told: others may be asked in its place, and it again after ask_again().
   void not_told(const std::string& id);
   void ask_again();
-  bool release(const std::string& id);  // true: it had some
+  // True: it had some. What runs or waits within it does so outside of it now.
+  bool release(const std::string& id);
   // `id` has ended. Gives and removes those that wait for another end than this.
   std::vector<std::string> ended(const std::string& id, bool success);
   // Nothing starts while it is held.
@@ -95,9 +100,11 @@ class RunQueue {
 
  private:
   using Key = std::tuple<int, double, std::string>;  // (-priority, position, id): the smallest is next
+  using Ready = std::map<Key, std::string>;
   struct Taken {
     Resources resources;
     std::optional<Time> end;
+    std::string within;  // whose they are, one that occupies, too; empty: the machine's
   };
   struct Low {  // a run that can be asked to give way
     int priority;
@@ -118,6 +125,11 @@ class RunQueue {
   std::optional<Resources> what_overtaking_takes(const Waiting& run, const Reservation& first, Time now) const;
   std::string take(const std::string& id, const Resources& taken, Time now);
   void make_ready(const Waiting& run);
+  bool unready(const Waiting& run);
+  Resources free_within(const std::string& outer) const;
+  std::optional<Resources> choose_within(const Waiting& run) const;
+  std::optional<std::string> next_within(Time now);
+  void leave_to(const std::string& outer, const std::string& gone);
 
   const GpuSlots gpus_;
   const Resources machine_;
@@ -125,7 +137,8 @@ class RunQueue {
   bool held_ = false;
   std::string held_for_;
   std::map<std::string, Waiting> waiting_;                   // by id
-  std::map<Key, std::string> ready_;                         // those that wait for resources only
+  Ready ready_;                                              // those that wait for the machine's resources only
+  std::map<std::string, Ready> ready_within_;                // by the run of whose resources; it occupies
   std::map<std::string, std::set<std::string>> dependents_;  // by the run whose end they wait for
   std::map<std::string, Taken> taken_;
   std::map<std::string, Low> low_;  // some of those in taken_
