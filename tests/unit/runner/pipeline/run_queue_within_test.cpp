@@ -8,7 +8,7 @@
 
 #include "runner/pipeline/run_queue.hpp"
 
-namespace runner::pipeline {
+namespace runner::pipeline::within {
 namespace {
 
 using Ids = std::vector<std::string>;
@@ -165,4 +165,4 @@ TEST_CASE("an adopted run takes of its outer one's") {
   CHECK(queue.free().millicpus == 1000);
 }
 
-}  // namespace runner::pipeline
+}  // namespace runner::pipeline::within
