@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runner/core/error.hpp"
@@ -162,6 +163,7 @@ class History {
   std::optional<Error> damage() const;
   std::vector<Artifact> artifacts(const std::string& id) const;  // by name, bytewise
   std::vector<std::string> notices(const std::string& id) const;
+  std::vector<std::pair<std::string, std::string>> parameters(const std::string& id) const;  // by key (parameters.hpp)
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
   // In log order; with `at_most` no more than so many, evenly spaced with the first and the last kept. Nothing for a
   // name that was not logged, or is of the other shape.

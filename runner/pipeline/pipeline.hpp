@@ -30,6 +30,7 @@
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/os/machine.hpp"
 #include "runner/os/process.hpp"
 #include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/clearer.hpp"
@@ -295,6 +296,7 @@ class Pipeline {
   const os::DataDirectory data_;
   const Configuration configuration_;
   const Resources machine_;  // what runs share
+  const MachineFacts machine_facts_ = os::machine_facts();
   const exec::GpuInventory gpus_;
   const GpuSlots gpu_slots_;
   const Account account_ = own_account();
