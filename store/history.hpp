@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runner/core/error.hpp"
@@ -166,6 +167,7 @@ class History {
   std::optional<Artifact> artifact(const std::string& id, const std::string& name) const;
   std::int64_t artifact_count(const std::string& id) const;
   std::vector<std::string> notices(const std::string& id) const;
+  std::vector<std::pair<std::string, std::string>> parameters(const std::string& id) const;  // by key (parameters.hpp)
   std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
   // In log order; with `at_most` no more than so many, evenly spaced with the first and the last kept. Nothing for a
   // name that was not logged, or is of the other shape.

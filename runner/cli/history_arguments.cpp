@@ -49,7 +49,7 @@ void define(CLI::App& app, DiffOptions& o) {
   add_part("--metrics", DiffPart::kMetrics, "last, least and greatest values");
   add_part("--env", DiffPart::kEnvironment, "interpreter, image and the packages of the lock");
   add_part("--git", DiffPart::kGit, "where the code came from");
-  add_part("--machine", DiffPart::kMachine, "the GPUs that they had");
+  add_part("--machine", DiffPart::kMachine, "what they were accepted on: host, system, kernel, processor, memory, driver; the GPUs that they had");
   parts->require_option(0, 1);
   app.add_flag("--all", o.all, "what is the same, too");
 }

@@ -74,6 +74,7 @@ RunRecord Pipeline::interactive_record(const api::InteractiveRequest& wanted, co
   run.properties = wanted.properties;
   run.environment.kind = "none";
   run.definition.isolation = Isolation::kNone;
+  run.definition.machine = machine_facts_;
   if (wanted.source_directory)
     run.definition.source_directory =
         existing_source(*wanted.source_directory, wanted.source_directory_explicit).string();

@@ -33,6 +33,7 @@
 #include "runner/exec/sandbox.hpp"
 #include "runner/os/data_directory.hpp"
 #include "runner/os/guarded.hpp"
+#include "runner/os/machine.hpp"
 #include "runner/os/process.hpp"
 #include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/clearer.hpp"
@@ -366,6 +367,7 @@ class Pipeline {
   const Configuration configuration_;
   const RunTokens tokens_;
   const Resources machine_;  // what runs share
+  const MachineFacts machine_facts_ = os::machine_facts();
   const exec::GpuInventory gpus_;
   const GpuSlots gpu_slots_;
   const Account account_ = own_account();
