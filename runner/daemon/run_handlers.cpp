@@ -114,8 +114,7 @@ void read_log(const RunCall& call) {
   wanted.range = request.range;
   if (const auto attempt = request.parameter("attempt"))
     wanted.attempt = static_cast<int>(whole_number(*attempt, "attempt"));
-  const auto follow = request.parameter("follow");
-  wanted.follow = is_true(follow);
+  wanted.follow = is_true(request.parameter("follow"));
   stream_log(call.pipeline, wanted, call.exchange);
 }
 

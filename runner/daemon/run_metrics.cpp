@@ -80,7 +80,6 @@ api::MetricOverview overview_of(const Points& points) {
           .max = number_of(*most)};
 }
 
-<<<<<<< HEAD:runner/daemon/run_metrics.cpp
 void read_system_metrics(const RunCall& call, const std::optional<std::string>& name) {
   const auto metrics = system_metrics(call.pipeline.usage_of(call.run));
   if (name) {
@@ -171,8 +170,6 @@ void read_values(const RunCall& call, const std::optional<std::string>& name) {
   pieces.finish();
 }
 
-=======
->>>>>>> main:runner/daemon/routes_metrics.cpp
 }  // namespace
 
 void read_metrics(const RunCall& call) {
