@@ -168,7 +168,7 @@ class History {
   std::int64_t artifact_count(const std::string& id) const;
   std::vector<std::string> notices(const std::string& id) const;
   std::vector<std::pair<std::string, std::string>> parameters(const std::string& id) const;  // by key (parameters.hpp)
-  std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
+  std::vector<MetricSummary> metric_summaries(const std::string& id) const;                  // by name
   // In log order; with `at_most` no more than so many, evenly spaced with the first and the last kept. Nothing for a
   // name that was not logged, or is of the other shape.
   std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name,

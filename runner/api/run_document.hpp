@@ -18,8 +18,8 @@ struct RunDetails {
   std::vector<Artifact> artifacts;
   std::vector<std::string> notices;
   std::vector<std::pair<std::string, std::string>> parameters{};  // out of its arguments
-  bool log_exists = false;                      // a live run's log, not yet an artifact
-  std::optional<ResourceUsage> usage_so_far{};  // of a live run
+  bool log_exists = false;                                        // a live run's log, not yet an artifact
+  std::optional<ResourceUsage> usage_so_far{};                    // of a live run
 };
 
 std::string run_document(const RunRecord& run, const RunDetails& details);

@@ -175,9 +175,9 @@ struct RunDefinition {
   std::map<std::string, AfterEnd> after;  // runs that must have ended before this one starts, by id
   // What says where the packages of an environment that must be built come from (envs/build_variables.hpp).
   std::map<std::string, std::string> build_variables;
-  std::vector<std::string> withheld;  // names of variables, or the kind of file, whose credentials are stored nowhere
-  bool rebuild_environment = false;   // --rebuild: only what was built after the run was submitted will do
-  bool pull_image = false;            // --pull: what the registry has now, though an image of that name is here
+  std::vector<std::string> withheld;    // names of variables, or the kind of file, whose credentials are stored nowhere
+  bool rebuild_environment = false;     // --rebuild: only what was built after the run was submitted will do
+  bool pull_image = false;              // --pull: what the registry has now, though an image of that name is here
   std::optional<MachineFacts> machine;  // of runs that were accepted since they are recorded
 
   std::optional<std::int64_t> log_limit() const {  // bytes; none: all of it is kept

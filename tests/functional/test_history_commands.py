@@ -85,6 +85,32 @@ class Lists(RunnerTest):
         self.assertIn("isolation", self.ok("run", "diff", self.ids[0], self.ids[1], "--params", "--all").text)
         self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[0]).out, b"")
 
+    def test_the_machine_is_recorded_and_differs_only_where_it_does(self):
+        self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[1], "--json").json["machine"]["items"], [])
+        self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[1], "--machine").out, b"")
+        machine = self.show(self.ids[0])["machine"]
+        names = os.uname()
+        self.assertEqual((machine["hostname"], machine["kernel"], machine["architecture"]), (names.nodename, names.release, names.machine))
+        self.assertEqual(machine["memoryBytes"], os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE"))
+        self.assertEqual(self.show(self.ids[1])["parameters"], {"lr": "0.5", "opt": "adam"})
+        everything = self.ok("run", "diff", self.ids[0], self.ids[1], "--machine", "--all", "--json").json["items"]
+        self.assertIn({"name": "kernel", "before": names.release, "after": names.release}, everything)
+
+        # The same daemon's home on a part of the processors: one fact less.
+        self.ok("daemon", "stop")
+        one = str(min(os.sched_getaffinity(0)))
+        started = self.home.call("taskset", "-c", one, self.home.program("runner"), "daemon", "start")
+        self.assertEqual(started.code, 0, started.describe())
+        self.addCleanup(self.ok, "daemon", "stop")
+        there = len(os.sched_getaffinity(0))
+        after = self.detach("train.py", "--lr", "0.1")
+        self.ok("cancel", after, code=None)
+        differences = self.ok("run", "diff", self.ids[0], after, "--machine", "--json").json["items"]
+        self.assertEqual(differences, [{"name": "cpus", "before": there, "after": 1}] if there > 1 else [])
+        text = self.ok("run", "diff", self.ids[0], after, "--machine").text
+        self.assertEqual("cpus" in text, there > 1)
+        self.assertNotIn("kernel", text)
+
 
 class Sql(RunnerTest):
     @classmethod
