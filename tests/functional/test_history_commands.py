@@ -85,31 +85,37 @@ class Lists(RunnerTest):
         self.assertIn("isolation", self.ok("run", "diff", self.ids[0], self.ids[1], "--params", "--all").text)
         self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[0]).out, b"")
 
-    def test_the_machine_is_recorded_and_differs_only_where_it_does(self):
-        self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[1], "--json").json["machine"]["items"], [])
-        self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[1], "--machine").out, b"")
-        machine = self.show(self.ids[0])["machine"]
-        names = os.uname()
+
+class Machine(RunnerTest):
+    fresh_home = True  # its daemon starts twice
+
+    def differences(self, *options):
+        return self.ok("run", "diff", *options, "--machine", "--json").json["items"]
+
+    def test_it_is_recorded_and_differs_only_where_it_does(self):
+        self.write("train.py", "pass\n")
+        runs = [self.detach("train.py", "--lr", lr) for lr in ("0.1", "0.5")]
+        self.ok("wait", *runs)
+        self.assertEqual(self.differences(*runs), [])
+        self.assertEqual(self.ok("run", "diff", *runs, "--machine").out, b"")
+        self.assertNotIn("machine", self.ok("run", "diff", *runs).text)
+        shown, names = self.show(runs[0]), os.uname()
+        machine = shown["machine"]
         self.assertEqual((machine["hostname"], machine["kernel"], machine["architecture"]), (names.nodename, names.release, names.machine))
         self.assertEqual(machine["memoryBytes"], os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE"))
-        self.assertEqual(self.show(self.ids[1])["parameters"], {"lr": "0.5", "opt": "adam"})
-        everything = self.ok("run", "diff", self.ids[0], self.ids[1], "--machine", "--all", "--json").json["items"]
-        self.assertIn({"name": "kernel", "before": names.release, "after": names.release}, everything)
+        self.assertEqual(shown["parameters"], {"lr": "0.1"})
+        self.assertIn({"name": "kernel", "before": names.release, "after": names.release}, self.differences(*runs, "--all"))
 
-        # The same daemon's home on a part of the processors: one fact less.
+        # Another daemon of this home, that may use one processor only.
         self.ok("daemon", "stop")
-        one = str(min(os.sched_getaffinity(0)))
-        started = self.home.call("taskset", "-c", one, self.home.program("runner"), "daemon", "start")
-        self.assertEqual(started.code, 0, started.describe())
-        self.addCleanup(self.ok, "daemon", "stop")
         there = len(os.sched_getaffinity(0))
+        started = self.home.call("taskset", "-c", str(min(os.sched_getaffinity(0))), self.home.program("runner"), "daemon", "start")
+        self.assertEqual(started.code, 0, started.describe())
         after = self.detach("train.py", "--lr", "0.1")
-        self.ok("cancel", after, code=None)
-        differences = self.ok("run", "diff", self.ids[0], after, "--machine", "--json").json["items"]
-        self.assertEqual(differences, [{"name": "cpus", "before": there, "after": 1}] if there > 1 else [])
-        text = self.ok("run", "diff", self.ids[0], after, "--machine").text
-        self.assertEqual("cpus" in text, there > 1)
-        self.assertNotIn("kernel", text)
+        self.wait(after)
+        self.assertEqual(self.differences(runs[0], after), [{"name": "cpus", "before": there, "after": 1}] if there > 1 else [])
+        self.assertEqual("cpus" in self.ok("run", "diff", runs[0], after).text, there > 1)
+        self.assertNotIn("kernel", self.ok("run", "diff", runs[0], after).text)
 
 
 class Sql(RunnerTest):
