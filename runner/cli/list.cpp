@@ -179,7 +179,7 @@ int run(Session& session, const ListOptions& options) {
 
 int run(Session& session, const ChildrenOptions& options) {
   ListOptions children;
-  children.parent = id_of_run(session, options.run);
+  children.parent = options.run.starts_with('@') ? id_of_run(session, options.run) : options.run;  // as runs_below
   children.status = options.status;
   children.kind = options.kind;
   children.tags = options.tags;
