@@ -3,8 +3,8 @@
 
 points: a script calls runner.log, in one process and in eight; a million ready records in its journal, until its next question is
     answered, which the daemon does when it has taken them in; the series read back with 1 000 points.
-files: a checkpoint handed over ten times with 1 % changed in one region, each until it is among the run's files, alternating with `dd
-    conv=fsync` of the same file; the room that all take.
+files: a checkpoint handed over ten times with 1 % changed in one region, and others that are new, each until it is among the run's files,
+    alternating with `dd conv=fsync` of the same file; the room that all take.
 lists: `runner run list` and one with three conditions, whole commands, over histories that bench_history has filled
     (`--runs`, one after the other); what that program says of the store alone comes first.
 
@@ -75,6 +75,11 @@ def run_script(daemon: Daemon, script: str, *words: object) -> tuple[str, dict]:
     return run, json.loads((daemon.root / run / "outputs/measured.json").read_text())
 
 
+def processor_seconds(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def ask_ms(daemon: Daemon, target: str) -> tuple[float, dict]:
     connection = Connection(daemon.home / "control.sock")
     begin = time.perf_counter_ns()
@@ -91,7 +96,9 @@ def ask_ms(daemon: Daemon, target: str) -> tuple[float, dict]:
 def points(options: argparse.Namespace, peer: Peer) -> None:
     print("metric points")
     with Daemon(options.bin) as daemon:
+        by_cpu = processor_seconds(daemon.pid())
         run, measured = run_script(daemon, POINTS)
+        by_cpu = processor_seconds(daemon.pid()) - by_cpu
         each = statistics.median(measured["one"])
         verdict("one process, log() in batches of 100 000", 1e6 / each / 1000, 100, "thousand/s", least=True)
         verdict("  a call", each, 10, "µs")
@@ -104,6 +111,7 @@ def points(options: argparse.Namespace, peer: Peer) -> None:
             raise RuntimeError(f"points are missing: {counts}")
         rates = [measured["ready points"] / len(measured["ready"]) / seconds for seconds in measured["ready"]]
         verdict("the daemon takes in ready records", statistics.median(rates) / 1000, 200, "thousand/s", least=True)
+        print(f"    by the daemon's processor time, over all points of the script: {sum(counts.values()) / by_cpu / 1000:,.0f} thousand/s")
         target = f"/v1/runs/{run}/metrics?name=ready&max-points=1000"
         times = []
         for _ in range(options.n):
@@ -140,47 +148,62 @@ def files(options: argparse.Namespace, peer: Peer) -> None:
     size = options.checkpoint_mb * 1_000_000
     print(f"a checkpoint of {options.checkpoint_mb} MB, handed over {options.checkpoints} times, 1 % of it changed each time")
     with Daemon(options.bin) as daemon:
-        before = room_of(daemon.home)
-        _, measured = run_script(daemon, CHECKPOINTS, size, options.checkpoints)
-        room = room_of(daemon.home) - before
-    rate = {name: size / 1e6 / statistics.median(measured[name]) for name in ("dd", "copied", "stored")}
-    print(f"  dd conv=fsync {rate['dd']:.0f} MB/s; upload_file returns {rate['copied']:.0f} MB/s; in the history {rate['stored']:.0f} MB/s (the first"
-          f" {size / 1e6 / measured['stored'][0]:.0f})")
-    verdict("upload until it is in the history, against dd", rate["stored"] / rate["dd"], 0.3, least=True)
-    verdict("upload_file alone, against dd", rate["copied"] / rate["dd"], 0.3, least=True)
-    verdict("room of all, against one", room / size, 1.3)
+        before, by_cpu = room_of(daemon.home), processor_seconds(daemon.pid())
+        _, measured = run_script(daemon, CHECKPOINTS, size, options.checkpoints, 0)
+        room, by_cpu = room_of(daemon.home) - before, processor_seconds(daemon.pid()) - by_cpu
+        verdict("room of all, against one", room / size, 1.3)
+        print(f"    the daemon's processor time {by_cpu:.1f} s")
+        _, more = run_script(daemon, CHECKPOINTS, size, 0, options.fresh)
+    for kind, of in (("new", {name: measured["new"][name] + more["new"][name] for name in more["new"]}), ("1 % changed", measured["changed"])):
+        rate = {name: size / 1e6 / statistics.median(times) for name, times in of.items()}
+        print(f"  {kind}: dd conv=fsync {rate['dd']:.0f} MB/s; upload_file returns {rate['copied']:.0f} MB/s; in the history {rate['stored']:.0f} MB/s"
+              f" (n={len(of['dd'])})")
+        verdict("upload_file alone, against dd", rate["copied"] / rate["dd"], 0.3, least=True)
+        verdict("until it is in the history, against dd", rate["stored"] / rate["dd"], 0.3, least=True)
     theirs = peer.ask("files", size, options.checkpoints)
     if theirs:
-        ratio("log_artifact", rate["stored"], size / 1e6 / statistics.median(theirs["stored"]), "MB/s", more_is_better=True)
+        ratio("log_artifact, which syncs nothing, against upload_file", rate["copied"], size / 1e6 / statistics.median(theirs["stored"]), "MB/s", more_is_better=True)
         ratio("room of all, against one", room / size, theirs["room"] / size, "×")
+
+
+def fill(options: argparse.Namespace, directory: Path, runs: int) -> Path:
+    """A directory with a history of so many runs, and what bench_history has measured; one that is there is used again."""
+    if not (directory / "measured.jsonl").exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        done = subprocess.run([options.bin / "bench_history", directory, GOLDEN, str(runs)], check=True, stdout=subprocess.PIPE, text=True)
+        (directory / "ingest.db").unlink()
+        (directory / "measured.jsonl").write_text(done.stdout)
+    return directory
 
 
 def lists(options: argparse.Namespace, peer: Peer) -> None:
     for runs in options.runs:
         print(f"a history of {runs:,} runs")
         with Daemon(options.bin) as daemon:
-            filled = daemon.root / "filled"
-            filled.mkdir()
-            done = subprocess.run([options.bin / "bench_history", filled, GOLDEN, str(runs)], check=True, stdout=subprocess.PIPE, text=True)
-            for line in map(json.loads, done.stdout.splitlines()):
+            filled = fill(options, (options.filled or daemon.root) / f"filled-{runs}", runs)
+            for line in map(json.loads, (filled / "measured.jsonl").read_text().splitlines()):
                 print(f"    the store alone, {line['what']}: {line['value']:,.6g} {line['unit']}, by processor time {line['byCpuTime']:,.6g}")
             subprocess.run([daemon.runner, "daemon", "stop"], env=daemon.environment, check=True, stdout=subprocess.DEVNULL)
             for name in ("runner.db", "runner.db-wal", "runner.db-shm"):
                 (daemon.home / name).unlink(missing_ok=True)
                 if (filled / name).exists():
-                    shutil.move(filled / name, daemon.home / name)
+                    shutil.copy(filled / name, daemon.home / name)
             subprocess.run([daemon.runner, "daemon", "start"], env=daemon.environment, check=True, stdout=subprocess.DEVNULL)
             if daemon.json("run", "list")["items"][0]["runId"] != f"bench_1700000000_{99 + runs:08x}":
                 raise RuntimeError("that is not the history which was filled")
-            medians = {}
+            medians, pid = {}, daemon.pid()
             for what, filters in (("run list", ()), ("three conditions", THREE), ("three conditions, one rare", RARE)):
                 found = len(daemon.json("run", "list", *filters)["items"])
                 if not found:
                     raise RuntimeError(f"{what}: no run is found")
-                medians[what] = statistics.median(
-                    milliseconds([daemon.runner, "run", "list", *filters], daemon.environment, daemon.root) for _ in range(options.n))
+                command = [daemon.runner, "run", "list", *filters]
+                by_cpu = processor_seconds(pid) + sum(os.times()[2:4])
+                medians[what] = statistics.median(milliseconds(command, daemon.environment, daemon.root) for _ in range(options.n))
+                by_cpu = (processor_seconds(pid) + sum(os.times()[2:4]) - by_cpu) * 1000 / options.n
                 bar = LIST_BARS.get(runs, LIST_BARS[1_000_000])[0 if what == "run list" else 1]
                 verdict(f"{what} ({found} found), the whole command", medians[what], bar, "ms")
+                print(f"    processor time of the command and the daemon {by_cpu:.1f} ms")
         theirs = peer.ask("lists", runs)
         if theirs:
             ratio("search_runs of the newest ten", medians["run list"], theirs["newest"], "ms")
@@ -199,8 +222,10 @@ def main() -> None:
         lambda parser: parser.add_argument("--mlflow", type=Path, help="virtual environment with MLflow; made where it is not there"),
         lambda parser: parser.add_argument("--mlflow-points", type=int, default=100_000, help="length of the series that MLflow reads back"),
         lambda parser: parser.add_argument("--runs", type=int, nargs="+", default=[100_000, 1_000_000], help="lengths of histories"),
+        lambda parser: parser.add_argument("--filled", type=Path, help="where filled histories are kept for the next time (nowhere)"),
         lambda parser: parser.add_argument("--checkpoint-mb", type=int, default=1000),
-        lambda parser: parser.add_argument("--checkpoints", type=int, default=10))
+        lambda parser: parser.add_argument("--checkpoints", type=int, default=10),
+        lambda parser: parser.add_argument("--fresh", type=int, default=2, help="checkpoints after those, new ones"))
     if "lists" in options.parts and not (options.bin / "bench_history").exists():
         sys.exit(f"no {options.bin}/bench_history: build it (cmake --build BUILD --target bench_history), or leave out lists from --parts")
     peer = Peer(options.mlflow)

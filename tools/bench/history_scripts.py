@@ -54,17 +54,29 @@ for part in range(PARTS):
 measured["ready points"] = PART * PARTS
 """ + _TELL
 
-# A file of random bytes, as weights are hard to compress; each time another hundredth of it is new.
+# A file of random bytes, as weights are hard to compress; each time another hundredth of it is new. Then `fresh` others.
 CHECKPOINTS = """\
 import json, os, subprocess, sys, time
 import runner
 run = runner.Run.get_context()
-size, count = int(sys.argv[1]), int(sys.argv[2])
-measured = {"dd": [], "copied": [], "stored": []}
+size, count, fresh = map(int, sys.argv[1:])
+measured = {"new": {"dd": [], "copied": [], "stored": []}, "changed": {"dd": [], "copied": [], "stored": []}}
 
 def fill(file, left):
     while left:
         left -= file.write(os.urandom(min(left, 1 << 20)))
+
+def hand_over(name, into):
+    begin = time.perf_counter()
+    subprocess.run(["dd", "if=checkpoint", "of=copy", "bs=1M", "conv=fsync", "status=none"], check=True)
+    into["dd"].append(time.perf_counter() - begin)
+    os.unlink("copy")
+    begin = time.perf_counter()
+    run.upload_file(name, "checkpoint")
+    into["copied"].append(time.perf_counter() - begin)
+    while name not in run.get_file_names():
+        time.sleep(0.005)
+    into["stored"].append(time.perf_counter() - begin)
 
 for number in range(count):
     with open("checkpoint", "r+b" if number else "wb") as file:
@@ -72,15 +84,11 @@ for number in range(count):
         fill(file, size // 100 if number else size)
         file.flush()
         os.fsync(file.fileno())
-    begin = time.perf_counter()
-    subprocess.run(["dd", "if=checkpoint", "of=copy", "bs=1M", "conv=fsync", "status=none"], check=True)
-    measured["dd"].append(time.perf_counter() - begin)
-    os.unlink("copy")
-    name = "checkpoints/%d" % number
-    begin = time.perf_counter()
-    run.upload_file(name, "checkpoint")
-    measured["copied"].append(time.perf_counter() - begin)
-    while name not in run.get_file_names():
-        time.sleep(0.005)
-    measured["stored"].append(time.perf_counter() - begin)
+    hand_over("checkpoints/%d" % number, measured["changed" if number else "new"])
+for number in range(fresh):
+    with open("checkpoint", "wb") as file:
+        fill(file, size)
+        file.flush()
+        os.fsync(file.fileno())
+    hand_over("new/%d" % number, measured["new"])
 """ + _TELL
