@@ -112,6 +112,7 @@ class History {
   // The run and all below it go, durably; in the ledger an entry of each stays, dated `now`. Their ids, its own first.
   // Error(kConflict) while one of them lives, or a run that lives waits for one of them.
   std::vector<std::string> remove(const std::string& id, UtcTime now);
+  std::optional<UtcTime> removed_at(const std::string& id) const;  // nothing of a run that was not
 
   // The attempt ended at `ended` and left `artifacts` (whose names say of which attempt they are; what its script had
   // handed over before is renamed so, too): the run waits in the queue for its next one, without metrics, and its open

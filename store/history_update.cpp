@@ -97,4 +97,10 @@ std::vector<std::string> History::remove(const std::string& id, UtcTime now) {
   return removed;
 }
 
+std::optional<UtcTime> History::removed_at(const std::string& id) const {
+  const auto reader = impl_->database.read();
+  Query query = reader->query("SELECT time FROM ledger WHERE run_id = ? AND kind = 'deleted'", id);
+  return query.next() ? std::optional(query.time(0)) : std::nullopt;
+}
+
 }  // namespace runner::store

@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// How long the directory of a run that has ended may be on its way out: a container of an Engine is removed first.
+// How long the directory of a run that has ended, or was deleted since, may be on its way out: a container of an Engine
+// is removed first.
 constexpr auto kClearing = std::chrono::minutes(10);
 
 std::vector<std::string> names_in(const fs::path& directory) {
@@ -81,11 +82,13 @@ void DirectoryCheck::check_directory(const std::string& name, std::vector<Direct
     if (error.code() != ErrorCode::kNotFound) throw;
   }
   if (!is_there(data_.runs() / name)) return;
+  const auto clearing = [](const std::optional<UtcTime>& since) { return since && utc_now() - *since <= kClearing; };
   if (!run) {
+    if (clearing(history_.removed_at(id))) return;
     problems.push_back(
         {.text = "runs/" + name + ": belongs to no run; the next start of the daemon removes it", .runs = {}});
   } else if (is_final(run->status)) {
-    if (run->ended && utc_now() - *run->ended > kClearing)
+    if (run->ended && !clearing(run->ended))
       problems.push_back(
           {.text = "runs/" + name + ": its run has ended; the next start of the daemon removes it", .runs = {id}});
   } else if (name == id) {

@@ -117,7 +117,10 @@ TEST_CASE("A run goes with all below it, and a tombstone of each stays") {
   CHECK(error_of([&] { store.history.remove(kId, at(5)); }).code() == ErrorCode::kConflict);
   CHECK(error_of([&] { store.history.remove("nobody", at(5)); }).code() == ErrorCode::kNotFound);
   store.finish(kId);
+  CHECK_FALSE(store.history.removed_at("g1"));
   CHECK(store.history.remove(kId, at(20)) == Texts{kId, "c1", "c2", "g1"});
+  CHECK(store.history.removed_at("g1") == at(20));
+  CHECK_FALSE(store.history.removed_at("nobody"));
   for (const char* table : {"run", "submission"})
     CHECK(sql(store.file, std::string("SELECT count(*) FROM ") + table) == "1");
   for (const char* table : {"metric_series", "metric_point", "metric_row", "artifact", "journal"})
