@@ -64,11 +64,12 @@ void read_page(Connection& connection, std::int64_t run, const std::string& name
                const Take& take) {
   constexpr int kMost = 4096;
   constexpr std::size_t kRoom = std::size_t{4} << 20;  // bytes
-  Query query = connection.query(
-      std::string(rows ? "SELECT p.step, p.time, p.cells FROM metric_row p" : "SELECT p.step, p.time, p.value FROM metric_point p") +
-          " JOIN metric_series s ON s.id = p.series WHERE s.run = ? AND s.name = ? AND (s.shape IN ('row', 'table')) = ?"
-          " AND p.number >= ? ORDER BY p.number LIMIT ?",
-      run, name, rows ? 1 : 0, from, std::int64_t{kMost});
+  Query query = connection.query(std::string(rows ? "SELECT p.step, p.time, p.cells FROM metric_row p"
+                                                  : "SELECT p.step, p.time, p.value FROM metric_point p") +
+                                     " JOIN metric_series s ON s.id = p.series WHERE s.run = ? AND s.name = ? AND "
+                                     "(s.shape IN ('row', 'table')) = ?"
+                                     " AND p.number >= ? ORDER BY p.number LIMIT ?",
+                                 run, name, rows ? 1 : 0, from, std::int64_t{kMost});
   for (std::size_t bytes = 0; bytes < kRoom && query.next();) {
     bytes += sizeof(MetricPoint) + (query.type(2) == ColumnType::kText ? query.text(2).size() : 0);
     take(query);

@@ -143,9 +143,9 @@ void add_values(const store::History& history, const std::string& id, const std:
     if (name && summary.name != *name) continue;
     if (!std::exchange(began, true)) pieces.add(std::string(between_runs.next()) + api::json_text(id) + ":{");
     pieces.add(std::string(between_metrics.next()) + api::json_text(summary.name) + ":");
-    api::write_exact_metric(
-        {.shape = summary.shape, .count = summary.count, .columns = std::move(summary.columns)},
-        pages_of(history, id, summary.name), [&pieces](std::string_view text) { pieces.add(text); });
+    api::write_exact_metric({.shape = summary.shape, .count = summary.count, .columns = std::move(summary.columns)},
+                            pages_of(history, id, summary.name),
+                            [&pieces](std::string_view text) { pieces.add(text); });
   }
   if (began) pieces.add("}");
 }
@@ -172,8 +172,7 @@ void read_items(const RunCall& call, const std::string& name, std::optional<std:
   const auto summaries = history.metric_summaries(call.run);
   const auto metric =
       std::find_if(summaries.begin(), summaries.end(), [&name](const auto& one) { return one.name == name; });
-  if (metric == summaries.end())
-    throw Error(ErrorCode::kNotFound, "run " + call.run + " has no metric '" + name + "'");
+  if (metric == summaries.end()) throw Error(ErrorCode::kNotFound, "run " + call.run + " has no metric '" + name + "'");
   const bool rows = has_rows(metric->shape);
   if (!at_most || *at_most >= metric->count) {
     const api::MetricPages pages = pages_of(history, call.run, name);

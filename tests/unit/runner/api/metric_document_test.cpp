@@ -47,10 +47,11 @@ std::string exact_metric(const MetricSeries& series, std::size_t room = runner::
     return some;
   };
   std::string text;
-  runner::api::write_exact_metric({.shape = series.shape, .count = series.count, .columns = series.columns},
-                                  {.points = [&](std::int64_t from) { return one_of(series.points, from); },
-                                   .rows = [&](std::int64_t from) { return one_of(series.rows, from); }},
-                                  [&](std::string_view piece) { text += piece; }, room);
+  runner::api::write_exact_metric(
+      {.shape = series.shape, .count = series.count, .columns = series.columns},
+      {.points = [&](std::int64_t from) { return one_of(series.points, from); },
+       .rows = [&](std::int64_t from) { return one_of(series.rows, from); }},
+      [&](std::string_view piece) { text += piece; }, room);
   return text;
 }
 
