@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runner/core/error.hpp"
@@ -167,13 +168,17 @@ class History {
   std::optional<Artifact> artifact(const std::string& id, const std::string& name) const;
   std::int64_t artifact_count(const std::string& id) const;
   std::vector<std::string> notices(const std::string& id) const;
-  std::vector<MetricSummary> metric_summaries(const std::string& id) const;  // by name
+  std::vector<std::pair<std::string, std::string>> parameters(const std::string& id) const;  // by key (parameters.hpp)
+  std::vector<MetricSummary> metric_summaries(const std::string& id) const;                  // by name
   // In log order; with `at_most` no more than so many, evenly spaced with the first and the last kept. Nothing for a
   // name that was not logged, or is of the other shape.
   std::vector<MetricPoint> metric_points(const std::string& id, const std::string& name,
                                          std::optional<std::int64_t> at_most = std::nullopt) const;
   std::vector<MetricRow> metric_rows(const std::string& id, const std::string& name,
                                      std::optional<std::int64_t> at_most = std::nullopt) const;
+  // From a number on (the first is 0), some thousand or some MiB at once; nothing at the end.
+  std::vector<MetricPoint> metric_points_from(const std::string& id, const std::string& name, std::int64_t from) const;
+  std::vector<MetricRow> metric_rows_from(const std::string& id, const std::string& name, std::int64_t from) const;
   std::vector<std::string> experiments() const;
   // Of all that runs record of the clock, as far as it is cheap: the newest creation, and the ends of the newest runs.
   std::optional<UtcTime> newest_time() const;

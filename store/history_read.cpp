@@ -124,6 +124,15 @@ std::vector<std::string> History::notices(const std::string& id) const {
   return found;
 }
 
+std::vector<std::pair<std::string, std::string>> History::parameters(const std::string& id) const {
+  const auto reader = impl_->database.read();
+  const ReadTransaction transaction(*reader);
+  std::vector<std::pair<std::string, std::string>> found;
+  Query query = reader->query("SELECT key, value FROM parameter WHERE run = ? ORDER BY key", seq_of(*reader, id));
+  while (query.next()) found.emplace_back(query.string(0), query.string(1));
+  return found;
+}
+
 std::optional<History::Standing> History::standing(const std::string& id) const {
   const auto reader = impl_->database.read();
   for (const char* const table : {"run", "run NOT INDEXED"}) {

@@ -49,7 +49,8 @@ void refuse_needed(Connection& connection, const std::string& id) {
       " WHERE key = ?) LIMIT 1",
       id);
   if (waits.next())
-    throw Error(ErrorCode::kConflict, "run " + id + " cannot be deleted: run " + waits.string(0) + " waits for it");
+    throw Error(ErrorCode::kConflict, "run " + id + " cannot be deleted: run " + waits.string(0) + " waits for it",
+                "it can be deleted when that one has started; `runner cancel` ends the wait");
 }
 
 }  // namespace

@@ -84,6 +84,32 @@ Json engine_json(const EngineOptions& engine) {
   return json;
 }
 
+Json machine_json(const MachineFacts& machine) {
+  Json json = Json::object();
+  put(json, "hostname", machine.hostname);
+  put(json, "system", machine.system);
+  put(json, "kernel", machine.kernel);
+  put(json, "architecture", machine.architecture);
+  put(json, "processor", machine.processor);
+  json["cpus"] = machine.cpus;
+  json["memoryBytes"] = machine.memory_bytes;
+  put(json, "gpuDriver", machine.gpu_driver);
+  return json;
+}
+
+MachineFacts machine_from(const Json& json) {
+  MachineFacts machine;
+  get(json, "hostname", machine.hostname);
+  get(json, "system", machine.system);
+  get(json, "kernel", machine.kernel);
+  get(json, "architecture", machine.architecture);
+  get(json, "processor", machine.processor);
+  if (json.contains("cpus")) machine.cpus = whole_number<int>(json["cpus"]);
+  if (json.contains("memoryBytes")) machine.memory_bytes = whole_number<std::int64_t>(json["memoryBytes"]);
+  get(json, "gpuDriver", machine.gpu_driver);
+  return machine;
+}
+
 EngineOptions engine_from(const Json& json) {
   EngineOptions engine;
   get(json, "network", engine.network);
@@ -113,7 +139,8 @@ EngineOptions engine_from(const Json& json) {
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
 //  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
 //  "pullImage", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options],
-//  "requeue"}
+//  "requeue", "machine": {"hostname", "system", "kernel", "architecture", "processor", "cpus", "memoryBytes",
+//  "gpuDriver"}}
 std::string to_json(const RunDefinition& definition) {
   Json json = Json::object();
   put(json, "script", definition.script);
@@ -152,6 +179,7 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "withheld", definition.withheld);
   if (definition.rebuild_environment) json["rebuildEnvironment"] = true;
   if (definition.pull_image) json["pullImage"] = true;
+  if (definition.machine) json["machine"] = machine_json(*definition.machine);
   return dump(json, "the run definition");
 }
 
@@ -202,6 +230,7 @@ RunDefinition definition_from_json(std::string_view text) {
     get(json, "withheld", definition.withheld);
     get(json, "rebuildEnvironment", definition.rebuild_environment);
     get(json, "pullImage", definition.pull_image);
+    if (json.contains("machine")) definition.machine = machine_from(json["machine"]);
     return definition;
   });
 }

@@ -156,6 +156,18 @@ ordered_json error_of(const std::optional<RunError>& error) {
           {"hint", error->hint.empty() ? ordered_json(nullptr) : ordered_json(error->hint)}};
 }
 
+ordered_json machine_of(const std::optional<MachineFacts>& machine) {
+  if (!machine) return nullptr;
+  return {{"hostname", text_or_null(machine->hostname)},
+          {"system", text_or_null(machine->system)},
+          {"kernel", text_or_null(machine->kernel)},
+          {"architecture", text_or_null(machine->architecture)},
+          {"processor", text_or_null(machine->processor)},
+          {"cpus", machine->cpus > 0 ? ordered_json(machine->cpus) : ordered_json(nullptr)},
+          {"memoryBytes", machine->memory_bytes > 0 ? ordered_json(machine->memory_bytes) : ordered_json(nullptr)},
+          {"gpuDriver", text_or_null(machine->gpu_driver)}};
+}
+
 // What a list item and the whole document share.
 ordered_json summary_of(const RunRecord& run) {
   ordered_json document;
@@ -234,6 +246,9 @@ std::string run_document(const RunRecord& run, const RunDetails& details) {
       if (artifact.name.starts_with(place)) attempt["files"].push_back(artifact_of(artifact));
   }
   append_facts(document, run);
+  document["parameters"] = ordered_json::object();
+  for (const auto& [key, value] : details.parameters) document["parameters"][key] = value;
+  document["machine"] = machine_of(run.definition.machine);
   if (run.git) append_change(document["git"], details.artifacts);
   document["usage"] = details.usage_so_far ? usage_of(*details.usage_so_far) : ordered_json(nullptr);
   document["notices"] = details.notices;

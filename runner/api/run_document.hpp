@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runner/api/metric_document.hpp"
@@ -16,8 +17,9 @@ struct RunDetails {
   std::vector<MetricSeries> metrics;
   std::vector<Artifact> artifacts;
   std::vector<std::string> notices;
-  bool log_exists = false;                      // a live run's log, not yet an artifact
-  std::optional<ResourceUsage> usage_so_far{};  // of a live run
+  std::vector<std::pair<std::string, std::string>> parameters{};  // out of its arguments
+  bool log_exists = false;                                        // a live run's log, not yet an artifact
+  std::optional<ResourceUsage> usage_so_far{};                    // of a live run
 };
 
 std::string run_document(const RunRecord& run, const RunDetails& details);

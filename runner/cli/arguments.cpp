@@ -396,6 +396,7 @@ constexpr std::array kParsers{
     std::pair<CommandId, Parse>{CommandId::kDownload, &parse_as<DownloadOptions>},
     std::pair<CommandId, Parse>{CommandId::kMetrics, &parse_as<MetricsOptions>},
     std::pair<CommandId, Parse>{CommandId::kChildren, &parse_as<ChildrenOptions>},
+    std::pair<CommandId, Parse>{CommandId::kDelete, &parse_as<DeleteOptions>},
     std::pair<CommandId, Parse>{CommandId::kQueueList, &parse_as<QueueListOptions>},
     std::pair<CommandId, Parse>{CommandId::kQueuePause, &parse_as<QueuePauseOptions>},
     std::pair<CommandId, Parse>{CommandId::kQueueResume, &parse_as<QueueResumeOptions>},

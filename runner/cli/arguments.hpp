@@ -31,6 +31,7 @@ enum class CommandId {
   kDownload,
   kMetrics,
   kChildren,
+  kDelete,
   kExperimentList,
   kSnapshotCreate,
   kSnapshotList,

@@ -27,6 +27,7 @@ int run(Session& session, const FilesOptions& options);
 int run(Session& session, const DownloadOptions& options);
 int run(Session& session, const MetricsOptions& options);
 int run(Session& session, const ChildrenOptions& options);
+int run(Session& session, const DeleteOptions& options);
 int run(Session& session, const ExperimentListOptions& options);
 int run(Session& session, const SnapshotCreateOptions& options);
 int run(Session& session, const SnapshotListOptions& options);

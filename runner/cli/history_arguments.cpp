@@ -49,7 +49,8 @@ void define(CLI::App& app, DiffOptions& o) {
   add_part("--metrics", DiffPart::kMetrics, "last, least and greatest values");
   add_part("--env", DiffPart::kEnvironment, "interpreter, image and the packages of the lock");
   add_part("--git", DiffPart::kGit, "where the code came from");
-  add_part("--machine", DiffPart::kMachine, "the GPUs that they had");
+  add_part("--machine", DiffPart::kMachine,
+           "what they were accepted on: host, system, kernel, processor, memory, driver; the GPUs that they had");
   parts->require_option(0, 1);
   app.add_flag("--all", o.all, "what is the same, too");
 }
@@ -68,7 +69,21 @@ void define(CLI::App& app, MetricsOptions& o) {
 
 void define(CLI::App& app, ChildrenOptions& o) {
   add_run(app, o.run);
-  app.add_flag("--recursive", o.recursive, "their children, too");
+  app.add_flag("--recursive", o.recursive, "their children, too, as a tree");
+  add_text(app, "--status", o.status, "STATUS", "only with this status");
+  add_text(app, "--kind", o.kind, "KIND", "only of this kind: script or child");
+  add_list(app, "--tag", o.tags, "K[=V]", "only with this tag");
+  add_list(app, "--property", o.properties, "K[=V]", "only with this property");
+}
+
+void define(CLI::App& app, DeleteOptions& o) {
+  add_runs(app, o.runs);
+  app.add_flag("-y,--yes", o.yes, "also the runs below them, without a question");
+  app.footer(
+      "The runs below a run go with it: a terminal is asked first, elsewhere --yes says so. What no other run needs "
+      "is\n"
+      "freed on the disk at once. The ledger keeps an entry of each run, without its content ('runner fsck').\n\n"
+      "  runner run delete @last-1 @last");
 }
 
 void define(CLI::App& app, SqlOptions& o) {

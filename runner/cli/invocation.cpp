@@ -44,6 +44,7 @@ constexpr std::array kCommands{
     CommandRow{"run download", CommandId::kDownload, "Write files of a run into a directory"},
     CommandRow{"run metrics", CommandId::kMetrics, "The metrics of a run, or every point of one"},
     CommandRow{"run children", CommandId::kChildren, "List the child runs of a run"},
+    CommandRow{"run delete", CommandId::kDelete, "Delete runs and all below them, and what only they have on the disk"},
     CommandRow{"queue list", CommandId::kQueueList, "What waits, in which order, and why"},
     CommandRow{"queue pause", CommandId::kQueuePause, "Start no more runs until 'queue resume'; live runs go on"},
     CommandRow{"queue resume", CommandId::kQueueResume, "Start runs again"},

@@ -123,7 +123,13 @@ struct MetricsOptions {
 };
 struct ChildrenOptions {
   std::string run;
+  std::optional<std::string> status, kind;
+  std::vector<std::string> tags, properties;
   bool recursive = false;
+};
+struct DeleteOptions {
+  std::vector<std::string> runs;
+  bool yes = false;  // also what is below them, without a question
 };
 struct ExperimentListOptions {};
 struct SnapshotCreateOptions {
@@ -206,14 +212,13 @@ struct HelpOptions {
   std::string text;
 };
 
-using Command =
-    std::variant<SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FailOptions,
-                 PauseOptions, ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions,
-                 ExecOptions, FilesOptions, DownloadOptions, MetricsOptions, ChildrenOptions, ExperimentListOptions,
-                 SnapshotCreateOptions, SnapshotListOptions, SnapshotExplainOptions, SnapshotShowOptions,
-                 SnapshotRestoreOptions, DaemonStartOptions, DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions,
-                 DoctorOptions, GcOptions, FsckOptions, RerunOptions, RestoreOptions, DiffOptions, EnvRegisterOptions,
-                 EnvListOptions, EnvShowOptions, EnvDiffOptions, EnvScaffoldOptions, EnvDownloadOptions,
-                 EnvDeleteOptions, SqlOptions, BackupOptions, TensorboardOptions, VersionOptions, HelpOptions>;
+using Command = std::variant<
+    SubmitOptions, ListOptions, ShowOptions, LogsOptions, WaitOptions, CancelOptions, FailOptions, PauseOptions,
+    ResumeOptions, QueueListOptions, QueuePauseOptions, QueueResumeOptions, QueueMoveOptions, ExecOptions, FilesOptions,
+    DownloadOptions, MetricsOptions, ChildrenOptions, DeleteOptions, ExperimentListOptions, SnapshotCreateOptions,
+    SnapshotListOptions, SnapshotExplainOptions, SnapshotShowOptions, SnapshotRestoreOptions, DaemonStartOptions,
+    DaemonStopOptions, DaemonStatusOptions, DaemonLogsOptions, DoctorOptions, GcOptions, FsckOptions, RerunOptions,
+    RestoreOptions, DiffOptions, EnvRegisterOptions, EnvListOptions, EnvShowOptions, EnvDiffOptions, EnvScaffoldOptions,
+    EnvDownloadOptions, EnvDeleteOptions, SqlOptions, BackupOptions, TensorboardOptions, VersionOptions, HelpOptions>;
 
 }  // namespace runner::cli

@@ -260,18 +260,6 @@ Json section_of(DiffPart part, const Json& before, const Json& after, const Json
   }
 }
 
-// A run with its parameters, which its document has not.
-Json with_parameters(Session& session, Json run) {
-  std::string id;
-  for (const char c : text_at(run, "runId")) id.append(c == '\'' ? 2 : 1, c);
-  const Json question = {{"query", "SELECT key, value FROM parameters WHERE run = '" + id + "' ORDER BY key"}};
-  Json parameters = Json::object();
-  const Json answer = parse_document(session.post("/v1/sql", dump_document(question)));
-  for (const Json& item : member(answer, "items")) parameters[text_at(item, "key")] = member(item, "value");
-  run["parameters"] = std::move(parameters);
-  return run;
-}
-
 // Package by package, where the locks differ: {packages, notes}.
 Json lock_difference(Session& session, const Json& before, const Json& after) {
   Json found = {{"packages", Json::array()}, {"notes", Json::array()}};
@@ -312,12 +300,8 @@ int run(Session& session, const DiffOptions& options) {
     if (!member(document["code"], "items").empty())
       add_text("code", code_stat(document["code"], session.json() ? 0 : terminal_width()));
   }
-  Json before = parse_document(session.get(run_target(options.before)));
-  Json after = parse_document(session.get(run_target(options.after)));
-  if (summary || options.part == DiffPart::kParameters) {
-    before = with_parameters(session, std::move(before));
-    after = with_parameters(session, std::move(after));
-  }
+  const Json before = parse_document(session.get(run_target(options.before)));
+  const Json after = parse_document(session.get(run_target(options.after)));
   Json metrics_before, metrics_after;
   if (summary || options.part == DiffPart::kMetrics) {
     metrics_before = parse_document(session.get(run_target(text_at(before, "runId"), "/metrics")));

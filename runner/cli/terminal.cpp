@@ -41,6 +41,21 @@ void print_error(std::string_view text) noexcept {
   }
 }
 
+bool can_ask() { return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1; }
+
+bool confirmed(std::string_view question) {
+  print_error(std::string(question) + " [y/N] ");
+  std::string line;
+  for (char byte = 0; line.size() < 16;) {
+    const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) print_error("\n");  // the end instead of a line
+    if (got <= 0 || byte == '\n') break;
+    line += static_cast<char>(byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte);
+  }
+  return line == "y" || line == "yes";
+}
+
 void report(const Error& error, bool json) noexcept {
   try {
     if (json) {

@@ -16,6 +16,10 @@ struct OutputClosed {};
 void print(std::string_view text);
 // To standard error; a failure there is not worth another message.
 void print_error(std::string_view text) noexcept;
+// Whether there is somebody to answer: standard input and error are a terminal.
+bool can_ask();
+// The question to standard error, with " [y/N] "; true for "y" or "yes". Waits for a line.
+bool confirmed(std::string_view question);
 // "runner: error: WHAT: WHY" and "hint: …", or the JSON error document.
 void report(const Error& error, bool json) noexcept;
 

@@ -129,6 +129,19 @@ struct QueuePlace {
   double position = 0;  // of a run that nobody has moved: its number in the order of submission
 };
 
+// What a run was accepted on. Empty and zero: not known.
+struct MachineFacts {
+  std::string hostname;
+  std::string system;        // "Debian GNU/Linux 12 (bookworm)"
+  std::string kernel;        // "6.1.0-18-amd64"
+  std::string architecture;  // "x86_64"
+  std::string processor;     // as the kernel calls it
+  int cpus = 0;              // that the daemon may use
+  std::int64_t memory_bytes = 0;
+  std::string gpu_driver;  // "535.161.08", of NVIDIA
+  bool operator==(const MachineFacts&) const = default;
+};
+
 // What the user asked to run; immutable once the run exists.
 struct RunDefinition {
   static constexpr std::int64_t kUnlimited = -1;
@@ -162,9 +175,10 @@ struct RunDefinition {
   std::map<std::string, AfterEnd> after;  // runs that must have ended before this one starts, by id
   // What says where the packages of an environment that must be built come from (envs/build_variables.hpp).
   std::map<std::string, std::string> build_variables;
-  std::vector<std::string> withheld;  // names of variables, or the kind of file, whose credentials are stored nowhere
-  bool rebuild_environment = false;   // --rebuild: only what was built after the run was submitted will do
-  bool pull_image = false;            // --pull: what the registry has now, though an image of that name is here
+  std::vector<std::string> withheld;    // names of variables, or the kind of file, whose credentials are stored nowhere
+  bool rebuild_environment = false;     // --rebuild: only what was built after the run was submitted will do
+  bool pull_image = false;              // --pull: what the registry has now, though an image of that name is here
+  std::optional<MachineFacts> machine;  // of runs that were accepted since they are recorded
 
   std::optional<std::int64_t> log_limit() const {  // bytes; none: all of it is kept
     return max_log_bytes && *max_log_bytes != kUnlimited ? max_log_bytes : std::nullopt;

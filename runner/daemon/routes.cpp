@@ -170,6 +170,7 @@ void Routes::respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange
   submitted.run.status_reason = pipeline_.waiting_reason(submitted.run);
   api::RunDetails details;
   details.notices = submitted.warnings;
+  details.parameters = pipeline_.history().parameters(submitted.run.id);
   exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});
 }
 

@@ -15,6 +15,7 @@ namespace runner::daemon {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 constexpr milliseconds kLook{100};   // between two looks at whether the client and the daemon are still there
 constexpr milliseconds kTell{1000};  // between two signs of life
@@ -77,8 +78,11 @@ void answer_in_lines(Exchange& exchange, const Work& work) {
 void Routes::gc(const http::Request& request, Exchange& exchange) {
   const auto body = body_of(request);
   const auto& configuration = pipeline_.configuration();
+  const bool keep_caches = truth_in(body, "keepCaches");
   const pipeline::GcOptions options{.explain = truth_in(body, "explain"),
                                     .dry_run = truth_in(body, "dryRun"),
+                                    .keep_caches = keep_caches,
+                                    .patience = keep_caches ? seconds{10} : seconds{60},
                                     .environment_bytes = configuration.environment_bytes,
                                     .environment_age = configuration.environment_age};
   answer_in_lines(exchange, [&](const pipeline::Doing& doing) {

@@ -81,6 +81,7 @@ std::string document_of(pipeline::Pipeline& pipeline, const std::string& id) {
   details.metrics = metrics_of(history, id);
   details.artifacts = history.artifacts(id);
   details.notices = history.notices(id);
+  details.parameters = history.parameters(id);
   if (!is_final(run.status))
     if (const auto samples = pipeline.usage_of(id); !samples.empty()) details.usage_so_far = shim::usage_of(samples);
   details.log_exists = !is_final(run.status) && ::access(pipeline.data().run(id).log().c_str(), F_OK) == 0;

@@ -42,13 +42,16 @@ class GarbageCollection {
     if (const auto error = history_.damage()) throw Error(*error);  // what cannot be read may be what names something
     const std::int64_t before = content_.disk_bytes();
     // First: on a full disk their room is what the rest needs.
-    free_environments();
-    free_forgotten_environments();
-    free_checkouts();
-    free_caches();
+    if (!options_.keep_caches) {
+      free_environments();
+      free_forgotten_environments();
+      free_checkouts();
+      free_caches();
+    }
     now_doing("waiting for snapshots that are under way");
     const auto collection = content_.collect(options_.dry_run, options_.patience, tick_);
     mark(*collection);
+    if (options_.keep_caches) free_unnamed_checkouts();
     survey(*collection);
     if (!options_.dry_run) {
       now_doing("removing what nothing names");
@@ -157,6 +160,26 @@ class GarbageCollection {
     });
   }
 
+  // Of snapshots that no run names, after `mark`; where caches are kept.
+  void free_unnamed_checkouts() {
+    now_doing("looking at checkouts");
+    for (bool more = true; std::exchange(more, false);)  // one that is a layer of another goes after it
+      for (const auto& checkout : checkouts_.list()) {
+        tick_();
+        if (named_snapshots_.contains(checkout.snapshot) || checkout.in_use) continue;
+        if (!options_.dry_run && !checkouts_.evict(checkout.snapshot)) continue;
+        more = !options_.dry_run;
+        ++report_.caches;
+        report_.cache_bytes += checkout.bytes;
+        if (!options_.dry_run) report_.disk_bytes += checkout.bytes;
+        explain(report_.freed, {.kind = "checkout",
+                                .name = checkout.snapshot.hex(),
+                                .count = 1,
+                                .bytes = checkout.bytes,
+                                .reason = "no run names its snapshot"});
+      }
+  }
+
   // Everything that a run's snapshot or artifacts name.
   void mark(store::ContentCollection& collection) {
     now_doing("looking at what runs need");
@@ -179,6 +202,7 @@ class GarbageCollection {
       }
       if (!run.snapshot) return;
       collection.keep(*run.snapshot);
+      named_snapshots_.insert(*run.snapshot);
       Kept& kept = snapshots[*run.snapshot];
       if (kept.runs++ == 0) kept.total = totals.of(*run.snapshot);
       kept.newest = run.id;
@@ -293,6 +317,7 @@ class GarbageCollection {
   std::string what_;
   const std::function<void()> tick_ = [this] { doing_(what_); };
   api::GcReport report_;
+  std::unordered_set<Hash, HashHasher> named_snapshots_;
   bool contents_are_known_ = true;
 };
 

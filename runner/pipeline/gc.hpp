@@ -17,9 +17,10 @@ namespace runner::pipeline {
 
 struct GcOptions {
   bool explain = false;
-  bool dry_run = false;                         // nothing is touched; the report is the same
-  std::chrono::milliseconds patience{60'000};   // for snapshots that are under way
-  std::int64_t environment_bytes = 0;           // of environments that may stay, beside those that runs need
+  bool dry_run = false;                        // nothing is touched; the report is the same
+  bool keep_caches = false;                    // but for checkouts of snapshots that no run names: what a deletion left
+  std::chrono::milliseconds patience{60'000};  // for snapshots that are under way
+  std::int64_t environment_bytes = 0;          // of environments that may stay, beside those that runs need
   std::chrono::milliseconds environment_age{};  // since the last use, after which one goes all the same
 };
 

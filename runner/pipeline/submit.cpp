@@ -166,6 +166,7 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   run.id = new_run_id(run.experiment, run.created);
   if (run.name.empty()) run.name = run.id;
   run.status = RunStatus::kQueued;
+  run.definition.machine = machine_facts_;
   keep_environment(admission);
   keep_caller(admission);
   // Before the run can start: a worker may be quicker than this thread.

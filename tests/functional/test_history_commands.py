@@ -86,6 +86,38 @@ class Lists(RunnerTest):
         self.assertEqual(self.ok("run", "diff", self.ids[0], self.ids[0]).out, b"")
 
 
+class Machine(RunnerTest):
+    fresh_home = True  # its daemon starts twice
+
+    def differences(self, *options):
+        return self.ok("run", "diff", *options, "--machine", "--json").json["items"]
+
+    def test_it_is_recorded_and_differs_only_where_it_does(self):
+        self.write("train.py", "pass\n")
+        runs = [self.detach("train.py", "--lr", lr) for lr in ("0.1", "0.5")]
+        self.ok("wait", *runs)
+        self.assertEqual(self.differences(*runs), [])
+        self.assertEqual(self.ok("run", "diff", *runs, "--machine").out, b"")
+        self.assertNotIn("machine", self.ok("run", "diff", *runs).text)
+        shown, names = self.show(runs[0]), os.uname()
+        machine = shown["machine"]
+        self.assertEqual((machine["hostname"], machine["kernel"], machine["architecture"]), (names.nodename, names.release, names.machine))
+        self.assertEqual(machine["memoryBytes"], os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE"))
+        self.assertEqual(shown["parameters"], {"lr": "0.1"})
+        self.assertIn({"name": "kernel", "before": names.release, "after": names.release}, self.differences(*runs, "--all"))
+
+        # Another daemon of this home, that may use one processor only.
+        self.ok("daemon", "stop")
+        there = len(os.sched_getaffinity(0))
+        started = self.home.call("taskset", "-c", str(min(os.sched_getaffinity(0))), self.home.program("runner"), "daemon", "start")
+        self.assertEqual(started.code, 0, started.describe())
+        after = self.detach("train.py", "--lr", "0.1")
+        self.wait(after)
+        self.assertEqual(self.differences(runs[0], after), [{"name": "cpus", "before": there, "after": 1}] if there > 1 else [])
+        self.assertEqual("cpus" in self.ok("run", "diff", runs[0], after).text, there > 1)
+        self.assertNotIn("kernel", self.ok("run", "diff", runs[0], after).text)
+
+
 class Sql(RunnerTest):
     @classmethod
     def setUpClass(cls):

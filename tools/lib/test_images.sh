@@ -21,11 +21,12 @@ build_image() {
     die "image $1: $(tail -n 3 "$scratch/build.log")"
 }
 
-# A Debian with Python. Its ENTRYPOINT fails when it is honoured; its variable shows that the image's environment is.
-make_python_image() {
-  local tree=$scratch/python packages suite
+# debian_tree DIRECTORY PACKAGES...: a Debian with these, what they need and two users, without documentation and package lists.
+debian_tree() {
+  local tree=$1 packages suite
+  shift
   suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-  packages=$(IFS=,; printf '%s' "${python_image_packages[*]}")
+  packages=$(IFS=,; printf '%s' "$*")
   mmdebstrap --quiet --variant=extract --include="$packages" "$suite" "$tree" \
     </dev/null >"$scratch/mmdebstrap.log" 2>&1 || die "mmdebstrap: $(tail -n 3 "$scratch/mmdebstrap.log")"
   rm -rf "${tree:?}"/usr/share/{doc,man,locale,i18n,info} "$tree"/var/lib/{apt,dpkg} "$tree"/var/cache/apt "${tree:?}/dev"
@@ -33,8 +34,27 @@ make_python_image() {
   chmod 1777 "$tree/tmp" "$tree/var/tmp"
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' >"$tree/etc/passwd"
   printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
+}
+
+# A Debian with Python. Its ENTRYPOINT fails when it is honoured; its variable shows that the image's environment is.
+make_python_image() {
+  local tree=$scratch/python
+  debian_tree "$tree" "${python_image_packages[@]}"
   import_image python "$tree" 'ENV IMAGE_SAYS=hello' 'ENV PATH=/usr/local/bin:/usr/bin:/bin' 'ENTRYPOINT ["/bin/false"]' \
     'CMD ["not", "this"]'
+}
+
+# With scikit-learn, for the samples.
+make_sklearn_image() {
+  local tree=$scratch/sklearn library
+  debian_tree "$tree" "${python_image_packages[@]}" python3-sklearn
+  # python3-scipy depends on a compiler that only those call who write extensions.
+  rm -rf "$tree"/usr/lib/gcc "$tree"/usr/libexec/gcc "$tree"/usr/lib/*/{perl,*.a} "$tree"/usr/bin/*-linux-gnu-*
+  # What the packages' installation scripts would choose among implementations: here is one of each.
+  for library in "$tree"/usr/lib/*/{blas/libblas,lapack/liblapack}.so.3; do
+    ln -s "$(basename "$(dirname "$library")")/$(basename "$library")" "$(dirname "$(dirname "$library")")/"
+  done
+  import_image sklearn "$tree" 'ENV PATH=/usr/local/bin:/usr/bin:/bin'
 }
 
 # One static program under many names; no Python, no glibc.
@@ -131,6 +151,7 @@ make_test_images() {
   rm -rf "$scratch"
   mkdir "$scratch"
   make_python_image
+  make_sklearn_image
   make_busybox_image
   make_empty_image
   make_musl_image

@@ -14,14 +14,17 @@ from . import program
 class OnTerminal:
     """For a RunnerTest."""
 
-    def on_terminal(self, *arguments, columns=80, until=None, timeout=30, code=0, errors=False):
-        """What `runner ARGUMENTS…` writes to a terminal, to its end or until it has written `until`; with `errors` standard error goes there, too."""
+    def on_terminal(self, *arguments, columns=80, until=None, timeout=30, code=0, errors=False, typed=None):
+        """What `runner ARGUMENTS…` writes to a terminal, to its end or until it has written `until`; with `errors` standard error goes there, too. `typed`:
+        what is typed there (bytes; they are seen as well); without it standard input is empty."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         attributes = termios.tcgetattr(theirs)
         attributes[1] &= ~termios.OPOST  # the bytes as they are written
         termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-        started = subprocess.Popen([program.program("runner"), *arguments], stdin=subprocess.DEVNULL, stdout=theirs,
+        if typed is not None:
+            os.write(ours, typed)
+        started = subprocess.Popen([program.program("runner"), *arguments], stdin=subprocess.DEVNULL if typed is None else theirs, stdout=theirs,
                                    stderr=theirs if errors else subprocess.PIPE,
                                    cwd=self.project, env=self.home.environment({"TERM": "xterm"}), start_new_session=True,
                                    **self.account.popen_options())

@@ -21,8 +21,24 @@ TEST_CASE("rows written before there were images still read, with nothing where 
 
 TEST_CASE("a run without an image writes no word about one") {
   const std::string text = to_json(runner::RunDefinition{});
-  for (const char* key : {"image", "engine", "secrets"}) CHECK(text.find(key) == std::string::npos);
+  for (const char* key : {"image", "engine", "secrets", "machine"}) CHECK(text.find(key) == std::string::npos);
   CHECK(to_json(runner::EnvironmentRef{}).find("image") == std::string::npos);
+}
+
+TEST_CASE("what a run was accepted on is read back as it was written, known or not") {
+  runner::RunDefinition definition;
+  definition.machine = {.hostname = "h",
+                        .system = "Debian GNU/Linux 12 (bookworm)",
+                        .kernel = "6.1.0",
+                        .architecture = "x86_64",
+                        .processor = "AMD EPYC",
+                        .cpus = 96,
+                        .memory_bytes = 1'099'511'627'776,
+                        .gpu_driver = "535.161.08"};
+  CHECK(definition_from_json(to_json(definition)).machine == definition.machine);
+  definition.machine = runner::MachineFacts{};
+  CHECK(definition_from_json(to_json(definition)).machine == definition.machine);
+  CHECK_FALSE(definition_from_json(R"({"script":"a.py"})").machine.has_value());
 }
 
 TEST_CASE("a damaged engine column is an error of the database, not a crash") {

@@ -37,7 +37,7 @@ TEST_CASE("a run document has every key of the contract, null where there is not
        {"runId",        "kind",       "experiment",      "name",     "status",      "statusReason", "createdTimeUtc",
         "startTimeUtc", "endTimeUtc", "durationSeconds", "attempt",  "parentRunId", "snapshotId",   "tags",
         "properties",   "metrics",    "outputs",         "logFiles", "git",         "environment",  "isolation",
-        "outcome",      "error",      "runDefinition"}) {
+        "outcome",      "error",      "runDefinition",   "machine",  "parameters"}) {
     INFO(key);
     CHECK(document.contains(key));
   }
@@ -56,6 +56,26 @@ TEST_CASE("a run document has every key of the contract, null where there is not
   CHECK(document["runDefinition"]["imageInterpreter"].is_null());
   CHECK(document["runDefinition"]["secrets"] == json::array());
   CHECK(document["runDefinition"]["engine"] == json::object());
+  CHECK(document["machine"].is_null());
+  CHECK(document["parameters"] == json::object());
+}
+
+TEST_CASE("a run document has the machine, null where a fact is not known, and the parameters") {
+  RunRecord run = sample();
+  runner::MachineFacts& known = run.definition.machine.emplace();
+  known.hostname = "h";
+  known.cpus = 4;
+  known.memory_bytes = 1 << 30;
+  api::RunDetails details;
+  details.parameters = {{"lr", "0.1"}, {"x", "true"}};
+  const auto document = json::parse(api::run_document(run, details));
+  CHECK(document["parameters"] == json{{"lr", "0.1"}, {"x", "true"}});
+  const json& machine = document["machine"];
+  CHECK(machine["hostname"] == "h");
+  CHECK(machine["cpus"] == 4);
+  CHECK(machine["memoryBytes"] == 1 << 30);
+  for (const char* unknown : {"system", "kernel", "architecture", "processor", "gpuDriver"})
+    CHECK(machine.at(unknown).is_null());
 }
 
 TEST_CASE("a run in an image says which one it was, and which options its container had") {

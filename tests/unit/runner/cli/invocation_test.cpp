@@ -221,7 +221,21 @@ TEST_CASE("logs, files, download, metrics, children") {
   CHECK(parse_as<DownloadOptions>({"run", "download", "x"}).directory == ".");
   CHECK(parse_as<DownloadOptions>({"run", "download", "-r", "x", "outputs/a"}).names == Words{"outputs/a"});
   CHECK(parse_as<MetricsOptions>({"run", "metrics", "x", "--name", "mse"}).name == "mse");
-  CHECK(parse_as<ChildrenOptions>({"run", "children", "x", "--recursive"}).recursive);
+  const auto children = parse_as<ChildrenOptions>(
+      {"run", "children", "x", "--recursive", "--tag", "a", "--tag", "b=c", "--status", "Failed", "--kind", "child"});
+  CHECK(children.run == "x");
+  CHECK(children.recursive);
+  CHECK(children.tags == Words{"a", "b=c"});
+  CHECK(children.status == "Failed");
+  CHECK(children.kind == "child");
+}
+
+TEST_CASE("delete takes runs, and asks unless it is told not to") {
+  CHECK(parse_as<DeleteOptions>({"run", "delete", "a", "b"}).runs == Words{"a", "b"});
+  CHECK_FALSE(parse_as<DeleteOptions>({"run", "delete", "a"}).yes);
+  CHECK(parse_as<DeleteOptions>({"run", "delete", "-r", "a", "-y"}).yes);
+  CHECK(parse_as<DeleteOptions>({"run", "delete", "--yes", "a"}).yes);
+  CHECK(error_of({"run", "delete"}).message() == "run delete: RUN is missing");
 }
 
 TEST_CASE("pause and resume take runs as cancel does") {

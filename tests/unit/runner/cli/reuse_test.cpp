@@ -100,6 +100,16 @@ TEST_CASE("differences of two runs are named by their keys, with null for what i
   CHECK(parameter_differences(a, a).empty());
 }
 
+TEST_CASE("machines differ in what is known of both, and in their GPUs") {
+  const Json a = Json::parse(R"({"gpus": [], "machine": {"hostname": "one", "cpus": 8, "gpuDriver": null}})");
+  const Json b = Json::parse(R"({"gpus": ["0"], "machine": {"hostname": "one", "cpus": 4, "gpuDriver": null}})");
+  CHECK(machine_differences(a, b) == Json::parse(R"([{"name": "cpus", "before": 8, "after": 4},
+                                                     {"name": "gpus", "before": null, "after": ["0"]}])"));
+  CHECK(machine_differences(a, a).empty());
+  CHECK(machine_differences(a, a, true).size() == 2);
+  CHECK(machine_differences(Json::parse(R"({"gpus": [], "machine": null})"), a).size() == 2);  // of an earlier version
+}
+
 TEST_CASE("metrics differ in their last, least and greatest values, parameters by their names") {
   const Json a = Json::parse(R"({"items": [{"name": "loss", "count": 3, "last": 2, "min": 1, "max": 4},
                                            {"name": "once", "count": 1, "last": "NaN", "min": null, "max": null}]})");

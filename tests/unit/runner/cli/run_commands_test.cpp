@@ -91,21 +91,21 @@ std::string frame(char kind, const std::string& contents) {
   return std::string{kind, 0, 0, 0, 0, 0, 0, static_cast<char>(contents.size())} + contents;
 }
 
-// What goes to standard output meanwhile.
+// What goes to standard output, or error, meanwhile.
 template <class Do>
-std::string output_of(Do&& work) {
+std::string output_of(Do&& work, int descriptor = STDOUT_FILENO) {
   std::string path = (std::filesystem::temp_directory_path() / "runner-unit-XXXXXX").string();
   const Fd file(::mkostemp(path.data(), O_CLOEXEC));
   ::unlink(path.c_str());
-  const Fd kept(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
-  REQUIRE(::dup2(file.get(), STDOUT_FILENO) >= 0);
+  const Fd kept(::fcntl(descriptor, F_DUPFD_CLOEXEC, 3));
+  REQUIRE(::dup2(file.get(), descriptor) >= 0);
   std::exception_ptr failed;
   try {
     work();
   } catch (...) {
     failed = std::current_exception();
   }
-  ::dup2(kept.get(), STDOUT_FILENO);
+  ::dup2(kept.get(), descriptor);
   if (failed) std::rethrow_exception(failed);
   std::string text(4096, '\0');
   const ssize_t got = ::pread(file.get(), text.data(), text.size(), 0);
@@ -169,6 +169,21 @@ TEST_CASE("pause and resume print each run's new status, and go on after a failu
   CHECK_THAT(daemon.requests.at(0), Catch::EndsWith("Content-Length: 0\r\n\r\n"));
 }
 
+TEST_CASE("of several failures each is told once") {
+  const auto refusal = [](const std::string& run) {
+    return json_answer(R"({"error": {"code": "notFound", "message": "no run )" + run + R"(", "hint": ""}})",
+                       "404 Not Found");
+  };
+  Daemon daemon({refusal("a"), refusal("b"), refusal("c")});
+  Session session = daemon.session();
+  const std::string told = output_of(
+      [&] {
+        CHECK_THROWS_WITH(run(session, PauseOptions{.runs = {"a", "b", "c"}}), "no run a");
+      },
+      STDERR_FILENO);
+  CHECK(told == "runner: error: no run b\nrunner: error: no run c\n");
+}
+
 TEST_CASE("resume with --json prints the run's document") {
   Daemon daemon({json_answer(R"({"runId": "e_1_a", "status": "Running"})")});
   Session session = daemon.session(true);
@@ -176,4 +191,69 @@ TEST_CASE("resume with --json prints the run's document") {
         "{\"runId\":\"e_1_a\",\"status\":\"Running\"}\n");
   daemon.join();
   CHECK_THAT(daemon.requests.at(0), Catch::StartsWith("POST /v1/runs/a/resume HTTP/1.1\r\n"));
+}
+
+namespace {
+
+const std::string kNone = json_answer(R"({"items": [], "nextToken": null})");
+const std::string kFreed = answer("200 OK", "application/x-ndjson", "{\"result\": {\"diskBytes\": 2048}}\n");
+
+}  // namespace
+
+TEST_CASE("delete looks all runs up before the first goes, and frees what they leave once") {
+  Daemon daemon({json_answer(R"({"runId": "e_1_a"})"), json_answer(R"({"items": [{"runId": "c"}], "nextToken": null})"),
+                 json_answer(R"({"runId": "e_1_b"})"), kNone, json_answer(R"({"runId": "c"})"), kNone,
+                 json_answer(R"({"deleted": ["e_1_a", "c"]})"),
+                 json_answer(R"({"error": {"code": "conflict", "message": "run e_1_b has not ended", "hint": ""}})",
+                             "409 Conflict"),
+                 kFreed});
+  Session session = daemon.session();
+  const std::string output = output_of([&] {
+    CHECK_THROWS_WITH(run(session, DeleteOptions{.runs = {"@last", "b", "c"}, .yes = false}),
+                      "run e_1_b has not ended");
+  });
+  CHECK(output == "e_1_a deleted, and 1 run below it\n2.0 KiB less on the disk\n");
+  daemon.join();
+  REQUIRE(daemon.requests.size() == 9);
+  CHECK_THAT(daemon.requests.at(0), Catch::StartsWith("GET /v1/runs/%40last HTTP/1.1\r\n"));
+  CHECK_THAT(daemon.requests.at(1), Catch::StartsWith("GET /v1/runs?limit=1000&parent=e_1_a&recursive=1&children=1 "));
+  CHECK_THAT(daemon.requests.at(6), Catch::StartsWith("DELETE /v1/runs/e_1_a HTTP/1.1\r\n"));
+  CHECK_THAT(daemon.requests.at(7), Catch::StartsWith("DELETE /v1/runs/e_1_b HTTP/1.1\r\n"));
+  CHECK_THAT(daemon.requests.at(8), Catch::StartsWith("POST /v1/gc HTTP/1.1\r\n"));
+  CHECK_THAT(daemon.requests.at(8), Catch::EndsWith("\r\n\r\n{\"keepCaches\":true}"));
+}
+
+TEST_CASE("what cannot be freed now is a warning of delete, not its failure") {
+  Daemon daemon({json_answer(R"({"runId": "a"})"), kNone, json_answer(R"({"deleted": ["a"]})"),
+                 json_answer(R"({"error": {"code": "conflict", "message": "another gc is at work", "hint": ""}})",
+                             "409 Conflict")});
+  Session session = daemon.session(true);
+  std::string output;
+  const std::string told = output_of(
+      [&] { output = output_of([&] { CHECK(run(session, DeleteOptions{.runs = {"a"}, .yes = false}) == 0); }); },
+      STDERR_FILENO);
+  CHECK(output == "{\"deleted\":[\"a\"],\"diskBytes\":null}\n");
+  CHECK(told == "runner: warning: what they have on the disk goes with the next 'runner gc': another gc is at work\n");
+}
+
+TEST_CASE("delete with nothing found deletes nothing") {
+  Daemon daemon(
+      {json_answer(R"({"error": {"code": "notFound", "message": "no run x", "hint": ""}})", "404 Not Found")});
+  Session session = daemon.session();
+  CHECK_THROWS_WITH(run(session, DeleteOptions{.runs = {"x"}, .yes = true}), "no run x");
+}
+
+TEST_CASE("children are asked for by the whole id and with what narrows them, page by page") {
+  Daemon daemon({json_answer(R"({"runId": "e_1_a"})"),
+                 json_answer(R"({"items": [{"runId": "y", "parentRunId": "x"}], "nextToken": "7"})"),
+                 json_answer(R"({"items": [{"runId": "x", "parentRunId": "e_1_a"}], "nextToken": null})")});
+  Session session = daemon.session();
+  const ChildrenOptions options{
+      .run = "@last", .status = "Failed", .kind = "child", .tags = {"k=v"}, .properties = {}, .recursive = true};
+  const std::string output = output_of([&] { CHECK(run(session, options) == 0); });
+  CHECK_THAT(output, Catch::Contains("\nx\n  y\n"));
+  daemon.join();
+  const std::string asked = "&status=Failed&kind=child&tag=k%3Dv&parent=e_1_a&recursive=1&children=1";
+  CHECK_THAT(daemon.requests.at(1), Catch::StartsWith("GET /v1/runs?limit=1000" + asked + " HTTP/1.1\r\n"));
+  CHECK_THAT(daemon.requests.at(2), Catch::StartsWith("GET /v1/runs?limit=1000" + asked + "&nextToken=7 HTTP/1.1\r\n"));
 }
