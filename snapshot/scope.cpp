@@ -82,7 +82,7 @@ RuleFile read_fallback(const fs::path& path, std::string shown, bool ignore_case
 Scope::Scope(const Options& options, std::string ignore_name) : ignore_name_(std::move(ignore_name)) {
   open_source(options);
   if (ignore_name_.empty()) ignore_name_ = has_ignore_file(root_->get(), ".amlignore") ? ".amlignore" : ".gitignore";
-  auto tree = find_work_tree(source_);
+  auto tree = options.alone ? std::nullopt : find_work_tree(source_);
   root_place_.index = std::make_shared<TrackedPaths>();
   in_work_tree_ = tree.has_value();
   if (tree) {

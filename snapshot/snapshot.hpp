@@ -23,6 +23,7 @@ struct Options {
   std::function<void(const std::string&)> before_large_copy = {};
   std::int64_t large_files = 0;
   std::int64_t large_bytes = 0;
+  bool alone = false;  // a copy that lies somewhere: no repository around it is its
 };
 
 struct Snapshot {

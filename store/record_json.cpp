@@ -138,7 +138,7 @@ EngineOptions engine_from(const Json& json) {
 //  "cpus", "memoryBytes", "pids", "shmBytes", "maxLogBytes", "network", "mounts": [{"source", "target", "writable"}],
 //  "environmentVariables": {}, "callerVariables": {}, "image", "imageInterpreter", "engineSocket", "engine": {},
 //  "secrets": [names], "after": {run: "ok"|"any"}, "buildVariables": {}, "withheld": [names], "rebuildEnvironment",
-//  "pullImage", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options],
+//  "pullImage", "within", "gpus": {"count", "ids": []}, "bestEffortLimits", "unenforced": [options],
 //  "requeue", "machine": {"hostname", "system", "kernel", "architecture", "processor", "cpus", "memoryBytes",
 //  "gpuDriver"}}
 std::string to_json(const RunDefinition& definition) {
@@ -179,6 +179,7 @@ std::string to_json(const RunDefinition& definition) {
   put(json, "withheld", definition.withheld);
   if (definition.rebuild_environment) json["rebuildEnvironment"] = true;
   if (definition.pull_image) json["pullImage"] = true;
+  put(json, "within", definition.within);
   if (definition.machine) json["machine"] = machine_json(*definition.machine);
   return dump(json, "the run definition");
 }
@@ -228,6 +229,7 @@ RunDefinition definition_from_json(std::string_view text) {
         definition.after.emplace(run, end == to_string(AfterEnd::kAny) ? AfterEnd::kAny : AfterEnd::kSuccess);
     get(json, "buildVariables", definition.build_variables);
     get(json, "withheld", definition.withheld);
+    get(json, "within", definition.within);
     get(json, "rebuildEnvironment", definition.rebuild_environment);
     get(json, "pullImage", definition.pull_image);
     if (json.contains("machine")) definition.machine = machine_from(json["machine"]);

@@ -191,4 +191,33 @@ Submission parse_overrides(std::string_view text) {
   return read_fields(std::move(document), "rerun");
 }
 
+Submission parse_child_submission(std::string_view text) {
+  // To judge them, files are read and programs executed outside of the sandbox.
+  constexpr std::array<const char*, 10> kNotItsOwn{"config",     "python",         "image", "requirements", "conda",
+                                                   "dockerfile", "buildArguments", "pull",  "rebuild",      "caller"};
+  constexpr std::size_t kLongest = 256 << 10;
+  if (text.size() > kLongest)
+    throw Error(ErrorCode::kInvalid, "submission: longer than 256 KiB", "put what is long into a file of the source");
+  json document = parse_object(text, "submission");
+  for (const char* field : kNotItsOwn)
+    if (document.contains(field) && !document[field].is_null())
+      throw Error(ErrorCode::kPermission, "submit_child: '" + std::string(field) + "' is not a script's to choose",
+                  "a child has its parent's environment, or a registered one (`environment`)");
+  if (document.contains("secrets"))
+    throw Error(ErrorCode::kPermission, "submit_child: 'secrets': a child has its parent's", "leave it out");
+  for (const char* field : {"sourceDirectory", "sourceDirectoryExplicit", "parentRunId"})
+    if (document.contains(field))
+      throw Error(ErrorCode::kInvalid, "submit_child: unknown field '" + std::string(field) + "'",
+                  "the source is `sourceTree`, the parent is in the path");
+  std::string tree;
+  if (const auto found = document.find("sourceTree"); found != document.end()) tree = text_of(*found, "sourceTree");
+  if (tree.empty() || tree.find('/') != std::string::npos || tree.find('\0') != std::string::npos || tree == "." ||
+      tree == "..")
+    throw wrong("sourceTree", "the name of a directory in /run/runner/trees");
+  document.erase("sourceTree");
+  Submission submission = read_fields(document, "submission");
+  submission.source_tree = std::move(tree);
+  return submission;
+}
+
 }  // namespace runner::api

@@ -57,6 +57,8 @@ struct Submission {
 
   // The request without `caller`, keys sorted: what "the same submission" means for an idempotency key.
   std::string canonical;
+  // Of parse_child_submission: the name of the tree that the script has copied its source directory into.
+  std::string source_tree;
 };
 
 // Error(kInvalid) naming the field for malformed JSON, a wrong type, an unknown or a missing field.
@@ -64,5 +66,8 @@ Submission parse_submission(std::string_view json);
 // POST /v1/runs/{run}/rerun: the fields that may differ from the original's. The others, `sourceDirectory` first of
 // all, are Error(kInvalid).
 Submission parse_overrides(std::string_view json);
+// POST /v1/runs/{run}/submit on the run socket: `sourceTree` instead of `sourceDirectory`. Error(kPermission) for what
+// a script does not decide (docs/decisions/run-history.md, 6), naming the member.
+Submission parse_child_submission(std::string_view json);
 
 }  // namespace runner::api

@@ -179,6 +179,7 @@ struct RunDefinition {
   bool rebuild_environment = false;     // --rebuild: only what was built after the run was submitted will do
   bool pull_image = false;              // --pull: what the registry has now, though an image of that name is here
   std::optional<MachineFacts> machine;  // of runs that were accepted since they are recorded
+  std::string within;                   // the run whose script has submitted it: it takes of what that one has
 
   std::optional<std::int64_t> log_limit() const {  // bytes; none: all of it is kept
     return max_log_bytes && *max_log_bytes != kUnlimited ? max_log_bytes : std::nullopt;

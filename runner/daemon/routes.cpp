@@ -163,15 +163,8 @@ void Routes::doctor(const http::Request& request, Exchange& exchange) {
 }
 
 void Routes::submit(const http::Request& request, Exchange& exchange) {
-  respond_submitted(pipeline_.submit(api::parse_submission(request.body), notices_to(request, exchange)), exchange);
-}
-
-void Routes::respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange& exchange) {
-  submitted.run.status_reason = pipeline_.waiting_reason(submitted.run);
-  api::RunDetails details;
-  details.notices = submitted.warnings;
-  details.parameters = pipeline_.history().parameters(submitted.run.id);
-  exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});
+  respond_submitted(pipeline_, pipeline_.submit(api::parse_submission(request.body), notices_to(request, exchange)),
+                    exchange);
 }
 
 void Routes::list(const http::Request& request, Exchange& exchange) {

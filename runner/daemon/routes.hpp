@@ -81,7 +81,6 @@ class Routes {
   std::string run_of(const http::Request& request) const;  // the id behind the name in the path
   void take_in_own(const std::string& run, Exchange& exchange);
   std::string document_of(const std::string& id);
-  void respond_submitted(pipeline::Pipeline::Submitted submitted, Exchange& exchange);
 
   pipeline::Pipeline& pipeline_;
   const api::DaemonFacts facts_;

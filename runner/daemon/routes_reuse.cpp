@@ -7,6 +7,7 @@
 #include "runner/api/submission.hpp"
 #include "runner/daemon/request_values.hpp"
 #include "runner/daemon/routes.hpp"
+#include "runner/daemon/run_handlers.hpp"
 
 namespace runner::daemon {
 namespace {
@@ -62,7 +63,7 @@ void Routes::dry_run(const http::Request& request, Exchange& exchange) {
 
 void Routes::rerun(const http::Request& request, Exchange& exchange) {
   const std::string id = run_of(request);
-  respond_submitted(pipeline_.rerun(id, api::parse_overrides(request.body)), exchange);
+  respond_submitted(pipeline_, pipeline_.rerun(id, api::parse_overrides(request.body)), exchange);
 }
 
 void Routes::restore(const http::Request& request, Exchange& exchange) {

@@ -1,7 +1,9 @@
 // What may change of a run, its children, and the end of those that no script of ours is executed for.
 #include "runner/api/run_document.hpp"
 #include "runner/api/run_requests.hpp"
+#include "runner/api/submission.hpp"
 #include "runner/core/error.hpp"
+#include "runner/daemon/request_values.hpp"
 #include "runner/daemon/run_handlers.hpp"
 #include "runner/daemon/run_queries.hpp"
 
@@ -48,6 +50,20 @@ void list_children(const RunCall& call) {
 void create_children(const RunCall& call) {
   auto children = call.pipeline.add_children(call.run, api::parse_children(call.request.body));
   call.exchange.respond({.status = 200, .body = list_of(call.pipeline, std::move(children), false, {}, {})});
+}
+
+void submit_child(const RunCall& call) {
+  auto& [pipeline, run, asker, request, exchange] = call;
+  if (call.on_run_socket())
+    return respond_submitted(pipeline, pipeline.submit_child(asker, run, api::parse_child_submission(request.body)),
+                             exchange);
+  api::Submission submission = api::parse_submission(request.body);
+  if (submission.parent_run_id && *submission.parent_run_id != run)
+    throw Error(ErrorCode::kInvalid, "submission: 'parentRunId' is another run than the path's", "leave it out");
+  if (const RunRecord parent = pipeline.history().get(run); is_final(parent.status))
+    throw Error(ErrorCode::kConflict, "run " + run + " has ended", "a run that has ended gets no children");
+  submission.parent_run_id = run;
+  respond_submitted(pipeline, pipeline.submit(submission, notices_to(request, exchange)), exchange);
 }
 
 void end_run(const RunCall& call) {

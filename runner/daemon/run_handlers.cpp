@@ -44,6 +44,7 @@ const std::vector<RunRoute>& run_routes() {
       {"GET", "/children", list_children},
       {"POST", "/children", create_children},
       {"POST", "/end", end_run},
+      {"POST", "/submit", submit_child},
   };
   return routes;
 }
@@ -86,6 +87,14 @@ std::string document_of(pipeline::Pipeline& pipeline, const std::string& id) {
     if (const auto samples = pipeline.usage_of(id); !samples.empty()) details.usage_so_far = shim::usage_of(samples);
   details.log_exists = !is_final(run.status) && ::access(pipeline.data().run(id).log().c_str(), F_OK) == 0;
   return api::run_document(run, details);
+}
+
+void respond_submitted(pipeline::Pipeline& pipeline, pipeline::Pipeline::Submitted submitted, Exchange& exchange) {
+  submitted.run.status_reason = pipeline.waiting_reason(submitted.run);
+  api::RunDetails details;
+  details.notices = submitted.warnings;
+  details.parameters = pipeline.history().parameters(submitted.run.id);
+  exchange.respond({.status = submitted.existed ? 200 : 201, .body = api::run_document(submitted.run, details)});
 }
 
 void show_run(const RunCall& call) {

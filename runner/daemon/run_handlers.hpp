@@ -36,9 +36,13 @@ void change_run(const RunCall& call);
 void list_children(const RunCall& call);
 void create_children(const RunCall& call);
 void end_run(const RunCall& call);
+void submit_child(const RunCall& call);
 
 // What `runner run show` prints.
 std::string document_of(pipeline::Pipeline& pipeline, const std::string& run);
+
+// The answer to a submission.
+void respond_submitted(pipeline::Pipeline& pipeline, pipeline::Pipeline::Submitted submitted, Exchange& exchange);
 
 // A page of a list of runs, with the newest value of each metric.
 std::string run_list(pipeline::Pipeline& pipeline, const store::RunFilter& filter);

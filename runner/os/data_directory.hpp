@@ -34,6 +34,7 @@ class RunDirectory {
   std::filesystem::path init_socket() const { return io() / "init"; }  // an Engine's container finds its shim here
   std::filesystem::path journal() const { return io() / "metrics.jsonseq"; }
   std::filesystem::path artifacts() const { return io() / "artifacts"; }  // files that the script hands over by name
+  std::filesystem::path trees() const { return io() / "trees"; }          // sources of runs that the script submits
   std::filesystem::path upper() const { return root_ / "upper"; }         // overlay: what the run changed
   std::filesystem::path work() const { return root_ / "work"; }           // overlay's own
   std::filesystem::path home() const { return root_ / "home"; }           // the script's HOME

@@ -445,6 +445,7 @@ Admission admit_again(const RunRecord& original, const api::Submission& override
   RunRecord& run = admission.run;
   RunDefinition& definition = run.definition;
   definition = original.definition;
+  definition.within.clear();  // a repetition has a place of its own
   read_limits(overrides, definition);
   override_environment(environment, definition);
   if (choice) read_environment(environment, std::move(choice), admission);

@@ -10,6 +10,7 @@
 
 #include "envs/interpreter.hpp"
 #include "runner/api/submission.hpp"
+#include "runner/core/error.hpp"
 #include "runner/core/run.hpp"
 #include "runner/pipeline/environment_choice.hpp"
 #include "runner/pipeline/secrets.hpp"
@@ -47,6 +48,15 @@ Admission admit(
 // kInvalid also for a mount whose source is gone, and for arguments where the original had no script.
 Admission admit_again(
     const RunRecord& original, const api::Submission& overrides,
+    const std::filesystem::path& secrets_file = default_secrets_file(),
+    const FindRegistered& registered = [](const std::string&) { return std::nullopt; });
+
+Error more_than_parent(const std::string& what);  // of a member of a submission
+// The same for a run that the script of `parent` submits: the script or the command, arguments, name, tags, properties
+// and variables are its own, all else is its parent's, or less. Kind, source and place are the caller's to settle.
+// more_than_parent() for what would be more; what its log may have is the caller's to compare.
+Admission admit_child(
+    const RunRecord& parent, const api::Submission& submission,
     const std::filesystem::path& secrets_file = default_secrets_file(),
     const FindRegistered& registered = [](const std::string&) { return std::nullopt; });
 

@@ -80,6 +80,7 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   if (over.empty()) return false;
   tell_ended(over, RunStatus::kCanceled);
   hold.reset();
+  cancel_submitted(run.id);
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
@@ -88,6 +89,24 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   events_.notify(run.id);
   again_->enqueue(run.id);
   return true;
+}
+
+// What the last attempt's script has submitted is the next one's to submit again.
+void Pipeline::cancel_submitted(const std::string& id) {
+  constexpr std::int64_t kPage = 500;
+  store::RunFilter below{.parent = id, .recursive = true, .limit = kPage};
+  do {
+    const store::RunPage page = history_.page(below);
+    for (const RunRecord& run : page.runs) {
+      if (run.definition.within != id || is_final(run.status)) continue;
+      try {
+        cancel(run.id, {.reason = "its parent was started again"});
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kConflict) spdlog::warn("run {}: not cancelled: {}", run.id, error.message());
+      }
+    }
+    below.before = page.next;
+  } while (below.before);
 }
 
 // A thread of its own. True when there is nothing more to do; may be asked twice.

@@ -67,6 +67,9 @@ namespace runner::pipeline {
 
 // What says that the script is in the directory and not in its snapshot (submit.cpp).
 Error script_left_out(const snapshot::Options& options, const std::string& script);
+// The script must be in what will run, not only in the directory (submit.cpp).
+void require_script(const ContentReader& content, const Hash& snapshot, const RunDefinition& definition,
+                    const snapshot::Options& options);
 
 class Pipeline {
  public:
@@ -88,6 +91,10 @@ class Pipeline {
   using Notify = std::function<void(const std::string& warning)>;
   // Returns when the run's row and snapshot are durable. Any thread.
   Submitted submit(const api::Submission& submission, const Notify& notify = {});
+  // What the script of `asker` submits as a child of `parent`, which is that run or one below it (api::
+  // parse_child_submission): it has what `asker` has, or less, and runs within that. Error(kPermission) for more. Any
+  // thread.
+  Submitted submit_child(const std::string& asker, const std::string& parent, const api::Submission& submission);
   // What `submit` would do: the same judgement, the same errors; no run, no content. Any thread.
   struct Plan {
     RunRecord run;             // no id, status or snapshot
@@ -225,6 +232,8 @@ class Pipeline {
   static RunDefinition enforced(RunDefinition definition);
   void settle_gpus(RunDefinition& definition) const;
   std::vector<exec::Gpu> gpus_of(const RunRecord& run) const;
+  // submit_child.cpp
+  void refuse_foreign_dependencies(const std::string& asker, const RunDefinition& definition) const;
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
   // snapshots.cpp
@@ -361,6 +370,7 @@ class Pipeline {
   bool was_queued_again(const std::string& id, const Error& error);
   bool starts_again_after_reboot(const RunRecord& run, shim::Ended& ended) const;
   bool begin_next_attempt(const RunRecord& run, const shim::Ended& ended);
+  void cancel_submitted(const std::string& id);
   bool clear_for_next_attempt(const std::string& id);
   // recover.cpp
   void recover();

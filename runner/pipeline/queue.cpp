@@ -50,6 +50,7 @@ void Pipeline::enqueue(const RunRecord& run) {
   waiting.gpus = gpus_wanted(definition);
   if (definition.max_run_duration) waiting.limit = *definition.max_run_duration + definition.grace;
   waiting.after = definition.after;
+  waiting.within = definition.within;
   scheduler_->enqueue(std::move(waiting));
   // What ended before it had its place in the queue.
   for (const auto& [other, end] : definition.after)
@@ -63,7 +64,7 @@ void Pipeline::occupy(const RunRecord& run) {
                                   : std::chrono::milliseconds{0};
     left = std::max(*limit + run.definition.grace - gone, std::chrono::milliseconds{0});
   }
-  scheduler_->occupy(run.id, resources_of(run.definition), run.gpus, left);
+  scheduler_->occupy(run.id, resources_of(run.definition), run.gpus, left, run.definition.within);
 }
 
 // `run` has ended: those that come after it may start, or never will.

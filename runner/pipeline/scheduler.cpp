@@ -37,11 +37,11 @@ void Scheduler::enqueue(RunQueue::Waiting run) {
 }
 
 void Scheduler::occupy(const std::string& id, Resources taken, const std::vector<std::string>& gpus,
-                       std::optional<std::chrono::milliseconds> left) {
+                       std::optional<std::chrono::milliseconds> left, const std::string& within) {
   const auto now = RunQueue::Time::clock::now();
   const std::lock_guard lock(mutex_);
   taken.gpus = queue_.gpus().slots_of(gpus, queue_.free().gpus);
-  queue_.occupy(id, taken, left ? std::optional(now + *left) : std::nullopt);
+  queue_.occupy(id, taken, left ? std::optional(now + *left) : std::nullopt, within);
 }
 
 void Scheduler::started(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace) {

@@ -30,9 +30,10 @@ class Scheduler {
   void stop();
 
   void enqueue(RunQueue::Waiting run);
-  // A run that already lives (adopted after a restart) takes its resources, free or not. `left`: of its time limit.
+  // A run that already lives (adopted after a restart) takes its resources, free or not. `left`: of its time limit;
+  // `within`: RunQueue::Waiting.
   void occupy(const std::string& id, Resources taken, const std::vector<std::string>& gpus,
-              std::optional<std::chrono::milliseconds> left);
+              std::optional<std::chrono::milliseconds> left, const std::string& within = {});
   // The run's script has started: from now on it can be told to give way (RunQueue::may_give_way).
   void started(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace);
   std::vector<std::string> gpus_of(const std::string& id) const;  // of a run that has its resources

@@ -38,14 +38,6 @@ Hash sha256(const std::string& text) {
   return hash;
 }
 
-// The script must be in what will run, not only in the directory.
-void require_script(const ContentReader& content, const Hash& snapshot, const RunDefinition& definition,
-                    const snapshot::Options& options) {
-  if (definition.script.empty()) return;
-  const auto entry = snapshot::find_entry(content, snapshot, definition.script);
-  if (!entry || entry->type == snapshot::EntryType::kDirectory) throw script_left_out(options, definition.script);
-}
-
 // The reason in one line: what a machine lacks explains what the runtimes say, so it goes first.
 Error no_sandbox(const std::vector<exec::Check>& checks) {
   const std::string message = "sandbox: no OCI runtime works here";
@@ -61,6 +53,13 @@ Error no_sandbox(const std::vector<exec::Check>& checks) {
 }
 
 }  // namespace
+
+void require_script(const ContentReader& content, const Hash& snapshot, const RunDefinition& definition,
+                    const snapshot::Options& options) {
+  if (definition.script.empty()) return;
+  const auto entry = snapshot::find_entry(content, snapshot, definition.script);
+  if (!entry || entry->type == snapshot::EntryType::kDirectory) throw script_left_out(options, definition.script);
+}
 
 Error script_left_out(const snapshot::Options& options, const std::string& script) {
   const auto why = snapshot::explain(options, script);

@@ -1,0 +1,143 @@
+#include "runner/collect/source_tree.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <exception>
+#include <memory>
+#include <system_error>
+#include <vector>
+
+#include "runner/collect/gatherer.hpp"
+#include "runner/core/error.hpp"
+#include "runner/core/time.hpp"
+#include "runner/os/file.hpp"
+
+namespace runner::collect {
+namespace {
+
+constexpr int kMaxTreeDepth = 100;  // directories; each level holds two descriptors
+constexpr std::size_t kPiece = 1 << 20;
+
+Error not_copied(const std::string& shown, int error) {
+  return Error(ErrorCode::kInvalid, "the source, " + shortened(shown) + ": " + std::system_category().message(error));
+}
+
+class Copy {
+ public:
+  explicit Copy(std::stop_token stop) : stop_(std::move(stop)) {}
+
+  void directory(const os::Fd& from, int to, const std::string& shown, int depth) {
+    if (depth == kMaxTreeDepth)
+      throw Error(ErrorCode::kInvalid, "the source, " + shortened(shown) + ": nested too deeply");
+    for (const std::string& name : names_in(from, shown)) {
+      refuse_to_go_on();
+      if (name != ".git") entry(from.get(), to, name, shown.empty() ? name : shown + "/" + name, depth);
+    }
+  }
+
+ private:
+  void refuse_to_go_on() const {
+    if (stop_.stop_requested()) throw Error(ErrorCode::kUnavailable, "the daemon is stopping", "ask again");
+  }
+
+  std::vector<std::string> names_in(const os::Fd& directory, const std::string& shown) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)),
+                                                     ::closedir);
+    if (!stream) throw not_copied(shown, errno);
+    std::vector<std::string> names;
+    while (const dirent* entry = ::readdir(stream.get())) {
+      const std::string name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (++entries_ > kMaxTreeEntries)
+        throw Error(ErrorCode::kInvalid, "the source has more than " + std::to_string(kMaxTreeEntries) + " entries",
+                    "leave out what is no code; data has its place in a --mount");
+      names.push_back(name);
+    }
+    return names;
+  }
+
+  void entry(int from, int to, const std::string& name, const std::string& shown, int depth) {
+    struct ::stat info {};
+    if (::fstatat(from, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;  // gone meanwhile
+    if (S_ISLNK(info.st_mode)) return link(from, to, name, shown);
+    if (S_ISDIR(info.st_mode)) {
+      const os::Fd below = open_beneath(from, name.c_str(), O_RDONLY | O_DIRECTORY);
+      if (!below || ::mkdirat(to, name.c_str(), 0700) != 0) throw not_copied(shown, errno);
+      const os::Fd copied = open_beneath(to, name.c_str(), O_RDONLY | O_DIRECTORY);
+      if (!copied) throw not_copied(shown, errno);
+      return directory(below, copied.get(), shown, depth + 1);
+    }
+    if (S_ISREG(info.st_mode)) file(from, to, name, shown);
+  }
+
+  static void link(int from, int to, const std::string& name, const std::string& shown) {
+    std::array<char, PATH_MAX> target{};
+    if (::readlinkat(from, name.c_str(), target.data(), target.size() - 1) < 0) throw not_copied(shown, errno);
+    if (::symlinkat(target.data(), to, name.c_str()) != 0) throw not_copied(shown, errno);
+  }
+
+  void file(int from, int to, const std::string& name, const std::string& shown) {
+    const os::Fd source = open_beneath(from, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    struct ::stat info {};
+    if (!source || ::fstat(source.get(), &info) != 0) throw not_copied(shown, errno);
+    if (!S_ISREG(info.st_mode)) return;  // by now
+    bytes_ += info.st_size;
+    if (bytes_ > kMaxTreeBytes)
+      throw Error(ErrorCode::kInvalid, "the source is larger than " + format_size(kMaxTreeBytes),
+                  "leave out what is no code; data has its place in a --mount");
+    const mode_t mode = (info.st_mode & S_IXUSR) != 0 ? 0700 : 0600;
+    const os::Fd target(::openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (!target) throw not_copied(shown, errno);
+    buffer_.resize(kPiece);
+    for (auto left = static_cast<std::size_t>(info.st_size); left > 0;) {
+      refuse_to_go_on();
+      const ssize_t got = ::read(source.get(), buffer_.data(), std::min(left, buffer_.size()));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) throw not_copied(shown, errno);
+      if (got == 0) break;  // shorter by now
+      os::write_all(target.get(), {buffer_.data(), static_cast<std::size_t>(got)}, shown);
+      left -= static_cast<std::size_t>(got);
+    }
+  }
+
+  const std::stop_token stop_;
+  std::int64_t entries_ = 0;
+  std::int64_t bytes_ = 0;
+  std::string buffer_;
+};
+
+}  // namespace
+
+HandedOverTree::HandedOverTree(const std::filesystem::path& trees, const std::string& name)
+    : trees_(::open(trees.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)), name_(name) {
+  if (!trees_ || !open_beneath(trees_.get(), name.c_str(), O_RDONLY | O_DIRECTORY))
+    throw Error(ErrorCode::kNotFound,
+                "sourceTree: there is no directory '" + shortened(name) + "' in /run/runner/trees");
+}
+
+void HandedOverTree::copy_source(const std::filesystem::path& target, const std::stop_token& stop) const {
+  const os::Fd source = open_beneath(trees_.get(), (name_ + "/source").c_str(), O_RDONLY | O_DIRECTORY);
+  if (!source) throw Error(ErrorCode::kNotFound, "sourceTree: '" + shortened(name_) + "' has no directory 'source'");
+  os::make_directories(target);
+  const os::Fd into = os::open_file(target, O_RDONLY | O_DIRECTORY);
+  Copy(stop).directory(source, into.get(), "", 0);
+}
+
+// Renamed first: a path below `trees` is the script's, and may lead anywhere by the time it is followed.
+void HandedOverTree::remove(const std::filesystem::path& aside) const noexcept {
+  try {
+    const os::Fd directory = os::open_file(aside, O_RDONLY | O_DIRECTORY);
+    constexpr const char* kTaken = "taken";
+    if (::renameat(trees_.get(), name_.c_str(), directory.get(), kTaken) == 0) os::remove_tree(aside / kTaken);
+  } catch (const std::exception&) {  // it goes with the run's directory
+  }
+}
+
+}  // namespace runner::collect

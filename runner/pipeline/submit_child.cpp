@@ -1,0 +1,111 @@
+// A script submits a run: the tree that it has copied its source into → snapshot → the run's row. It gets what its
+// parent has, or less, runs within that, and is told nothing of the machine that its parent does not see.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runner/api/run_requests.hpp"
+#include "runner/collect/source_tree.hpp"
+#include "runner/core/error.hpp"
+#include "runner/os/file.hpp"
+#include "runner/pipeline/admission.hpp"
+#include "runner/pipeline/pipeline.hpp"
+#include "snapshot/snapshot.hpp"
+#include "snapshot/tree_object.hpp"
+
+namespace runner::pipeline {
+namespace {
+
+constexpr std::size_t kMostNested = 8;      // runs above it
+constexpr std::size_t kMostWaiting = 1000;  // within one run
+
+// Of the daemon's, beside the parent's; goes when this does, or with the parent's directory.
+class Aside {
+ public:
+  explicit Aside(std::filesystem::path path) : path_(std::move(path)) { os::make_directories(path_); }
+  ~Aside() {
+    try {
+      os::remove_tree(path_);
+    } catch (const Error&) {  // later, then
+    }
+  }
+  Aside(const Aside&) = delete;
+  Aside& operator=(const Aside&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace
+
+// The run that `asker`'s script asks for waits for runs below `asker` only.
+void Pipeline::refuse_foreign_dependencies(const std::string& asker, const RunDefinition& definition) const {
+  for (const auto& [name, end] : definition.after) {
+    std::vector<std::string> lineage;
+    try {
+      lineage = history_.lineage(name);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNotFound) throw;
+    }
+    if (name == asker || std::find(lineage.begin(), lineage.end(), asker) == lineage.end())
+      throw Error(ErrorCode::kNotFound, "submit_child: 'after': no run '" + name + "' below this one",
+                  "a script names its own children, by their whole ids");
+  }
+}
+
+Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::string& parent,
+                                           const api::Submission& submission) {
+  sandbox_.expect_run();
+  const RunRecord owner = history_.get(asker);  // whose script it is: `parent` is it, or a child that it says of itself
+  if (const RunRecord above = history_.get(parent); is_final(above.status))
+    throw Error(ErrorCode::kConflict, "run " + parent + " has ended", "a run that has ended gets no children");
+  Admission admission = admit_child(owner, submission, default_secrets_file(),
+                                    [this](const std::string& name) { return find_registered(name); });
+  RunRecord& run = admission.run;
+  if (const auto most = log_limit_of(owner.definition);
+      most && log_limit_of(run.definition).value_or(*most + 1) > *most)
+    throw more_than_parent("'maxLogSize'");
+  run.parent = parent;
+  run.definition.source_directory = owner.definition.source_directory;
+  run.definition.within = asker;
+  const std::string of_parent = "submit_child of " + parent + "\n";
+  run.submission_digest = snapshot::sha256(of_parent + submission.canonical);
+  // A name space of its own: the answer to another's key would show another's run.
+  if (run.idempotency_key) run.idempotency_key->insert(0, of_parent);
+  if (auto repeated = find_repeated(run)) return std::move(*repeated);
+  history_.require_room();
+  if (history_.lineage(parent).size() > kMostNested)
+    throw Error(ErrorCode::kPermission, "submit_child: runs nest " + std::to_string(kMostNested) + " deep at most");
+  const auto waiting = scheduler_->state().waiting;
+  if (std::count_if(waiting.begin(), waiting.end(), [&](const auto& one) { return one.within == asker; }) >=
+      static_cast<std::ptrdiff_t>(kMostWaiting))
+    throw Error(ErrorCode::kConflict,
+                "submit_child: " + std::to_string(kMostWaiting) + " runs of " + asker + " wait already",
+                "wait for some of them");
+  refuse_foreign_dependencies(asker, run.definition);
+  resolve_dependencies(run.definition);
+  settle_gpus(run.definition);
+  std::vector<std::string> warnings;
+  run.environment = environment_again(owner, admission, warnings);
+  std::move(admission.notices.begin(), admission.notices.end(), std::back_inserter(warnings));
+
+  const os::RunDirectory directory = data_.run(asker);
+  const collect::HandedOverTree tree(directory.trees(), submission.source_tree);
+  const Aside aside(directory.root() / ("child-" + api::new_uuid4()));
+  tree.copy_source(aside.path() / "source", stopping_.get_token());
+  const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone
+  const snapshot::Options options{
+      .source = aside.path() / "source", .data_directory = {}, .stat_cache = {}, .alone = true};
+  auto frozen = snapshot::take(options, content_);
+  require_script(content_, frozen.id, run.definition, options);
+  run.snapshot = frozen.id;
+  run.properties["ContentSnapshotId"] = frozen.id.hex();
+  std::move(frozen.warnings.begin(), frozen.warnings.end(), std::back_inserter(warnings));
+  Submitted submitted = accept(std::move(admission), std::move(warnings));
+  tree.remove(aside.path());
+  return submitted;
+}
+
+}  // namespace runner::pipeline
