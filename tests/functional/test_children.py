@@ -63,7 +63,9 @@ class Changes(Parent):
         self.assertTrue(message.endswith("é…"))
         self.ask("POST", "/v1/runs/%s/cancel" % self.run_id, {"reason": "r" * 9000})
         self.wait(self.run_id, code=None)
-        self.assertLessEqual(len(self.show(self.run_id)["statusReason"]), 4096)
+        reason = self.show(self.run_id)["statusReason"]
+        self.assertIn("r" * 4093 + "…", reason)
+        self.assertNotIn("r" * 4094, reason)
 
     def test_a_change_is_kept_by_a_daemon_that_dies_at_once(self):
         self.patch(tags={"durable": "1"})
@@ -114,7 +116,7 @@ class Children(Parent):
             self.assertEqual({run["runId"] for run in first["items"] + rest["items"]}, made)
         self.assertEqual(len(self.ask("GET", "/v1/runs?children=1")["items"]), 1000)
         self.assertEqual({run["runId"] for run in self.ok("run", "children", self.run_id, "--json").json["items"]}, made)
-        self.assertEqual(len(self.runs("--children")), 1201)
+        self.assertLess(made, {run["runId"] for run in self.runs("--children")})
 
     def test_a_child_ends_as_it_is_told_once(self):
         child, other = [item["runId"] for item in self.children({}, {})["items"]]
