@@ -176,6 +176,9 @@ class History {
                                          std::optional<std::int64_t> at_most = std::nullopt) const;
   std::vector<MetricRow> metric_rows(const std::string& id, const std::string& name,
                                      std::optional<std::int64_t> at_most = std::nullopt) const;
+  // From a number on (the first is 0), some thousand or some MiB at once; nothing at the end.
+  std::vector<MetricPoint> metric_points_from(const std::string& id, const std::string& name, std::int64_t from) const;
+  std::vector<MetricRow> metric_rows_from(const std::string& id, const std::string& name, std::int64_t from) const;
   std::vector<std::string> experiments() const;
   // Of all that runs record of the clock, as far as it is cheap: the newest creation, and the ends of the newest runs.
   std::optional<UtcTime> newest_time() const;

@@ -58,6 +58,24 @@ void read_series(Connection& connection, std::int64_t run, const std::string& na
   }
 }
 
+// A page of one series, from a number on.
+template <class Take>
+void read_page(Connection& connection, std::int64_t run, const std::string& name, bool rows, std::int64_t from,
+               const Take& take) {
+  constexpr int kMost = 4096;
+  constexpr std::size_t kRoom = std::size_t{4} << 20;  // bytes
+  Query query = connection.query(std::string(rows ? "SELECT p.step, p.time, p.cells FROM metric_row p"
+                                                  : "SELECT p.step, p.time, p.value FROM metric_point p") +
+                                     " JOIN metric_series s ON s.id = p.series WHERE s.run = ? AND s.name = ? AND "
+                                     "(s.shape IN ('row', 'table')) = ?"
+                                     " AND p.number >= ? ORDER BY p.number LIMIT ?",
+                                 run, name, rows ? 1 : 0, from, std::int64_t{kMost});
+  for (std::size_t bytes = 0; bytes < kRoom && query.next();) {
+    bytes += sizeof(MetricPoint) + (query.type(2) == ColumnType::kText ? query.text(2).size() : 0);
+    take(query);
+  }
+}
+
 }  // namespace
 
 std::vector<MetricSummary> History::metric_summaries(const std::string& id) const {
@@ -101,6 +119,24 @@ std::vector<MetricRow> History::metric_rows(const std::string& id, const std::st
   std::vector<MetricRow> rows;
   read_series(*reader, seq_of(*reader, id), name, true, at_most,
               [&](const Query& query) { rows.push_back(row_of(query, 0)); });
+  return rows;
+}
+
+std::vector<MetricPoint> History::metric_points_from(const std::string& id, const std::string& name,
+                                                     std::int64_t from) const {
+  const auto reader = impl_->database.read();
+  std::vector<MetricPoint> points;
+  read_page(*reader, seq_of(*reader, id), name, false, from,
+            [&](const Query& query) { points.push_back(point_of(query, 0, name)); });
+  return points;
+}
+
+std::vector<MetricRow> History::metric_rows_from(const std::string& id, const std::string& name,
+                                                 std::int64_t from) const {
+  const auto reader = impl_->database.read();
+  std::vector<MetricRow> rows;
+  read_page(*reader, seq_of(*reader, id), name, true, from,
+            [&](const Query& query) { rows.push_back(row_of(query, 0)); });
   return rows;
 }
 

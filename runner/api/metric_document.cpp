@@ -8,9 +8,15 @@
 #include "runner/core/time.hpp"
 
 namespace runner::api {
-namespace {
 
 using nlohmann::ordered_json;
+
+ordered_json logged_cells(const MetricRow& row) {
+  ordered_json cells = ordered_json::parse(row.cells, nullptr, false);
+  return cells.is_object() ? cells : ordered_json::object();
+}
+
+namespace {
 
 // JSON has no NaN and no infinities: they travel as the strings Python's float() reads back.
 ordered_json number(double value) {
@@ -36,12 +42,6 @@ ordered_json cell_value(ordered_json cell) {
   return name == "-inf" ? "-Infinity" : "NaN";
 }
 
-// As they were logged. What is damaged has no columns: `fsck` tells of it.
-ordered_json logged_cells(const MetricRow& row) {
-  ordered_json cells = ordered_json::parse(row.cells, nullptr, false);
-  return cells.is_object() ? cells : ordered_json::object();
-}
-
 ordered_json cells_of(const MetricRow& row) {
   ordered_json cells = logged_cells(row);
   for (ordered_json& cell : cells) cell = cell_value(std::move(cell));
@@ -51,16 +51,14 @@ ordered_json cells_of(const MetricRow& row) {
 bool is_one_row(const MetricSeries& series) { return series.shape == MetricShape::kRow && series.count == 1; }
 bool is_one_value(const MetricSeries& series) { return series.shape == MetricShape::kValue && series.count == 1; }
 
-// `read` makes the cells of a row.
-template <class Read>
-ordered_json columns_object(const MetricSeries& series, Read&& read) {
+ordered_json columns_object(const MetricSeries& series) {
   ordered_json object = ordered_json::object();
-  if (is_one_row(series)) return series.rows.empty() ? object : read(series.rows[0]);
+  if (is_one_row(series)) return series.rows.empty() ? object : cells_of(series.rows[0]);
   std::vector<ordered_json> columns(series.columns.size(), ordered_json(series.rows.size(), nullptr));
   std::unordered_map<std::string, std::size_t> places;
   for (std::size_t i = 0; i < series.columns.size(); ++i) places.emplace(series.columns[i], i);
   for (std::size_t i = 0; i < series.rows.size(); ++i) {
-    ordered_json cells = read(series.rows[i]);
+    ordered_json cells = cells_of(series.rows[i]);
     for (auto cell = cells.begin(); cell != cells.end(); ++cell)
       if (const auto place = places.find(cell.key()); place != places.end())
         columns[place->second][i] = std::move(cell.value());
@@ -97,15 +95,6 @@ std::string list_document(ordered_json items) {
   return text_of(document);
 }
 
-// As the journal writes it.
-ordered_json logged_value(const MetricValue& value) {
-  const auto* real = std::get_if<double>(&value);
-  if (real == nullptr || std::isfinite(*real)) return value_of(value);
-  ordered_json special = ordered_json::object();
-  special["float"] = std::isnan(*real) ? "nan" : *real > 0 ? "inf" : "-inf";
-  return special;
-}
-
 template <class Logged>
 ordered_json item_of(const Logged& logged) {
   ordered_json item;
@@ -132,7 +121,7 @@ ordered_json metrics_object(std::span<const MetricSeries> metrics, std::vector<s
   for (const MetricSeries& series : metrics) {
     if (series.count > static_cast<std::int64_t>(kMaxMetricValues)) thinned.push_back(series.name);
     if (has_rows(series.shape)) {
-      object[series.name] = columns_object(series, cells_of);
+      object[series.name] = columns_object(series);
     } else if (is_one_value(series)) {
       if (!series.points.empty()) object[series.name] = value_of(series.points.back().value);
     } else {
@@ -154,21 +143,18 @@ ordered_json last_metrics_object(std::span<const MetricSeries> metrics) {
   return object;
 }
 
-std::string exact_metric(const MetricSeries& series) {
-  ordered_json metric = ordered_json::object();
-  if (has_rows(series.shape)) {
-    metric[is_one_row(series) ? "row" : "table"] = columns_object(series, logged_cells);
-  } else if (is_one_value(series) && !series.points.empty()) {
-    metric["value"] = logged_value(series.points.back().value);
-  } else {
-    ordered_json& values = metric["list"] = ordered_json::array();
-    for (const MetricPoint& point : series.points) values.push_back(logged_value(point.value));
-  }
-  return text_of(metric);
+ordered_json logged_value(const MetricValue& value) {
+  const auto* real = std::get_if<double>(&value);
+  if (real == nullptr || std::isfinite(*real)) return value_of(value);
+  ordered_json special = ordered_json::object();
+  special["float"] = std::isnan(*real) ? "nan" : *real > 0 ? "inf" : "-inf";
+  return special;
 }
 
 std::string json_text(const std::string& text) { return text_of(text); }
 
+std::string metric_item(const MetricPoint& point) { return text_of(item_of(point)); }
+std::string metric_item(const MetricRow& row) { return text_of(item_of(row)); }
 std::string metric_points_document(std::span<const MetricPoint> points) { return items_document(points); }
 std::string metric_rows_document(std::span<const MetricRow> rows) { return items_document(rows); }
 

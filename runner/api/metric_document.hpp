@@ -32,13 +32,16 @@ nlohmann::ordered_json metrics_object(std::span<const MetricSeries> metrics, std
 // {NAME: the newest value or row}
 nlohmann::ordered_json last_metrics_object(std::span<const MetricSeries> metrics);
 
-// Of a whole series, exactly, with values as in the journal ({"float": "nan"}: the text NaN stays a text):
-// {"value": V}, {"list": [V, …]}, {"row": {COLUMN: V}} or {"table": {COLUMN: [V, …]}}, null where a row has no column.
-std::string exact_metric(const MetricSeries& series);
+// Exactly, as the journal has them: {"float": "nan"}, for the text NaN stays a text. What is damaged has no cells.
+nlohmann::ordered_json logged_value(const MetricValue& value);
+nlohmann::ordered_json logged_cells(const MetricRow& row);
 std::string json_text(const std::string& text);  // in quotes
 
 std::string metric_points_document(std::span<const MetricPoint> points);
 std::string metric_rows_document(std::span<const MetricRow> rows);
+// One of such a document's items.
+std::string metric_item(const MetricPoint& point);
+std::string metric_item(const MetricRow& row);
 struct MetricOverview {
   std::string name;
   MetricShape shape = MetricShape::kValue;

@@ -277,10 +277,15 @@ void Gatherer::file(const os::Fd& fd, const std::string& shown, bool ours) {
     return keep(shown, same->second);
   if (!ours && too_sparse(fd, info, shown)) return;
   int failure = 0;
+  // No more than it had: a script that lives may make it longer faster than anybody reads.
+  auto left = static_cast<std::size_t>(info.st_size);
   const ContentBatch::Stored stored = batch_.put_stream([&](std::span<std::byte> buffer) -> std::size_t {
     while (!stop_.stop_requested()) {
-      const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-      if (got >= 0) return static_cast<std::size_t>(got);
+      const ssize_t got = ::read(fd.get(), buffer.data(), std::min(buffer.size(), left));
+      if (got >= 0) {
+        left -= static_cast<std::size_t>(got);
+        return static_cast<std::size_t>(got);
+      }
       if (errno == EINTR) continue;
       failure = errno;
       break;
@@ -290,6 +295,9 @@ void Gatherer::file(const os::Fd& fd, const std::string& shown, bool ours) {
   if (stop_.stop_requested()) return;
   // Half a file under its full name would be a lie; what was put of it is an orphan that gc removes.
   if (failure != 0) return notice(shown, std::string("could not be read to its end: ") + std::strerror(failure));
+  struct ::stat now {};
+  if (::fstat(fd.get(), &now) == 0 && now.st_size != info.st_size)
+    notice(shown, "was still being written: the " + std::to_string(stored.bytes) + " bytes that it had are kept");
   if (info.st_nlink > 1) linked_.emplace(std::pair(info.st_dev, info.st_ino), stored);
   keep(shown, stored);
 }

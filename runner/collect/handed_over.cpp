@@ -77,6 +77,7 @@ std::map<std::string, Collected> HandedOverFiles::gather_left(ContentBatch& batc
   if (!directory_) return left;
   for (const std::string& name : gather_run(directory_, "")) {
     if (stop.stop_requested()) break;
+    if (is_taken(name.substr(kOfRun.size()), "")) continue;  // whatever it holds
     const os::Fd directory = open_beneath(directory_.get(), name.c_str(), O_RDONLY | O_DIRECTORY);
     if (directory) gather_run(directory, name.substr(kOfRun.size()));
   }

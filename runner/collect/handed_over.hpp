@@ -33,7 +33,7 @@ class HandedOverFiles {
   // Once it is taken: nothing but its name stays. One that has another name, too, stays as it is.
   void empty(const JournalArtifact& file) const;
   // Whatever lies there that `is_taken(run, name)` does not know, by run (empty: the journal's own); unfinished files
-  // (.new-…) are no files.
+  // (.new-…) are no files. Asked with no name: whether all of that run is taken, or none of it is to be.
   using IsTaken = std::function<bool(const std::string& run, const std::string& name)>;
   std::map<std::string, Collected> gather_left(ContentBatch& batch, Bounds& spent, const IsTaken& is_taken,
                                                const std::stop_token& stop = {}) const;

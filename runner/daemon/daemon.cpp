@@ -140,6 +140,7 @@ void run_daemon(const DaemonOptions& options, const std::function<void()>& ready
     }
     if (cancel_runs) pipeline.cancel_all("the daemon was stopped with --cancel-runs", kCancelPatience);
     spdlog::info("runnerd stops; live runs go on");
+    pipeline.begin_stop();  // the servers wait for who is being answered
   }
   ::unlink(socket.c_str());
   ::unlink(data.daemon_record().c_str());

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "runner/api/exact_metric.hpp"
 #include "runner/api/metric_document.hpp"
 #include "runner/core/error.hpp"
 #include "runner/daemon/request_values.hpp"
@@ -128,6 +129,11 @@ class Comma {
   bool first_ = true;
 };
 
+api::MetricPages pages_of(const store::History& history, const std::string& id, const std::string& name) {
+  return {.points = [&history, id, name](std::int64_t from) { return history.metric_points_from(id, name, from); },
+          .rows = [&history, id, name](std::int64_t from) { return history.metric_rows_from(id, name, from); }};
+}
+
 // {NAME: M}, or nothing if there are none.
 void add_values(const store::History& history, const std::string& id, const std::optional<std::string>& name,
                 Comma& between_runs, Pieces& pieces) {
@@ -135,19 +141,51 @@ void add_values(const store::History& history, const std::string& id, const std:
   bool began = false;
   for (auto& summary : history.metric_summaries(id)) {
     if (name && summary.name != *name) continue;
-    api::MetricSeries series{.name = summary.name, .shape = summary.shape, .count = summary.count};
-    if (has_rows(summary.shape))
-      series.rows = history.metric_rows(id, summary.name);
-    else
-      series.points = history.metric_points(id, summary.name);
-    // There may be more by now than when the summary was read.
-    series.count = static_cast<std::int64_t>(series.points.size() + series.rows.size());
-    series.columns = std::move(summary.columns);
     if (!std::exchange(began, true)) pieces.add(std::string(between_runs.next()) + api::json_text(id) + ":{");
-    pieces.add(std::string(between_metrics.next()) + api::json_text(series.name) + ":");
-    pieces.add(api::exact_metric(series));
+    pieces.add(std::string(between_metrics.next()) + api::json_text(summary.name) + ":");
+    api::write_exact_metric({.shape = summary.shape, .count = summary.count, .columns = std::move(summary.columns)},
+                            pages_of(history, id, summary.name),
+                            [&pieces](std::string_view text) { pieces.add(text); });
   }
   if (began) pieces.add("}");
+}
+
+// All of a metric, as items.
+template <class Page>
+void write_items(std::int64_t count, const Page& page, Exchange& exchange) {
+  Pieces pieces(exchange);
+  Comma comma;
+  pieces.add("{\"items\":[");
+  for (std::int64_t from = 0; from < count;) {
+    const auto some = page(from);
+    if (some.empty()) break;
+    for (const auto& one : some)
+      if (from++ < count) pieces.add(std::string(comma.next()) + api::metric_item(one));
+  }
+  pieces.add("],\"nextToken\":null}");
+  pieces.finish();
+}
+
+// The items of a metric: all of them, or so many, evenly spaced.
+void read_items(const RunCall& call, const std::string& name, std::optional<std::int64_t> at_most) {
+  const store::History& history = call.pipeline.history();
+  const auto summaries = history.metric_summaries(call.run);
+  const auto metric =
+      std::find_if(summaries.begin(), summaries.end(), [&name](const auto& one) { return one.name == name; });
+  if (metric == summaries.end()) throw Error(ErrorCode::kNotFound, "run " + call.run + " has no metric '" + name + "'");
+  const bool rows = has_rows(metric->shape);
+  if (!at_most || *at_most >= metric->count) {
+    const api::MetricPages pages = pages_of(history, call.run, name);
+    return rows ? write_items(metric->count, pages.rows, call.exchange)
+                : write_items(metric->count, pages.points, call.exchange);
+  }
+  constexpr std::int64_t kMostPicked = 10'000;
+  if (*at_most > kMostPicked)
+    throw Error(ErrorCode::kInvalid, "max-points: at most " + std::to_string(kMostPicked),
+                "leave it out for all of them");
+  call.exchange.respond({.status = 200,
+                         .body = rows ? api::metric_rows_document(history.metric_rows(call.run, name, at_most))
+                                      : api::metric_points_document(history.metric_points(call.run, name, at_most))});
 }
 
 // What get_metrics of the Python package reads: {"runs": {RUN: {NAME: M}}}.
@@ -181,14 +219,7 @@ void read_metrics(const RunCall& call) {
   if (name) {
     std::optional<std::int64_t> at_most;
     if (const auto text = request.parameter("max-points")) at_most = whole_number(*text, "max-points");
-    const auto summaries = history.metric_summaries(id);
-    const auto metric = std::find_if(summaries.begin(), summaries.end(),
-                                     [&wanted = *name](const auto& one) { return one.name == wanted; });
-    if (metric == summaries.end()) throw Error(ErrorCode::kNotFound, "run " + id + " has no metric '" + *name + "'");
-    return exchange.respond({.status = 200,
-                             .body = has_rows(metric->shape)
-                                         ? api::metric_rows_document(history.metric_rows(id, *name, at_most))
-                                         : api::metric_points_document(history.metric_points(id, *name, at_most))});
+    return read_items(call, *name, at_most);
   }
   std::vector<api::MetricOverview> overview;
   for (auto& summary : history.metric_summaries(id))

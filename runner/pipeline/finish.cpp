@@ -144,6 +144,7 @@ void Pipeline::finish_once(const std::string& id) {
   } catch (const Stopping&) {
     spdlog::info("run {}: the next daemon collects it", id);
   } catch (const std::exception& error) {
+    if (was_removed(id)) return watch_->remove(id);  // meanwhile
     // Disk full, most likely. Everything is still in the run directory: wait for better times.
     spdlog::error("run {}: not collected yet: {}", id, error.what());
     try {
@@ -151,6 +152,15 @@ void Pipeline::finish_once(const std::string& id) {
     } catch (const Error&) {  // the same trouble
     }
     watch_->retry_ended(id, kRetryPause);
+  }
+}
+
+// From the history. A history that cannot be read does not say so.
+bool Pipeline::was_removed(const std::string& id) const {
+  try {
+    return history_.removed_at(id).has_value();
+  } catch (const Error&) {
+    return false;
   }
 }
 

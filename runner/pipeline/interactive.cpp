@@ -135,6 +135,9 @@ Pipeline::Interactive Pipeline::begin_interactive(const api::InteractiveRequest&
   const std::string id = wanted.id.value_or(api::new_uuid4());
   const auto turn = beginnings_.take(id);
   if (is_known(id)) return interactive_again(id, process);
+  // Its directory may be on its way out still.
+  if (history_.removed_at(id))
+    throw Error(ErrorCode::kConflict, "run " + id + " was deleted", "choose another id, or leave it out");
   RunRecord run = interactive_record(wanted, id);
   history_.require_room();
 

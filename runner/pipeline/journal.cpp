@@ -166,7 +166,13 @@ void Pipeline::take_files_at_once(const std::string& id, const collect::HandedOv
   batch->commit();
   for (const auto& [target, artifacts] : taken)
     if (!artifacts.empty()) history_.add_artifacts(target, artifacts);
-  for (const collect::JournalArtifact& file : to_empty) directory.empty(file);
+  for (const collect::JournalArtifact& file : to_empty) {
+    const std::string& target = file.run.empty() ? id : file.run;
+    if (history_.artifact(target, file.name))
+      directory.empty(file);
+    else
+      history_.add_notice(id, file.name + ": not stored: run " + target + " had ended");  // meanwhile
+  }
   handed_over_.with([&](auto& all) { all[id] = spent; });
 }
 

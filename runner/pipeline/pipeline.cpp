@@ -110,7 +110,7 @@ Pipeline::Pipeline(const os::DataDirectory& data, const Configuration& configura
 
 Pipeline::~Pipeline() {
   constexpr std::chrono::seconds kPatience{3};
-  stopping_.request_stop();  // a worker may be at a terabyte of outputs
+  begin_stop();  // a worker may be at a terabyte of outputs
   stop_laptop();
   containers_.stop_waiting(kPatience);  // for an engine that hangs; one that is well has nearly done by then
   watch_->stop();                       // from here on nothing is posted to the workers

@@ -72,7 +72,11 @@ class Pipeline {
  public:
   // Opens the databases and brings every unfinished run back to where it belongs. The caller holds the home's lock.
   Pipeline(const os::DataDirectory& data, const Configuration& configuration);
-  ~Pipeline();  // live runs go on without us
+  // Live runs go on without us. Whoever asks for something must have gone: begin_stop() sends those away that would be
+  // at it for long.
+  ~Pipeline();
+  // Large files are not read on; what they are read for is refused, or left to the next daemon. Any thread.
+  void begin_stop() { stopping_.request_stop(); }
 
   struct Submitted {
     RunRecord run;
@@ -292,6 +296,7 @@ class Pipeline {
   std::optional<shim::Claim> claim_of(const std::string& id) const;
   void finish(const std::string& id);
   void finish_once(const std::string& id);
+  bool was_removed(const std::string& id) const;
   void finish_or_throw(const std::string& id);
   void end(const RunRecord& run, Outcome outcome, std::optional<RunError> error, std::vector<Artifact> artifacts,
            store::ContentStore::Hold hold = {});

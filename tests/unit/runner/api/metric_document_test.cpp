@@ -1,7 +1,13 @@
-#include "runner/api/metric_document.hpp"
+#include "runner/api/exact_metric.hpp"
 
 #include <catch2/catch.hpp>
+#include <cstdint>
 #include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runner/api/metric_document.hpp"
 
 using runner::MetricFile;
 using runner::MetricFileType;
@@ -9,7 +15,6 @@ using runner::MetricPoint;
 using runner::MetricRow;
 using runner::MetricShape;
 using runner::MetricValue;
-using runner::api::exact_metric;
 using runner::api::MetricSeries;
 
 namespace {
@@ -31,6 +36,23 @@ MetricSeries rows(MetricShape shape, std::vector<std::string> columns, const std
   }
   series.columns = std::move(columns);
   return series;
+}
+
+// One value at a time, the smallest pages that there can be.
+std::string exact_metric(const MetricSeries& series, std::size_t room = runner::api::kTableRoom) {
+  const auto one_of = [](const auto& all, std::int64_t from) {
+    auto some = all;
+    some.clear();
+    if (from < static_cast<std::int64_t>(all.size())) some.push_back(all[static_cast<std::size_t>(from)]);
+    return some;
+  };
+  std::string text;
+  runner::api::write_exact_metric(
+      {.shape = series.shape, .count = series.count, .columns = series.columns},
+      {.points = [&](std::int64_t from) { return one_of(series.points, from); },
+       .rows = [&](std::int64_t from) { return one_of(series.rows, from); }},
+      [&](std::string_view piece) { text += piece; }, room);
+  return text;
 }
 
 }  // namespace
@@ -63,4 +85,12 @@ TEST_CASE("one row is its cells, several are columns with null where a row has n
         R"({"table":{"a":[1,null],"b":[null,{"float":"-inf"}]}})");
   CHECK(exact_metric(rows(MetricShape::kTable, {"a"}, {R"({"a":1})"})) == R"({"table":{"a":[1]}})");
   CHECK(exact_metric(rows(MetricShape::kTable, {"a"}, {})) == R"({"table":{"a":[]}})");
+}
+
+TEST_CASE("a table is whole however little room there is for its cells") {
+  const MetricSeries table =
+      rows(MetricShape::kTable, {"a", "b", "c"}, {R"({"a":1,"c":"x"})", R"({"b":2})", R"({"c":3,"b":null})"});
+  const std::string wanted = R"({"table":{"a":[1,null,null],"b":[null,2,null],"c":["x",null,3]}})";
+  for (const std::size_t room : {std::size_t{0}, std::size_t{60}, std::size_t{120}, std::size_t{1000}})
+    CHECK(exact_metric(table, room) == wanted);
 }

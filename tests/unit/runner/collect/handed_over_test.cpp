@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cstddef>
 #include <fstream>
+#include <span>
 
 #include "memory_batch.hpp"
 #include "runner/os/file.hpp"
@@ -123,6 +125,28 @@ TEST_CASE("sparse files share one allowance in a run, however many looks it take
   CHECK_THAT(second.notices.front(), Catch::Contains("sparse"));
 }
 
+TEST_CASE("a file that grows while it is read is read no further than it was long") {
+  const Place place;
+  const std::string content(50, 'x');
+  const path file = place.put("big", content);
+  struct GrowingBatch : test::MemoryBatch {
+    path file;
+    int times = 0;
+    Stored put_stream(const ReadSome& read) override {
+      return MemoryBatch::put_stream([&](std::span<std::byte> buffer) {
+        if (++times < 100) std::ofstream(file, std::ios::binary | std::ios::app) << "as fast as it is read";
+        return read(buffer);
+      });
+    }
+  } batch;
+  batch.file = file;
+  const Collected collected = take(place, record("big", static_cast<std::int64_t>(content.size())), batch);
+  REQUIRE(collected.artifacts.size() == 1);
+  CHECK(collected.artifacts[0].bytes == static_cast<std::int64_t>(content.size()));
+  REQUIRE(collected.notices.size() == 1);
+  CHECK_THAT(collected.notices[0], Catch::Contains("was still being written"));
+}
+
 TEST_CASE("a file that is taken is emptied and keeps its name, but not another name of it") {
   const Place place;
   const path file = place.put("a", "content");
@@ -143,12 +167,13 @@ TEST_CASE("what lies there at the end and is not known is gathered by run, but n
   place.put(".new-7-1", "half");
   place.put(".run-child/left", "333");
   place.put(".run-child/.new-7-2", "half");
+  place.put(".run-stranger/x", "of nobody");
   place.put("system_logs/x", "ours");
   std::filesystem::create_symlink("/etc/passwd", place.artifacts() / "link");
   test::MemoryBatch batch;
   Bounds spent;
   const auto left = HandedOverFiles(place.artifacts()).gather_left(batch, spent, [](const auto& run, const auto& name) {
-    return run.empty() && name == "known";
+    return (run.empty() && name == "known") || run == "stranger";
   });
   REQUIRE(left.size() == 2);
   REQUIRE(left.at("").artifacts.size() == 1);
