@@ -102,13 +102,15 @@ class History {
 
   // Children of kind `child`, Running from `created` on, in order and all or none, durably; those that are there under
   // this parent already stay as they are. Error(kConflict) for a parent that has ended, unless nothing is added, and
-  // for an id that another run has, or two of them. As they are then.
+  // for an id that another run has, or two of them, or when more than kMaxRunsBelow would be below the script's or
+  // interactive run they come from. Display names are cut to kMaxRunName (run_bounds.hpp). As they are then.
   std::vector<RunRecord> add_children(const std::string& parent, std::span<const NewChild> children, UtcTime created);
   // The run, its parent, that one's parent, and so on.
   std::vector<std::string> lineage(const std::string& id) const;
 
   // All or nothing, durably, of live and of ended runs; the run as it is then. Error(kConflict) for a property that is
-  // there with another value. A property that is added after the end is an entry in the ledger, dated `now`.
+  // there with another value, kInvalid for more than kMaxTags tags or properties. A property that is added after the
+  // end is an entry in the ledger, dated `now`.
   RunRecord update(const std::string& id, const RunChanges& changes, UtcTime now);
   // The run and all below it go, durably; in the ledger an entry of each stays, dated `now`. Their ids, its own first.
   // Error(kConflict) while one of them lives, or a run that lives waits for one of them.
@@ -153,7 +155,8 @@ class History {
   // A run whose record cannot be read is told this instead; without it that is an Error(kInternal).
   using Unreadable = std::function<void(const std::string& id, const std::string& why)>;
   // Newest first, by the order of submission (a wall clock may step back). Error(kNotFound) for an unknown parent,
-  // kInvalid for what cannot be looked for.
+  // kInvalid for what cannot be looked for. With a limit it is a page, which ends early where runs say much of
+  // themselves.
   RunPage page(const RunFilter& filter, const Unreadable& unreadable = {}) const;
   std::vector<RunRecord> list(const RunFilter& filter, const Unreadable& unreadable = {}) const;
   // Oldest first, for recovery.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runner/core/error.hpp"
+#include "runner/core/run_bounds.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"
 
@@ -56,6 +57,39 @@ bool is_there(Connection& connection, const std::string& child, std::int64_t par
   return true;
 }
 
+// The parent's part is cut, not the child's own: that tells one from the other.
+std::string display_name(const std::string& parent, const std::string& own) {
+  const std::size_t left = own.size() + 1 < kMaxRunName ? kMaxRunName - own.size() - 1 : 0;
+  return shortened(shortened(parent, left) + ">" + own, kMaxRunName);
+}
+
+// Not too many below the next run above that is no child of kind `child`, or that itself.
+void require_place(Connection& connection, std::int64_t parent) {
+  const auto most = static_cast<std::int64_t>(kMaxRunsBelow);
+  const auto newest = [&connection] {
+    Query query = connection.query("SELECT max(seq) FROM run");
+    return query.next() ? query.integer(0) : 0;
+  }();
+  if (newest <= most) return;
+  std::int64_t top = parent;
+  for (bool climbs = true; climbs;) {
+    Query query = connection.query("SELECT parent FROM run WHERE seq = ? AND kind = 'child' AND parent < seq", top);
+    climbs = query.next();
+    if (climbs) top = query.integer(0);
+  }
+  // What is below it is newer than it: most often there is nothing to count.
+  if (newest - top <= most) return;
+  Query below = connection.query(
+      "WITH RECURSIVE tree(seq) AS (SELECT ?1 UNION ALL SELECT c.seq FROM tree CROSS JOIN run c INDEXED BY"
+      " run_by_parent ON c.parent = tree.seq AND c.seq > tree.seq) SELECT count(*) - 1 FROM (SELECT 1 FROM tree"
+      " LIMIT ?2 + 2)",
+      top, most);
+  if (!below.next() || below.integer(0) <= most) return;
+  Query id = connection.query("SELECT id FROM run WHERE seq = ?", top);
+  throw Error(ErrorCode::kConflict, "run " + (id.next() ? id.string(0) : "#" + std::to_string(top)) +
+                                        ": no more than " + std::to_string(kMaxRunsBelow) + " runs below it");
+}
+
 }  // namespace
 
 std::vector<RunRecord> History::add_children(const std::string& parent_id, std::span<const NewChild> children,
@@ -82,10 +116,11 @@ std::vector<RunRecord> History::add_children(const std::string& parent_id, std::
       runs[i] = record_of(children[i], parent_id, created);  // a shared transaction may be repeated
       runs[i].experiment = parent.experiment;
       runs[i].name =
-          parent.name + ">" + (children[i].name.empty() ? std::to_string(parent.children) : children[i].name);
+          display_name(parent.name, children[i].name.empty() ? std::to_string(parent.children) : children[i].name);
       added.emplace_back(insert_run(connection, runs[i], documents[i], {}), i);
       runs[i].queue.position = static_cast<double>(added.back().first);
     }
+    if (!added.empty()) require_place(connection, parent.seq);  // all or none
     for (const auto& [seq, i] : added) insert_words(connection, seq, runs[i].definition);
   });
   return runs;

@@ -1,4 +1,5 @@
 // New runs: one row in `run`, and what hangs on it from the start.
+#include "runner/core/run_bounds.hpp"
 #include "store/history_rows.hpp"
 #include "store/parameters.hpp"
 #include "store/record_json.hpp"
@@ -67,7 +68,8 @@ void insert_parameters(Connection& connection, std::int64_t seq, const RunDefini
 void insert_words(Connection& connection, std::int64_t seq, const RunDefinition& definition) {
   std::string script = definition.script;
   for (const std::string& word : definition.command) script += (script.empty() ? "" : " ") + word;
-  Query words = connection.query("SELECT id, name, tags FROM run_words WHERE seq = ?", seq);
+  script = shortened(std::move(script), kFoundScript);
+  Query words = connection.query("SELECT id, " + std::string(kFoundWords) + " FROM run_words WHERE seq = ?", seq);
   if (!words.next()) return;
   // Not INSERT … SELECT: that may take a savepoint.
   connection.run("INSERT INTO run_text(rowid, id, name, script, tags) VALUES (?, ?, ?, ?, ?)", seq, words.text(0),
@@ -75,8 +77,9 @@ void insert_words(Connection& connection, std::int64_t seq, const RunDefinition&
 }
 
 void update_words(Connection& connection, std::int64_t seq) {
-  connection.run(
-      "UPDATE run_text SET (name, tags) = (SELECT name, tags FROM run_words WHERE seq = ?1) WHERE rowid = ?1", seq);
+  connection.run("UPDATE run_text SET (name, tags) = (SELECT " + std::string(kFoundWords) +
+                     " FROM run_words WHERE seq = ?1) WHERE rowid = ?1",
+                 seq);
 }
 
 }  // namespace runner::store

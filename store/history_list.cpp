@@ -15,6 +15,8 @@ namespace {
 // How far matches are counted, first and when that tells nothing: a thousand take about 0.05 ms.
 constexpr std::int64_t kCountSteps[] = {1'000, 20'000};
 
+constexpr std::size_t kMostPageBytes = 16 << 20;  // a page with a limit ends behind the run that goes beyond
+
 std::int64_t count_of(Connection& connection, const Condition& condition, std::int64_t at_most) {
   Query query = query_of(connection, {.sql = "SELECT count(*) FROM (SELECT 1 FROM " + condition.from + " WHERE " +
                                              condition.where + " LIMIT " + std::to_string(at_most) + ")",
@@ -40,6 +42,16 @@ void rarest_first(Connection& connection, std::vector<Condition>& conditions) {
   }
 }
 
+// Of what users and scripts write, about.
+std::size_t page_bytes_of(const RunRecord& run) {
+  std::size_t bytes = run.name.size() + run.status_reason.size();
+  for (const auto& [key, value] : run.tags) bytes += key.size() + value.value_or("").size();
+  for (const auto& [key, value] : run.properties) bytes += key.size() + value.size();
+  for (const auto* words : {&run.definition.arguments, &run.definition.command})
+    for (const std::string& word : *words) bytes += word.size();
+  return bytes;
+}
+
 }  // namespace
 
 RunPage History::page(const RunFilter& filter, const Unreadable& unreadable) const {
@@ -54,14 +66,16 @@ RunPage History::page(const RunFilter& filter, const Unreadable& unreadable) con
   const std::int64_t limit = std::max(filter.limit.value_or(kNoLimit), kNoLimit);
   Query query = query_of(*reader, statement_of(*conditions, filter.before, limit == kNoLimit ? limit : limit + 1));
   std::int64_t seen = 0;
+  std::size_t bytes = 0;
   for (std::int64_t last = 0; query.next(); ++seen) {
-    if (seen == limit) {
+    if (seen == limit || (limit > 0 && bytes > kMostPageBytes)) {
       if (limit > 0) page.next = last;
       break;
     }
     const std::int64_t seq = last = query.integer(0);
     try {
       page.runs.push_back(load_run(*reader, seq));
+      bytes += page_bytes_of(page.runs.back());
     } catch (const Error& error) {
       if (!unreadable || impl_->database.damage()) throw;
       Query id = reader->query("SELECT id FROM run WHERE seq = ?", seq);

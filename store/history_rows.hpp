@@ -43,6 +43,9 @@ std::int64_t insert_run(Connection& connection, const RunRecord& run, const RunD
                         std::span<const Artifact> artifacts);
 void insert_artifacts(Connection& connection, std::int64_t seq, std::span<const Artifact> artifacts);
 void insert_parameters(Connection& connection, std::int64_t seq, const RunDefinition& definition);
+// Of long texts the beginning is found: a text index takes seconds for each megabyte, while others wait for the writer.
+constexpr std::string_view kFoundWords = "substr(name, 1, 512), substr(tags, 1, 4096)";  // of run_words; code points
+constexpr std::size_t kFoundScript = 4096;                                               // bytes
 // What the run is found by; later, that it is found by what its name and tags are then. Of many runs one after the
 // other: whatever takes a savepoint in between (a statement with a trigger does) has the index of text write what it
 // holds.

@@ -1,5 +1,6 @@
 // What may change of a run whether it has ended or not, and that it goes.
 #include "runner/core/error.hpp"
+#include "runner/core/run_bounds.hpp"
 #include "store/history.hpp"
 #include "store/history_rows.hpp"
 #include "store/ledger.hpp"
@@ -28,6 +29,17 @@ bool add_properties(Connection& connection, std::int64_t seq, const std::string&
     }
   }
   return added;
+}
+
+void require_few(Connection& connection, std::int64_t seq, const std::string& id, const RunChanges& changes) {
+  Query count = connection.query(
+      "SELECT (SELECT count(*) FROM tag WHERE run = ?1), (SELECT count(*) FROM property WHERE run = ?1)", seq);
+  if (!count.next()) return;
+  const auto most = static_cast<std::int64_t>(kMaxTags);
+  const bool tags = !changes.tags.empty() && count.integer(0) > most;
+  if (!tags && (changes.properties.empty() || count.integer(1) <= most)) return;
+  throw Error(ErrorCode::kInvalid, "run " + id + ": '" + (tags ? "tags" : "properties") + "': no more than " +
+                                       std::to_string(kMaxTags) + " of a run");
 }
 
 // What runs below it and itself, the oldest first: a child is younger than its parent.
@@ -67,8 +79,10 @@ RunRecord History::update(const std::string& id, const RunChanges& changes, UtcT
           "INSERT INTO tag(run, key, value) VALUES (?, ?, ?) ON CONFLICT(run, key) DO UPDATE SET value = "
           "excluded.value",
           seq, key, value);
+    const bool added = add_properties(connection, seq, id, changes.properties);
+    require_few(connection, seq, id, changes);
     if (changes.name || !changes.tags.empty() || !changes.remove_tags.empty()) update_words(connection, seq);
-    if (add_properties(connection, seq, id, changes.properties) && has_ended(connection, seq))
+    if (added && has_ended(connection, seq))
       record_in_ledger(connection, impl_->sha256, seq, LedgerKind::kAmended, now);
     run = load_run(connection, seq);
   });

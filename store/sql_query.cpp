@@ -11,6 +11,7 @@
 
 #include "embedded/views_schema.hpp"
 #include "runner/core/error.hpp"
+#include "store/sql_long_texts.hpp"
 #include "store/sql_text.hpp"
 
 namespace runner::store {
@@ -23,7 +24,7 @@ constexpr std::array<std::string_view, 13> kViews{
     "metrics",   "notices",  "parameters",   "properties",  "runs",   "tags"};
 
 constexpr std::string_view kInner = "inner_";  // of views_schema.sql
-constexpr int kBusyTimeoutMs = 2000;
+constexpr int kBusyMs = 2000;
 constexpr int kLookEvery =
     50;  // steps of SQLite's machine, some microseconds; each may make a text of the longest kind
 // Longer texts are refused: instr(), trim() and LIKE of two of them look at each pair of bytes, and nothing can end
@@ -185,11 +186,12 @@ Handle open(const std::filesystem::path& database, Watched& watched) {
                                      SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
   Handle handle(opened);
   if (result != SQLITE_OK) throw error_of(opened, result, watched);
-  sqlite3_busy_timeout(opened, kBusyTimeoutMs);
+  sqlite3_busy_timeout(opened, kBusyMs);
   int stay = 1;  // as every connection: sqlite_handle.cpp
   sqlite3_file_control(opened, "main", SQLITE_FCNTL_PERSIST_WAL, &stay);
   sqlite3_exec(opened, "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048; PRAGMA trusted_schema=OFF;", nullptr,
                nullptr, nullptr);
+  add_long_text_functions(opened, watched.secret, kLongestText);
   make_views(opened, watched);
   // Made once, with what the authorizer would take for a CREATE TABLE.
   sqlite3_exec(opened, "SELECT 1 FROM json_each('[]'), json_tree('[]')", nullptr, nullptr, nullptr);

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "runner/core/error.hpp"
+#include "runner/core/run_bounds.hpp"
 
 namespace runner::api {
 namespace {
@@ -44,6 +45,12 @@ class RequestObject {
     if (!value || value->empty()) throw wrong(name, "given: a string that is not empty");
     return *value;
   }
+  // Of a run.
+  std::optional<std::string> run_name() {
+    auto name = text("name");
+    if (name) check_run_name(what_, *name);
+    return name;
+  }
   std::string needed_path(const char* name) {
     std::string path = needed_text(name);
     if (!path.starts_with('/') || path.find('\0') != std::string::npos) throw wrong(name, "an absolute path");
@@ -53,6 +60,7 @@ class RequestObject {
     Tags tags;
     for_each(name, [&](const std::string& key, const json& value) {
       if (!value.is_null() && !value.is_string()) throw wrong(name, "an object of strings or nulls");
+      if (value.is_string()) check_value(what_, name, key, value.get_ref<const std::string&>());
       tags.emplace(key, value.is_null() ? std::nullopt : std::optional(value.get<std::string>()));
     });
     return tags;
@@ -61,6 +69,7 @@ class RequestObject {
     Properties properties;
     for_each(name, [&](const std::string& key, const json& value) {
       if (!value.is_string()) throw wrong(name, "an object of strings");
+      check_value(what_, name, key, value.get_ref<const std::string&>());
       properties.emplace(key, value.get<std::string>());
     });
     return properties;
@@ -79,8 +88,9 @@ class RequestObject {
     const auto value = take(name);
     if (!value) return;
     if (!value->is_object()) throw wrong(name, "an object");
+    check_count(what_, name, value->size());
     for (const auto& [key, item] : value->items()) {
-      if (key.empty()) throw wrong(name, "an object whose keys are not empty");
+      check_key(what_, name, key);
       visit(key, item);
     }
   }
@@ -140,7 +150,7 @@ std::string new_uuid4() {
 
 RunPatch parse_run_patch(std::string_view text) {
   RequestObject object(text, "change of a run");
-  RunPatch patch{.name = object.text("name"),
+  RunPatch patch{.name = object.run_name(),
                  .tags = object.tags("tags"),
                  .remove_tags = {},
                  .properties = object.properties("properties")};
@@ -164,13 +174,20 @@ std::vector<ChildRequest> parse_children(std::string_view text) {
   object.finish();
   std::vector<ChildRequest> children;
   children.reserve(list->size());
+  std::size_t said = 0;
   for (json& item : *list) {
     RequestObject child(std::move(item), "children");
     children.push_back({.id = uuid4_of(child, "id"),
-                        .name = child.text("name").value_or(""),
+                        .name = child.run_name().value_or(""),
                         .tags = child.tags("tags"),
                         .properties = child.properties("properties")});
     child.finish();
+    said += children.back().name.size();
+    for (const auto& [key, value] : children.back().tags) said += key.size() + value.value_or("").size();
+    if (said > kMaxChildrenText)  // runs are found by these: all are indexed in one transaction
+      throw Error(ErrorCode::kInvalid,
+                  "children: names and tags are longer than " + std::to_string(kMaxChildrenText) + " bytes together",
+                  "create them in several requests");
   }
   return children;
 }
@@ -183,8 +200,9 @@ EndRequest parse_end(std::string_view text) {
   end.status = *status;
   if (auto error = object.take("error")) {
     RequestObject given(std::move(*error), "end of a run: 'error'");
-    end.error =
-        RunError{.code = given.text("code").value_or("UserError"), .message = given.text("message").value_or("")};
+    // Cut, not refused: the end is what counts.
+    end.error = RunError{.code = shortened(given.text("code").value_or("UserError"), kMaxKey),
+                         .message = shortened(given.text("message").value_or(""), kMaxReason)};
     given.finish();
     if (end.status == RunStatus::kCompleted) throw object.wrong("error", "left out of a run that is Completed");
   }
@@ -196,7 +214,7 @@ InteractiveRequest parse_interactive(std::string_view text) {
   RequestObject object(text, "interactive run");
   InteractiveRequest request{.id = object.text("id"),
                              .experiment = object.needed_text("experiment"),
-                             .name = object.text("name"),
+                             .name = object.run_name(),
                              .tags = object.tags("tags"),
                              .properties = object.properties("properties")};
   if (request.id && !is_uuid4(*request.id)) throw object.wrong("id", "a uuid4 in lower case");

@@ -1,6 +1,6 @@
 // Bodies of the requests about runs that are there: what may change of them, their children, their end, their files,
 // and interactive runs. Every parser throws Error(kInvalid) naming the member for malformed JSON, a wrong type, an
-// unknown or a missing member.
+// unknown or a missing member, and for what is beyond the bounds of core/run_bounds.hpp.
 #pragma once
 
 #include <sys/types.h>
@@ -43,7 +43,7 @@ struct ChildRequest {
 };
 std::vector<ChildRequest> parse_children(std::string_view json);
 
-// POST /v1/runs/{run}/end
+// POST /v1/runs/{run}/end. An error that is too long is cut.
 struct EndRequest {
   RunStatus status = RunStatus::kCompleted;  // a final one
   std::optional<RunError> error{};

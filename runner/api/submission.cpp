@@ -7,14 +7,17 @@
 #include <unordered_map>
 
 #include "runner/core/error.hpp"
+#include "runner/core/run_bounds.hpp"
 
 namespace runner::api {
 namespace {
 
 using nlohmann::json;
 
+const std::string kWhere = "submission";
+
 Error wrong(const std::string& field, const std::string& expected) {
-  return Error(ErrorCode::kInvalid, "submission: '" + field + "' must be " + expected);
+  return Error(ErrorCode::kInvalid, kWhere + ": '" + field + "' must be " + expected);
 }
 
 // Numbers are accepted where the command line takes text ("maxRunDuration": 90): curl users write them so.
@@ -45,10 +48,30 @@ std::map<std::string, std::string> text_map_of(const json& value, const std::str
 
 std::map<std::string, std::optional<std::string>> tags_of(const json& value) {
   if (!value.is_object()) throw wrong("tags", "an object of strings or nulls");
+  check_count(kWhere, "tags", value.size());
   std::map<std::string, std::optional<std::string>> tags;
-  for (const auto& [key, item] : value.items())
-    tags.emplace(key, item.is_null() ? std::nullopt : std::optional(text_of(item, "tags")));
+  for (const auto& [key, item] : value.items()) {
+    check_key(kWhere, "tags", key);
+    const auto tag = tags.emplace(key, item.is_null() ? std::nullopt : std::optional(text_of(item, "tags"))).first;
+    check_value(kWhere, "tags", key, tag->second.value_or(""));
+  }
   return tags;
+}
+
+std::map<std::string, std::string> properties_of(const json& value) {
+  auto properties = text_map_of(value, "properties");
+  check_count(kWhere, "properties", properties.size());
+  for (const auto& [key, text] : properties) {
+    check_key(kWhere, "properties", key);
+    check_value(kWhere, "properties", key, text);
+  }
+  return properties;
+}
+
+std::string name_of(const json& value) {
+  std::string name = text_of(value, "name");
+  check_run_name(kWhere, name);
+  return name;
 }
 
 // As a variable of a shell and as the name of a file.
@@ -77,9 +100,9 @@ const std::unordered_map<std::string, Reader>& readers() {
        [](Submission& s, const json& v) { s.source_directory_explicit = truth_of(v, "sourceDirectoryExplicit"); }},
       {"config", text_into(&Submission::config, "config")},
       {"experiment", text_into(&Submission::experiment, "experiment")},
-      {"name", text_into(&Submission::name, "name")},
+      {"name", [](Submission& s, const json& v) { s.name = name_of(v); }},
       {"tags", [](Submission& s, const json& v) { s.tags = tags_of(v); }},
-      {"properties", [](Submission& s, const json& v) { s.properties = text_map_of(v, "properties"); }},
+      {"properties", [](Submission& s, const json& v) { s.properties = properties_of(v); }},
       {"parentRunId", text_into(&Submission::parent_run_id, "parentRunId")},
       {"python", text_into(&Submission::python, "python")},
       {"image", text_into(&Submission::image, "image")},

@@ -66,6 +66,8 @@ Json pages_of(Session& session, const std::string& query, std::optional<std::int
     std::string target = "/v1/runs?limit=" + std::to_string(limit) + query;
     if (token) target += "&nextToken=" + http::percent_encode(*token);
     Json page = parse_document(session.get(target));
+    // A page of large runs may have fewer than it was asked for.
+    const auto got = static_cast<std::int64_t>(member(page, "items").size());
     if (list.is_null()) {
       list = std::move(page);
     } else {
@@ -73,9 +75,9 @@ Json pages_of(Session& session, const std::string& query, std::optional<std::int
       for (const Json& warning : member(page, "warnings")) list["warnings"].push_back(warning);
       list["nextToken"] = member(page, "nextToken");
     }
-    if (wanted) *wanted -= limit;
+    if (wanted) *wanted -= got;
     token = text_at(list, "nextToken");
-    if (token->empty() || (wanted && *wanted == 0)) return list;
+    if (token->empty() || (wanted && *wanted <= 0)) return list;
   }
 }
 

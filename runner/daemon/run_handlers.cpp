@@ -8,6 +8,7 @@
 
 #include "runner/api/run_document.hpp"
 #include "runner/core/error.hpp"
+#include "runner/core/run_bounds.hpp"
 #include "runner/daemon/log_stream.hpp"
 #include "runner/daemon/request_values.hpp"
 #include "runner/daemon/run_queries.hpp"
@@ -22,9 +23,10 @@ void stop_run(const RunCall& call, bool fails) {
     reason += "the user";
   else
     reason += call.asker == call.run ? "its own script" : "the script of " + call.asker;
-  call.pipeline.cancel(
-      call.run,
-      {.reason = text_in(body, "reason", reason), .fails = fails, .recursive = truth_in(body, "recursive", true)});
+  // Cut, not refused, where it is too long: that the run stops is what counts.
+  call.pipeline.cancel(call.run, {.reason = shortened(text_in(body, "reason", reason), kMaxReason),
+                                  .fails = fails,
+                                  .recursive = truth_in(body, "recursive", true)});
   call.exchange.respond({.status = 200, .body = document_of(call.pipeline, call.run)});
 }
 

@@ -1,5 +1,7 @@
 #include "runner/daemon/run_queries.hpp"
 
+#include <algorithm>
+
 #include "runner/core/error.hpp"
 #include "runner/daemon/request_values.hpp"
 
@@ -60,6 +62,8 @@ store::RunFilter filter_of(const http::Request& request, const store::History& h
       throw Error(ErrorCode::kInvalid, "query: unknown parameter '" + name + "'");
     }
   }
+  constexpr std::int64_t kMostRuns = 1'000;  // of one answer: `nextToken` leads on
+  filter.limit = std::min(filter.limit.value_or(kMostRuns), kMostRuns);
   return filter;
 }
 

@@ -11,7 +11,8 @@
 namespace runner::daemon {
 
 // GET /v1/runs?experiment=&status=&kind=&tag=&property=&param=&metric=&since=&until=&text=&parent=&children=&recursive=
-// &limit=&nextToken=. Error(kInvalid) naming what is wrong, kNotFound for an unknown parent.
+// &limit=&nextToken=, always with a limit: no answer is larger than a page. Error(kInvalid) naming what is wrong,
+// kNotFound for an unknown parent.
 store::RunFilter filter_of(const http::Request& request, const store::History& history);
 
 // Of each metric at most as many values as a document has.

@@ -49,6 +49,24 @@ class Changes(Parent):
         self.assertEqual([run["runId"] for run in self.runs("--tag", "late=yes")], [self.run_id])
         self.ok("fsck")
 
+    def test_what_a_run_may_be_told_is_bounded_and_an_end_is_not_refused_for_its_words(self):
+        for change, words in (({"name": "n" * 1025}, "'name' is longer than 1024 bytes"), ({"tags": {"k" * 257: ""}}, "256 bytes"),
+                              ({"tags": {"k": "v" * 8193}}, "'k' is longer than 8192 bytes"),
+                              ({"properties": {str(n): "" for n in range(1001)}}, "'properties' has more than 1000")):
+            self.assertIn(words, self.patch(400, **change)["error"]["message"])
+        self.patch(tags={str(n): "" for n in range(1000)})
+        self.assertIn("no more than 1000", self.patch(400, tags={"more": ""})["error"]["message"])
+        self.assertEqual(len(self.show(self.run_id)["tags"]), 1000)
+        child = self.children({"tags": {"k": "v"}})["items"][0]["runId"]
+        message = self.end(child, "Failed", error={"message": "é" * 9000})["error"]["message"]
+        self.assertLessEqual(len(message.encode()), 4096)
+        self.assertTrue(message.endswith("é…"))
+        self.ask("POST", "/v1/runs/%s/cancel" % self.run_id, {"reason": "r" * 9000})
+        self.wait(self.run_id, code=None)
+        reason = self.show(self.run_id)["statusReason"]
+        self.assertIn("r" * 4093 + "…", reason)
+        self.assertNotIn("r" * 4094, reason)
+
     def test_a_change_is_kept_by_a_daemon_that_dies_at_once(self):
         self.patch(tags={"durable": "1"})
         self.home.kill_daemon()
@@ -86,6 +104,19 @@ class Children(Parent):
         self.assertTrue(page["nextToken"])
         self.end_parent()
         self.assertEqual(self.show(made[0]["runId"])["status"], "Completed")
+
+    def test_a_list_is_a_page_and_every_reader_reads_on(self):
+        made = {child["runId"] for child in self.children(*({} for _ in range(1200)))["items"]}
+        path = "/v1/runs/%s/children" % self.run_id
+        for more in ("?", "?limit=5000&"):
+            first = self.ask("GET", path + more)
+            self.assertEqual(len(first["items"]), 1000)
+            rest = self.ask("GET", path + more + "nextToken=" + first["nextToken"])
+            self.assertIsNone(rest["nextToken"])
+            self.assertEqual({run["runId"] for run in first["items"] + rest["items"]}, made)
+        self.assertEqual(len(self.ask("GET", "/v1/runs?children=1")["items"]), 1000)
+        self.assertEqual({run["runId"] for run in self.ok("run", "children", self.run_id, "--json").json["items"]}, made)
+        self.assertLess(made, {run["runId"] for run in self.runs("--children")})
 
     def test_a_child_ends_as_it_is_told_once(self):
         child, other = [item["runId"] for item in self.children({}, {})["items"]]

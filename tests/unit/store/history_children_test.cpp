@@ -1,6 +1,7 @@
 #include <set>
 
 #include "fixture.hpp"
+#include "runner/core/run_bounds.hpp"
 #include "store/history.hpp"
 #include "store/history_check.hpp"
 
@@ -208,4 +209,45 @@ TEST_CASE("What a parent leaves open ends with it, but not what has a script of 
   CHECK(family.history.get(family.script).status == RunStatus::kQueued);
   CHECK(family.history.get(uuid(4)).status == RunStatus::kRunning);
   family.check_sound();
+}
+
+TEST_CASE("A child's display name is bounded, and keeps the child's own part") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  RunRecord top = sample_run(kTop);
+  top.name = std::string(kMaxRunName, 'p');
+  history.add_run(top);
+  auto wanted = children(1, 2);
+  wanted[0].name = "own";
+  wanted[1].name = std::string(kMaxRunName, 'c');
+  const auto runs = history.add_children(kTop, wanted, at(1));
+  CHECK(runs[0].name.size() == kMaxRunName);
+  CHECK_THAT(runs[0].name, Catch::StartsWith("ppp") && Catch::EndsWith("p…>own"));
+  CHECK(runs[1].name.size() <= kMaxRunName);
+  CHECK_THAT(runs[1].name, Catch::StartsWith(">ccc"));
+}
+
+TEST_CASE("Below a run there are no more than a hundred thousand, however deep they are") {
+  const TemporaryDirectory directory;
+  const std::filesystem::path file = directory / "runner.db";
+  History history(file);
+  history.add_run(sample_run(kTop));
+  history.add_children(kTop, children(1, 1), at(5));
+  history.add_run(sample_run("train_1_00000002"));
+  // As they would be, without what nobody asks for here.
+  const std::string insert =
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99997)"
+      " INSERT INTO run(id, experiment, parent, name, status, status_reason, created, attempt, priority,"
+      " environment, kind)"
+      " SELECT 'made-' || i, 1, (SELECT seq FROM run WHERE id = '" +
+      uuid(1) + "'), 'n', 'Running', '', 1, 1, 0, '{}', 'child' FROM n";
+  REQUIRE(sql(file, insert).empty());
+  CHECK_NOTHROW(history.add_children(uuid(1), children(2, 1), at(6)));
+  CHECK_NOTHROW(history.add_children(kTop, children(3, 1), at(6)));  // the last one
+  const Error refused = error_of([&] { history.add_children(uuid(2), children(4, 1), at(7)); });
+  CHECK(refused.code() == ErrorCode::kConflict);
+  CHECK_THAT(refused.message(), Catch::Contains(kTop) && Catch::Contains("100000"));
+  CHECK(error_of([&] { history.get(uuid(4)); }).code() == ErrorCode::kNotFound);
+  CHECK_NOTHROW(history.add_children(uuid(1), children(2, 1), at(8)));  // it is there already
+  CHECK_NOTHROW(history.add_children("train_1_00000002", children(5, 1), at(8)));
 }

@@ -229,3 +229,24 @@ TEST_CASE("A name that matches very many runs lists ten of them") {
   CHECK(message.find("10000010") == std::string::npos);
   CHECK(message.find("…") != std::string::npos);
 }
+
+TEST_CASE("A page of runs that say much of themselves ends early, and leads on to the others") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  constexpr std::size_t kRuns = 5;
+  for (std::size_t i = 0; i < kRuns; ++i) {
+    RunRecord run = sample_run("train_1_0000000" + std::to_string(i));
+    run.properties["p"] = std::string(std::size_t{7} << 20, 'x');
+    history.add_run(run);
+  }
+  RunFilter filter;
+  CHECK(history.list(filter).size() == kRuns);  // no page was asked for
+  filter.limit = 10;
+  RunPage page = history.page(filter);
+  CHECK(ids(page.runs) == Ids{"4", "3", "2"});
+  REQUIRE(page.next);
+  filter.before = page.next;
+  page = history.page(filter);
+  CHECK(ids(page.runs) == Ids{"1", "0"});
+  CHECK_FALSE(page.next);
+}

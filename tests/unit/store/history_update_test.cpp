@@ -1,6 +1,7 @@
 // What may change of a run, that it may go, and what the ledger says of both.
 #include "fixture.hpp"
 #include "metric_records.hpp"
+#include "runner/core/run_bounds.hpp"
 #include "store/history.hpp"
 #include "store/history_check.hpp"
 
@@ -222,4 +223,44 @@ TEST_CASE("Words that a run is no longer found by are mended") {
   RunFilter filter;
   filter.text = "train.py";
   CHECK(store.history.list(filter).size() == 1);
+}
+
+TEST_CASE("A run has so many tags and properties, whatever a request adds to them") {
+  Store store;
+  store.history.add_run(sample_run(kId));
+  RunChanges all;
+  for (std::size_t i = 0; i < kMaxTags; ++i) {
+    all.tags["t" + std::to_string(i)] = "1";
+    all.properties["p" + std::to_string(i)] = "1";
+  }
+  CHECK_NOTHROW(store.history.update(kId, all, at(1)));
+  CHECK_NOTHROW(store.history.update(kId, all, at(2)));
+  const RunChanges tag{.tags = {{"more", "1"}}};
+  const RunChanges property{.properties = {{"more", "1"}}};
+  const Error refused = error_of([&] { store.history.update(kId, tag, at(3)); });
+  CHECK(refused.code() == ErrorCode::kInvalid);
+  CHECK_THAT(refused.message(), Catch::Contains("'tags': no more than 1000"));
+  CHECK_THAT(error_of([&] { store.history.update(kId, property, at(3)); }).message(), Catch::Contains("'properties'"));
+  CHECK(store.history.get(kId).tags.size() == kMaxTags);
+  CHECK(store.history.get(kId).properties.size() == kMaxTags);
+  CHECK_NOTHROW(store.history.update(kId, {.tags = {{"more", "1"}}, .remove_tags = {"t0"}}, at(4)));
+}
+
+TEST_CASE("Of long texts the beginning is found, and nothing is amiss with the rest") {
+  Store store;
+  store.history.add_run(sample_run(kId));
+  RunChanges changes{.name = "early" + std::string(kMaxRunName, 'n') + "behind"};
+  for (int i = 10; i < 20; ++i) changes.tags["tag" + std::to_string(i)] = std::string(kMaxValue, 'v');
+  store.history.update(kId, changes, at(1));
+  const auto found = [&](const std::string& text) {
+    RunFilter filter;
+    filter.text = text;
+    return !store.history.list(filter).empty();
+  };
+  CHECK(found("early"));
+  CHECK_FALSE(found("behind"));
+  CHECK(found("tag10=v"));
+  CHECK_FALSE(found("tag19=v"));
+  CHECK(sql(store.file, "SELECT length(name) + length(tags) <= 5000 FROM run_text") == "1");
+  CHECK(store.problems() == Texts{});
 }

@@ -150,3 +150,48 @@ TEST_CASE("what SQLite would copy without end is refused before it sees it") {
   CHECK_NOTHROW(
       check_sql_text("WITH a AS (SELECT 1 AS x), b AS (SELECT a.x FROM a JOIN a c ON a.x = c.x) SELECT * FROM b"));
 }
+
+TEST_CASE("a text that is longer than a query may hold is NULL, and ends no query") {
+  Asked sql;
+  const std::string too_long(300'000, 'x');
+  RunRecord run = sample_run("train_1_0000000c");
+  run.name = run.status_reason = too_long;
+  run.definition.arguments = {"--text", too_long};
+  run.tags = {{"long", too_long}, {"most", std::string(200'000, 'y')}};
+  run.properties = {{"long", too_long}};
+  sql.history.add_run(run);
+  sql.history.add_metrics(
+      run.id,
+      std::vector<MetricRecord>{point("loss", too_long), point("loss", 2.5),
+                                row("cells", {"a"}, R"({"a":")" + too_long + "\"}"), row("cells", {"a"}, R"({"a":1})")},
+      1);
+  const std::string of = " WHERE run = 'train_1_0000000c'";
+  const Row none{std::monostate{}};
+  for (const char* column : {"name", "status_reason", "script", "arguments"})
+    CHECK(sql(std::string("SELECT ") + column + " FROM runs" + of).rows == std::vector<Row>{none});
+  CHECK(sql("SELECT key, length(value) FROM tags" + of + " ORDER BY key").rows ==
+        std::vector<Row>{{std::string("long"), std::monostate{}}, {std::string("most"), std::int64_t{200'000}}});
+  CHECK(sql("SELECT value FROM properties" + of).rows == std::vector<Row>{none});
+  CHECK(sql("SELECT * FROM parameters" + of).rows.empty());  // long ones are none: parameters.hpp
+  CHECK(sql("SELECT value FROM metric_points" + of + " ORDER BY number").rows == std::vector<Row>{none, {2.5}});
+  CHECK(sql("SELECT cells IS NULL FROM metric_rows" + of + " ORDER BY number").rows ==
+        std::vector<Row>{{std::int64_t{1}}, {std::int64_t{0}}});
+  // However the rows are read: whole, grouped, sorted, joined, in windows.
+  for (const std::string& view : sql_views()) CHECK_NOTHROW(sql("SELECT * FROM " + view));
+  for (const char* view : {"tags", "properties", "parameters", "metric_points"}) {
+    const std::string from = std::string(" FROM ") + view;
+    for (const char* query : {"SELECT value, count(*)%s GROUP BY value ORDER BY value", "SELECT DISTINCT value%s",
+                              "SELECT run, max(value), min(value), group_concat(value)%s GROUP BY run",
+                              "SELECT run, row_number() OVER (PARTITION BY value ORDER BY run)%s",
+                              "SELECT a.run FROM (SELECT *%s) a JOIN runs b ON a.value = b.name",
+                              "SELECT count(*)%s WHERE value LIKE '%%x' OR value > 3"}) {
+      std::string text(query);
+      text.replace(text.find("%s"), 2, from);
+      INFO(text);
+      CHECK_NOTHROW(sql(text));
+    }
+  }
+  // What a query makes is bounded as before, also behind such a text.
+  CHECK_THROWS_WITH(sql("SELECT value, randomblob(300000) FROM tags" + of), Catch::Contains("too big"));
+  CHECK_THROWS_WITH(sql("SELECT lift() FROM tags"), Catch::Contains("no such function"));
+}

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "runner/core/error.hpp"
+#include "runner/core/run_bounds.hpp"
 
 using namespace runner;
 using namespace runner::api;
@@ -125,4 +126,52 @@ TEST_CASE("A file is added by its name and an absolute path") {
   check_refused(parse_upload, R"({"name": "a", "path": "relative"})", "'path'");
   check_refused(parse_upload, R"({"name": "a", "path": "/a\u0000b"})", "'path'");
   check_refused(parse_upload, R"({"path": "/tmp/a"})", "'name'");
+}
+
+TEST_CASE("What a run may be told is bounded, and the refusal names the member and the limit") {
+  const auto text = [](std::size_t bytes) { return std::string(bytes, 'x'); };
+  const auto entries = [](std::size_t count) {
+    nlohmann::json many = nlohmann::json::object();
+    for (std::size_t i = 0; i < count; ++i) many["k" + std::to_string(i)] = "v";
+    return many;
+  };
+  const auto patch = [](const std::string& member, const nlohmann::json& value) {
+    return nlohmann::json{{member, value}}.dump();
+  };
+  CHECK(parse_run_patch(patch("name", text(kMaxRunName))).name->size() == kMaxRunName);
+  check_refused(parse_run_patch, patch("name", text(kMaxRunName + 1)), "'name' is longer than 1024 bytes");
+  for (const std::string member : {"tags", "properties"}) {
+    CHECK_NOTHROW(parse_run_patch(patch(member, {{text(kMaxKey), text(kMaxValue)}})));
+    check_refused(parse_run_patch, patch(member, {{text(kMaxKey + 1), "v"}}), "'" + member + "': the key 'xxx");
+    check_refused(parse_run_patch, patch(member, {{text(kMaxKey + 1), "v"}}), "256 bytes");
+    check_refused(parse_run_patch, patch(member, {{"k", text(kMaxValue + 1)}}),
+                  "'" + member + "': the value of 'k' is longer than 8192 bytes");
+    CHECK_NOTHROW(parse_run_patch(patch(member, entries(kMaxTags))));
+    check_refused(parse_run_patch, patch(member, entries(kMaxTags + 1)), "'" + member + "' has more than 1000");
+    check_refused(parse_children, nlohmann::json{{"children", {{{member, {{"k", text(kMaxValue + 1)}}}}}}}.dump(),
+                  "8192");
+    check_refused(parse_interactive, nlohmann::json{{"experiment", "e"}, {member, {{"k", text(kMaxValue + 1)}}}}.dump(),
+                  "8192");
+  }
+  check_refused(parse_children, nlohmann::json{{"children", {{{"name", text(kMaxRunName + 1)}}}}}.dump(), "'name'");
+  nlohmann::json many{{"children", nlohmann::json::array()}};
+  for (std::size_t i = 0; i < kMaxChildrenText / kMaxValue; ++i)
+    many["children"].push_back({{"tags", {{"k", text(kMaxValue)}}}});
+  check_refused(parse_children, many.dump(), "names and tags are longer than 1048576 bytes together");
+  many["children"].erase(0);
+  CHECK_NOTHROW(parse_children(many.dump()));
+}
+
+TEST_CASE("An end with an error that is too long is taken, and the error cut between code points") {
+  std::string message = "x";
+  while (message.size() <= kMaxReason) message += "ä";
+  const auto end = parse_end(
+      nlohmann::json{{"status", "Failed"}, {"error", {{"code", std::string(1000, 'c')}, {"message", message}}}}.dump());
+  CHECK(end.error->code.size() == kMaxKey);
+  CHECK(end.error->message.size() <= kMaxReason);
+  CHECK(end.error->message.size() > kMaxReason - 3);
+  CHECK_THAT(end.error->message, Catch::EndsWith("ä…"));
+  CHECK(shortened("abc", 3) == "abc");
+  CHECK(shortened("abcd", 3) == "…");
+  CHECK(shortened("abcd", 2).empty());
 }
