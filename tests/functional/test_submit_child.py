@@ -1,0 +1,216 @@
+"""Runs that a script submits: with other code, within what their parent has, and never with more than that."""
+import json
+import os
+import textwrap
+
+from support import run_socket
+from support.driver_case import DriverTest
+from support.settings import only_in
+from support.waiting import wait_until
+
+with open(run_socket.__file__) as file:
+    ASK = file.read() + "ME = '/v1/runs/' + os.environ['RUNNER_RUN_ID']\n"
+
+# A tree as the package makes it, by hand: what a script may get wrong.
+TREE = ASK + textwrap.dedent("""\
+    import os
+    def tree(name="t", code="print('child')\\n"):
+        source = "/run/runner/trees/%s/source" % name
+        os.makedirs(source)
+        with open(source + "/child.py", "w") as file:
+            file.write(code)
+        return source
+    def submit(**more):
+        return ask("POST", ME + "/submit", dict({"sourceTree": "t", "script": "child.py"}, **more))
+    """)
+
+
+class Submitting(DriverTest):
+    def facts(self, code, *options, **more):
+        return self.python_facts(TREE + textwrap.dedent(code), *options, **more)
+
+    def test_a_script_submits_waits_and_reads_what_its_child_has_logged(self):
+        self.write("child.py", """\
+            import os, sys, runner
+            runner.log("square", int(sys.argv[1]) ** 2)
+            os.makedirs("outputs")
+            open("outputs/model.txt", "w").write(sys.argv[1])
+            """)
+        found = self.python_facts("""
+            import runner
+            run = runner.Run.get_context()
+            children = [run.submit_child(runner.ScriptRunConfig(".", "child.py", [n]), tags={"n": str(n)}) for n in (2, 3)]
+            for child in children:
+                child.wait_for_completion()
+            facts["squares"] = [child.get_metrics() for child in children]
+            facts["files"] = [child.get_file_names() for child in children]
+            facts["of"] = [child.parent.id == run.id for child in children]
+            facts["all"] = sorted(child.id for child in run.get_children(type="script")) == sorted(child.id for child in children)
+            facts["ids"] = [child.id for child in children]
+            facts["left"] = os.listdir("/run/runner/trees")
+            """, timeout=120)
+        self.assertEqual(found["squares"], [{"square": 4}, {"square": 9}])
+        self.assertEqual((found["of"], found["all"], found["left"]), ([True, True], True, []))
+        for names in found["files"]:
+            self.assertIn("outputs/model.txt", names)
+        parent = self.show()
+        for child in found["ids"]:
+            shown = self.show(child)
+            self.assertEqual((shown["parentRunId"], shown["experimentName"], shown["status"]), (parent["runId"], parent["experimentName"], "Completed"))
+            self.assertEqual(shown["environment"], parent["environment"])
+            self.assertNotIn("child-", "".join(os.listdir(self.home.data + "/runs")))
+        self.ok("fsck")
+
+    def test_what_would_be_more_than_its_parent_has_is_refused_by_name(self):
+        found = self.facts("""
+            tree()
+            for more in ({"memory": "1g"}, {"cpus": 2}, {"maxRunDuration": "2h"}, {"pids": 500}, {"network": "on"}, {"priority": 1},
+                         {"mounts": ["/etc:/etc-of-the-host"]}, {"mounts": ["/no/such:/x"]}, {"bestEffortLimits": True}, {"isolation": "none"},
+                         {"python": "/tmp/python"}, {"image": "x"}, {"requirements": "r.txt"}, {"conda": "c.yml"}, {"dockerfile": "D"},
+                         {"config": "x"}, {"secrets": ["HOME"]}, {"experiment": "other"}, {"requeue": True}):
+                facts[json.dumps(more)] = submit(**more)
+            """, "--memory", "500m", "--cpus", "1", "--max-run-duration", "1h", "--pids", "200", "--network", "off")
+        for asked, (status, document) in found.items():
+            with self.subTest(asked=asked):
+                self.assertEqual(status, 403, document)
+                self.assertIn(next(iter(json.loads(asked))), document["error"]["message"])
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_a_child_may_have_less(self):
+        found = self.facts("""
+            tree()
+            status, document = submit(memory="100m", cpus=0.5, maxRunDuration="10m", network="off", name="small", tags={"a": None})
+            facts["status"], facts["id"] = status, document["runId"]
+            facts["end"] = ask("GET", "/v1/runs/" + document["runId"] + "/wait")[1]["status"]
+            """, "--memory", "500m", "--cpus", "1")
+        shown = self.show(found["id"])
+        self.assertEqual((found["status"], found["end"], shown["displayName"]), (201, "Completed", "small"))
+        self.assertEqual((shown["definition"]["memoryBytes"], shown["definition"]["cpus"], shown["definition"]["network"]), (100 << 20, 0.5, False))
+
+    def test_a_tree_that_leads_elsewhere_does_not(self):
+        secret = self.home.write(self.home.base + "/secret.txt", "of the user\n")
+        found = self.facts("""
+            source = tree("t", "import os\\nprint(sorted(os.listdir('.')))\\n")
+            os.symlink(%r, source + "/link")
+            os.symlink("/", source + "/root")
+            os.mkfifo(source + "/fifo")
+            os.makedirs(source + "/.git")
+            facts["end"] = ask("GET", "/v1/runs/" + submit()[1]["runId"] + "/wait")[1]
+            os.makedirs("/tmp/elsewhere")
+            for name, target in (("up", "../artifacts"), ("host", "/tmp/elsewhere")):
+                os.symlink(target, "/run/runner/trees/" + name)
+            for name in ("up", "host", "none", "..", ".", "", "a/b", "../artifacts"):
+                facts[name] = submit(sourceTree=name)[0]
+            tree("empty")
+            os.rename("/run/runner/trees/empty/source", "/run/runner/trees/empty/other")
+            facts["no source"] = submit(sourceTree="empty")[0]
+            tree("unscripted")
+            facts["no script"] = submit(sourceTree="unscripted", script="other.py")[0]
+            facts["script above"] = submit(sourceTree="unscripted", script="../x.py")[0]
+            """ % secret, timeout=120)
+        end = found.pop("end")
+        self.assertEqual(end["status"], "Completed")
+        self.assertEqual(found, {"up": 404, "host": 404, "none": 404, "..": 400, ".": 400, "": 400, "a/b": 400, "../artifacts": 400,
+                                 "no source": 404, "no script": 400, "script above": 400})
+        self.assertEqual(self.log(end["runId"]), b"['child.py', 'link', 'root']\n")
+        restored = os.path.join(self.project, "restored")
+        self.ok("run", "restore", end["runId"], restored)
+        self.assertEqual(os.readlink(restored + "/link"), secret)
+
+    def test_a_request_that_is_asked_again_is_one_run_and_anothers_key_shows_nothing(self):
+        self.write("main.py", "pass\n")
+        other = self.ask("POST", "/v1/runs", {"sourceDirectory": self.project, "script": "main.py", "idempotencyKey": "k"}, 201)["runId"]
+        found = self.facts("""
+            tree()
+            first = submit(idempotencyKey="k")
+            again = submit(idempotencyKey="k")
+            facts["statuses"] = [first[0], again[0]]
+            facts["same"] = first[1]["runId"] == again[1]["runId"]
+            facts["another"] = submit(idempotencyKey="k", arguments=["x"])[0]
+            facts["id"] = first[1]["runId"]
+            """)
+        self.assertNotEqual(found.pop("id"), other)
+        self.assertEqual(found, {"statuses": [201, 200], "same": True, "another": 409})
+
+    def test_a_script_waits_for_its_own_children_only(self):
+        stranger = self.detach_gated('tell("ready")\nawait_("end")\n', "--cpus", "0.2")
+        self.await_gate("ready")
+        found = self.facts("""
+            tree()
+            first = submit(cpus=0.1)[1]["runId"]
+            tree("u")
+            facts["own"] = submit(sourceTree="u", cpus=0.1, after=[first])[0]
+            for name in (%r, "@last", os.environ["RUNNER_RUN_ID"], "none"):
+                tree("v")
+                facts[name] = submit(sourceTree="v", after=[name])[0]
+                os.rename("/run/runner/trees/v", "/tmp/v-" + str(len(facts)))
+            """ % stranger, "--cpus", "0.5")
+        me = self.runs()[0]
+        self.assertEqual(found.pop("own"), 201)
+        self.assertEqual(set(found.values()), {404}, (found, me))
+        self.open_gate("end")
+        self.wait(stranger)
+
+
+class Within(DriverTest):
+    """The queue."""
+
+    def outer(self, *options):
+        return self.detach_gated(TREE + """
+code = "import os, time\\nopen('/gate/started-' + os.environ['RUNNER_RUN_ID'], 'w').close()\\nwhile not os.path.exists('/gate/end'): time.sleep(0.01)\\n"
+tree("t", code)
+tree("u", code)
+ids = [ask("POST", ME + "/submit", {"sourceTree": name, "script": "child.py", "mounts": ["%s:/gate:rw" % GATE_OF_HOST]})[1]["runId"] for name in "tu"]
+tell("ids", json.dumps(ids))
+await_("outer")
+""".replace("GATE_OF_HOST", repr(self.gate)), *options)
+
+    def started(self, run):
+        return os.path.exists(os.path.join(self.gate, "started-" + run))
+
+    def test_children_run_while_their_parent_has_the_machine_one_after_the_other(self):
+        outer = self.outer()
+        first, second = json.loads(self.await_gate("ids"))
+        wait_until(lambda: self.started(first) or self.started(second), "one of them runs beside its parent")
+        waiting = second if self.started(first) else first
+        self.assertIn(outer, self.show(waiting)["statusReason"])
+        self.assertFalse(self.started(waiting))
+        self.assertEqual(self.show(outer)["status"], "Running")
+        self.open_gate("end")
+        for run in (first, second):
+            self.wait(run)
+        self.open_gate("outer")
+        self.wait(outer)
+
+    @only_in("sandbox")
+    def test_the_next_daemon_puts_them_there_again(self):
+        outer = self.outer()
+        first, second = json.loads(self.await_gate("ids"))
+        wait_until(lambda: self.started(first) or self.started(second), "one of them runs beside its parent")
+        self.home.kill_daemon()
+        waiting = second if self.started(first) else first
+        self.assertIn(outer, self.show(waiting)["statusReason"])
+        self.open_gate("end")
+        for run in (first, second):
+            self.wait(run)
+        self.open_gate("outer")
+        self.wait(outer)
+        self.ok("fsck")
+
+    def test_a_cancel_takes_them_along_and_an_end_does_not(self):
+        outer = self.outer()
+        first, second = json.loads(self.await_gate("ids"))
+        self.open_gate("outer")
+        self.wait(outer)
+        self.assertNotIn(self.show(first)["status"], ("Canceled", "Failed"))
+        self.open_gate("end")
+        for run in (first, second):
+            self.wait(run)
+        os.unlink(os.path.join(self.gate, "end"))
+        os.unlink(os.path.join(self.gate, "outer"))
+        os.unlink(os.path.join(self.gate, "ids"))
+        outer = self.outer()
+        children = json.loads(self.await_gate("ids"))
+        self.ok("cancel", outer)
+        for run in [outer, *children]:
+            self.until_status(run, "Canceled")
