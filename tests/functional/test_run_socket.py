@@ -117,7 +117,7 @@ class ItsOwnRun(RunSocketTest):
             import time
             print("a line", flush=True)
             end = time.monotonic() + 20
-            while facts.get("log") != "a line\n" and time.monotonic() < end:
+            while facts.get("log") != "a line\\n" and time.monotonic() < end:
                 facts["log"] = ask("GET", ME + "/log")[1]
             facts["files"] = ask("GET", ME + "/files")
             facts["file"] = ask("GET", ME + "/file?name=nothing")[0]
