@@ -52,8 +52,14 @@ void Pipeline::enqueue(const RunRecord& run) {
   waiting.after = definition.after;
   scheduler_->enqueue(std::move(waiting));
   // What ended before it had its place in the queue.
-  for (const auto& [other, end] : definition.after)
-    if (const RunRecord before = history_.get(other); is_final(before.status)) settle_dependents(before);
+  for (const auto& [other, end] : definition.after) {
+    try {
+      if (const RunRecord before = history_.get(other); is_final(before.status)) settle_dependents(before);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNotFound) throw;
+      scheduler_->ended(other, true);  // deleted, so nobody waited for it: this one has started once
+    }
+  }
 }
 
 void Pipeline::occupy(const RunRecord& run) {
