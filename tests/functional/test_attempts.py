@@ -89,6 +89,14 @@ class GivingWay(QueueTest):
             self.assertEqual(file.read(), "of attempt 1")
         self.assertIn("gave way to " + normal, self.ok("show", low).text)
 
+    def test_what_it_came_after_may_be_deleted_once_it_has_begun(self):
+        self.submit_python("pass\n")
+        before = self.show()["runId"]
+        low = self.low("--after", before)
+        self.ok("run", "delete", "--yes", before)
+        self.ends_in_its_second(low, self.gives_way(low))
+        self.assertEqual(self.show(low)["status"], "Completed")
+
     def test_who_follows_it_sees_both_attempts(self):
         self.write("main.py", "")
         low = self.low()
