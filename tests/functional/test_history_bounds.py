@@ -48,7 +48,7 @@ class Bounds(DriverTest):
         large = os.path.join(self.home.base, "large")
         self.home.write(large, "")
         with open(large, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, 6 << 30)  # has its blocks, so it is not sparse
+            os.posix_fallocate(file.fileno(), 0, 3 << 30)  # has its blocks, so it is not sparse
         body = self.home.write(self.home.base + "/body.json", json.dumps({"name": "large", "path": large}))
         upload = self.background_curl("-d", "@" + body, "http://localhost/v1/runs/%s/artifacts" % run)
 

@@ -237,7 +237,9 @@ class OthersRuns(RunSocketTest):
             facts["routes"] = {method + " " + path: ask(method, path, {} if method == "POST" else None)[0]
                                for method, path in (("GET", "/v1/runs"), ("POST", "/v1/runs"), ("GET", "/v1/daemon"), ("POST", "/v1/daemon/stop"),
                                                     ("GET", "/openapi.json"), ("POST", "/v1/gc"), ("GET", "/v1/queue"), ("POST", ME + "/exec"),
-                                                    ("POST", ME + "/pause"), ("POST", ME + "/rerun"), ("POST", ME + "/restore"))}
+                                                    ("POST", ME + "/pause"), ("POST", ME + "/rerun"), ("POST", ME + "/restore"),
+                                                    ("POST", ME + "/artifacts"), ("POST", "/v1/sql"), ("POST", "/v1/backup"),
+                                                    ("POST", "/v1/interactive"))}
             facts["wrong method"] = ask("DELETE", ME)[0]
             facts["there"] = os.listdir("/run/runner-api")
             try:
