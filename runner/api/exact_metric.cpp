@@ -1,10 +1,10 @@
 #include "runner/api/exact_metric.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <utility>
 
+#include "runner/api/json_handle.hpp"
 #include "runner/api/metric_document.hpp"
 
 namespace runner::api {
@@ -12,10 +12,6 @@ namespace {
 
 using nlohmann::ordered_json;
 using Write = std::function<void(std::string_view)>;
-
-std::string text_of(const ordered_json& document) {
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
 
 // Calls `take` with each number and what is there.
 template <class Page, class Take>
@@ -33,7 +29,7 @@ void for_each(std::int64_t count, const Page& page, const Take& take) {
 void write_list(std::int64_t count, const MetricPages& pages, const Write& write) {
   write("[");
   for_each(count, pages.points, [&](std::int64_t number, const MetricPoint& point) {
-    write((number == 0 ? "" : ",") + text_of(logged_value(point.value)));
+    write((number == 0 ? "" : ",") + dump(logged_value(point.value)));
   });
   write("]");
 }
@@ -78,7 +74,7 @@ std::vector<Column> read_columns(const ExactMetric& metric, const MetricPages& p
       if (place == places.end() || place->second < first || place->second >= first + columns.size()) continue;
       Column& column = columns[place->second - first];
       held -= column.bytes();
-      column.add(number, text_of(cell.value()));
+      column.add(number, dump(cell.value()));
       held += column.bytes();
     }
     for (; held > room && columns.size() > 1; columns.pop_back()) held -= columns.back().bytes();
@@ -105,13 +101,13 @@ void write_table(const ExactMetric& metric, const MetricPages& pages, const Writ
 void write_exact_metric(const ExactMetric& metric, const MetricPages& pages, const Write& write, std::size_t room) {
   if (metric.shape == MetricShape::kRow && metric.count == 1) {
     const auto rows = pages.rows(0);
-    write("{\"row\":" + (rows.empty() ? "{}" : text_of(logged_cells(rows.front()))));
+    write("{\"row\":" + (rows.empty() ? "{}" : dump(logged_cells(rows.front()))));
   } else if (has_rows(metric.shape)) {
     write("{\"table\":");
     write_table(metric, pages, write, room);
   } else if (metric.shape == MetricShape::kValue && metric.count == 1) {
     const auto points = pages.points(0);
-    write(points.empty() ? "{\"list\":[]" : "{\"value\":" + text_of(logged_value(points.front().value)));
+    write(points.empty() ? "{\"list\":[]" : "{\"value\":" + dump(logged_value(points.front().value)));
   } else {
     write("{\"list\":");
     write_list(metric.count, pages, write);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "runner/api/json_handle.hpp"
 #include "runner/core/time.hpp"
 
 namespace runner::api {
@@ -86,13 +86,9 @@ ordered_json last_of(const MetricOverview& metric) {
   return metric.last_row ? cells_of(*metric.last_row) : ordered_json(nullptr);
 }
 
-std::string text_of(const ordered_json& document) {
-  return document.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
-
 std::string list_document(ordered_json items) {
   const ordered_json document{{"items", std::move(items)}, {"nextToken", nullptr}};
-  return text_of(document);
+  return dump(document);
 }
 
 template <class Logged>
@@ -151,10 +147,10 @@ ordered_json logged_value(const MetricValue& value) {
   return special;
 }
 
-std::string json_text(const std::string& text) { return text_of(text); }
+std::string json_text(const std::string& text) { return dump(text); }
 
-std::string metric_item(const MetricPoint& point) { return text_of(item_of(point)); }
-std::string metric_item(const MetricRow& row) { return text_of(item_of(row)); }
+std::string metric_item(const MetricPoint& point) { return dump(item_of(point)); }
+std::string metric_item(const MetricRow& row) { return dump(item_of(row)); }
 std::string metric_points_document(std::span<const MetricPoint> points) { return items_document(points); }
 std::string metric_rows_document(std::span<const MetricRow> rows) { return items_document(rows); }
 

@@ -116,7 +116,8 @@ void define(CLI::App& app, TensorboardOptions& o) {
            "where the event files go and stay (a temporary directory; with --metrics: tensorboard)");
   app.add_option("--port", o.port, "of the web page (TensorBoard's)")->type_name("N")->check(CLI::Range(0, 65535));
   app.footer(
-      "Follows the event files that the runs write under logs/ and shows them in an installed TensorBoard.\n\n"
+      "Shows the event files that runs have left under logs/ in an installed TensorBoard; those of a run that lives\n"
+      "are there once it has ended.\n\n"
       "  runner tensorboard @last-1 @last\n"
       "  runner tensorboard --metrics @last --directory curves && tensorboard --logdir curves");
 }

@@ -268,7 +268,9 @@ Json lock_difference(Session& session, const Json& before, const Json& after) {
   if (text_at(one, "lockDigest") == text_at(other, "lockDigest")) return found;
   const Json answer = parse_document(session.get(
       environment_target(text_at(before, "runId"), "/diff?other=" + http::percent_encode(text_at(after, "runId")))));
-  for (const char* key : {"packages", "notes"}) found[key] = member(answer, key);
+  for (const Json& item : member(answer, "items"))
+    if (text_at(item, "part") == "packages") found["packages"].push_back(text_at(item, "text"));
+  found["notes"] = member(answer, "notes");
   return found;
 }
 
@@ -290,7 +292,11 @@ int run(Session& session, const DiffOptions& options) {
   const auto add_text = [&text](const char* heading, const std::string& body) {
     if (!body.empty()) text += (text.empty() ? "" : "\n") + coloured(heading, Colour::kBold) + "\n" + body;
   };
-  if (summary || options.part == DiffPart::kCode) {
+  const Json before = parse_document(session.get(run_target(options.before)));
+  const Json after = parse_document(session.get(run_target(options.after)));
+  // A child that its script says of itself, or a notebook, may have no code of its own.
+  const bool have_code = !text_at(before, "snapshotId").empty() && !text_at(after, "snapshotId").empty();
+  if (options.part == DiffPart::kCode || (summary && have_code)) {
     const std::string answer = session.get(code_target(options, "json"));
     if (!summary) {
       print(json_text(answer));
@@ -300,8 +306,6 @@ int run(Session& session, const DiffOptions& options) {
     if (!member(document["code"], "items").empty())
       add_text("code", code_stat(document["code"], session.json() ? 0 : terminal_width()));
   }
-  const Json before = parse_document(session.get(run_target(options.before)));
-  const Json after = parse_document(session.get(run_target(options.after)));
   Json metrics_before, metrics_after;
   if (summary || options.part == DiffPart::kMetrics) {
     metrics_before = parse_document(session.get(run_target(text_at(before, "runId"), "/metrics")));

@@ -94,17 +94,22 @@ class MirrorDirectory {
   bool temporary_ = false;
 };
 
-// Ctrl-C and SIGTERM as something to be read: first TensorBoard ends, then its directory goes.
+// Ctrl-C and SIGTERM as something to be read, by whoever waits for the daemon, too: first TensorBoard ends, then its
+// directory goes.
 class EndSignals {
  public:
-  EndSignals() {
+  explicit EndSignals(Session& session) : session_(session) {
     sigset_t signals;
     ::sigemptyset(&signals);
     for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals, number);
     ::sigprocmask(SIG_BLOCK, &signals, &before_);
     fd_ = os::Fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    session_.interrupt_on(fd_.get());
   }
-  ~EndSignals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  ~EndSignals() {
+    session_.interrupt_on(-1);
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
   EndSignals(const EndSignals&) = delete;
   EndSignals& operator=(const EndSignals&) = delete;
   int fd() const { return fd_.get(); }
@@ -115,6 +120,7 @@ class EndSignals {
   }
 
  private:
+  Session& session_;
   sigset_t before_{};
   os::Fd fd_;
 };
@@ -127,15 +133,37 @@ os::Child start(const std::string& program, const std::filesystem::path& directo
   return os::spawn(request);
 }
 
-// The runs that may still write; each is looked at once more when it has ended.
+// The runs that may still write; each is looked at once more when it has ended. Throws http::Interrupted.
 void mirror_all(Session& session, std::vector<std::string>& open, const std::filesystem::path& directory) {
   std::vector<std::string> still;
   for (const std::string& run : open) {
-    const auto status = run_status_from(text_at(parse_document(session.get(run_target(run))), "status"));
-    mirror_event_files(session, run, directory);
-    if (!status || !is_final(*status)) still.push_back(run);
+    try {
+      const auto status = run_status_from(text_at(parse_document(session.get(run_target(run))), "status"));
+      mirror_event_files(session, run, directory);
+      if (!status || !is_final(*status)) still.push_back(run);
+    } catch (const http::ConnectionLost&) {
+      throw;
+    } catch (const Error& error) {  // what is there can still be looked at
+      print_error("runner: warning: " + printable(error.message()) + "\n");
+      if (error.code() != ErrorCode::kNotFound) still.push_back(run);
+    }
   }
   open = std::move(still);
+}
+
+// Who interrupts it, or a daemon that does not come back, leaves what is there.
+void look_again(Session& session, std::vector<std::string>& open, const std::filesystem::path& directory) {
+  try {
+    try {
+      mirror_all(session, open, directory);
+    } catch (const http::ConnectionLost&) {
+      session.reconnect();
+    }
+  } catch (const http::Interrupted&) {  // the signal waits to be taken
+  } catch (const Error& error) {
+    print_error("runner: warning: " + printable(error.message()) + "\n");
+    open.clear();
+  }
 }
 
 }  // namespace
@@ -147,9 +175,9 @@ int run(Session& session, const TensorboardOptions& options) {
   const std::string program = find_tensorboard();
   std::vector<std::string> open;
   for (const Json& run : documents_of(session, options.runs)) open.push_back(text_at(run, "runId"));
-  EndSignals signals;
+  EndSignals signals(session);
   const MirrorDirectory place(options.directory);
-  mirror_all(session, open, place.path());
+  look_again(session, open, place.path());
   const os::Child child = start(program, place.path(), options.port);
   bool asked = false;
   for (;;) {
@@ -164,13 +192,7 @@ int run(Session& session, const TensorboardOptions& options) {
       continue;
     }
     if (ready > 0 || asked) continue;
-    try {
-      mirror_all(session, open, place.path());
-    } catch (const http::ConnectionLost&) {
-      session.reconnect();
-    } catch (const Error& error) {  // what is there can still be looked at
-      print_error("runner: warning: " + printable(error.message()) + "\n");
-    }
+    look_again(session, open, place.path());
   }
   int status = 0;
   while (::waitpid(child.pid, &status, 0) < 0 && errno == EINTR) {

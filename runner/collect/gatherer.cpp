@@ -238,11 +238,8 @@ std::vector<std::string> Gatherer::names_in(const os::Fd& directory, const std::
 }
 
 void Gatherer::below(os::Fd directory, const std::string& shown, int depth) {
-  const std::vector<std::string> names = names_in(directory, shown);
-  Texts texts(names);
-  for (const std::string& name : names) {
+  for (const auto& [name, text] : as_texts(names_in(directory, shown))) {
     if (stop_.stop_requested()) return;
-    const std::string text = texts.of(name);
     if (text != name) notice(shown + "/" + text, "its name is not UTF-8 and is stored in this form");
     entry(directory.get(), name, shown + "/" + text, depth);
   }

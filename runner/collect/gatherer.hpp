@@ -37,6 +37,7 @@ class Gatherer {
       : batch_(batch), stop_(stop), spent_(spent), rules_(std::move(rules)) {}
 
   void entry(int directory, const std::string& name, const std::string& shown, int depth);
+  void below(os::Fd directory, const std::string& shown, int depth);  // its entries, shown as SHOWN/NAME
   void file(const os::Fd& fd, const std::string& shown, bool ours = false);
   std::vector<std::string> names_in(const os::Fd& directory, const std::string& shown);
   void notice(const std::string& shown, const std::string& what);
@@ -44,7 +45,6 @@ class Gatherer {
   Collected take();
 
  private:
-  void below(os::Fd directory, const std::string& shown, int depth);
   os::Fd open_or_unlock(int directory, const char* name, int flags, mode_t missing);
   bool too_sparse(const os::Fd& fd, const struct ::stat& info, const std::string& shown);
   void keep(const std::string& shown, const ContentBatch::Stored& stored);

@@ -4,7 +4,7 @@
 //   {"list": NAME, "values": [V, …]}                  so many points; the name reads back as a list
 //   {"row": NAME, "values": {COLUMN: V, …}}           a row of a table
 //   {"table": NAME, "values": {COLUMN: [V, …], …}}    rows at once; shorter columns end earlier
-//   {"artifact": NAME, "bytes": N}                    io/artifacts/NAME is complete; read, and not taken yet
+//   {"artifact": NAME, "bytes": N}                    io/artifacts/NAME is complete
 // V: number, string, {"float": "nan"|"inf"|"-inf"}, or {"artifact": NAME, "type": "image"|"confusion_matrix"|
 // "accuracy_table"|"residuals"|"predictions"}; in rows and tables also null. All have "time" (microseconds UTC), and
 // may have "step" (an integer) and "run" (the id of a descendant of the journal's run). Names have 1 to 4096 bytes,

@@ -45,17 +45,13 @@ Collected gather(const path& upper, ContentBatch& batch, const std::stop_token& 
 
 Collected gather_below(const path& directory, const std::string& name, ContentBatch& batch,
                        const std::stop_token& stop) {
-  const os::Fd root(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  os::Fd root(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   Bounds spent;
   Gatherer gatherer(batch, stop, spent, {.unlocks = false});
-  if (!root) {
-    if (errno != ENOENT) gatherer.notice(name, directory.string() + ": not stored: " + std::strerror(errno));
-    return gatherer.take();
-  }
-  for (const auto& [entry, text] : as_texts(gatherer.names_in(root, name))) {
-    if (gatherer.stopped()) break;
-    gatherer.entry(root.get(), entry, name + "/" + text, 0);
-  }
+  if (root)
+    gatherer.below(std::move(root), name, 0);
+  else if (errno != ENOENT)
+    gatherer.notice(name, directory.string() + ": not stored: " + std::strerror(errno));
   return gatherer.take();
 }
 

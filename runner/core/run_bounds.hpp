@@ -16,7 +16,7 @@ inline constexpr std::size_t kMaxReason = 4 << 10;        // bytes: why a run wa
 inline constexpr std::size_t kMaxRunsBelow = 100'000;     // created by scripts below a run that is none of them
 inline constexpr std::size_t kMaxChildrenText = 1 << 20;  // bytes: names and tags of all children of one request
 
-// Error(kInvalid), "WHERE: 'MEMBER' …" naming the limit. `member`: "tags", "properties", "removeTags".
+// Error(kInvalid), "WHERE: 'MEMBER' …" naming the limit. `member`: "tags", "properties".
 void check_run_name(const std::string& where, std::string_view name);
 void check_key(const std::string& where, const std::string& member, std::string_view key);  // may not be empty
 void check_value(const std::string& where, const std::string& member, std::string_view key, std::string_view value);

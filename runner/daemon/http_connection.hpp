@@ -24,7 +24,7 @@ struct ServerState {
 };
 
 // Serves requests until the peer closes, breaks the protocol, is too slow, is turned out, or the server stops. Blocks;
-// throws nothing. `socket` stays open.
+// throws nothing. The peer's socket stays open.
 void serve_connection(PeerSocket& peer, ServerState& server) noexcept;
 // Turns a connection away without reading from it: too many, or not our user. Does not block.
 void refuse_connection(os::Fd socket, int status, const Error& why) noexcept;

@@ -43,14 +43,10 @@ std::string value_of(std::string_view text, std::string_view key, char separator
   return {};
 }
 
-// "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Sat Feb 24 …": the first word that begins with a digit
-// behind "Module".
+// "535.161.08", whether the module is NVIDIA's own or the open one.
 std::string nvidia_driver() {
-  const std::string text = beginning_of("/proc/driver/nvidia/version");
-  auto at = text.find("Module");
-  if (at == std::string::npos) return {};
-  at = text.find_first_of("0123456789", text.find(' ', at));
-  return at == std::string::npos ? std::string() : text.substr(at, text.find_first_of(" \n", at) - at);
+  const std::string text = beginning_of("/sys/module/nvidia/version");
+  return text.substr(0, text.find('\n'));
 }
 
 }  // namespace

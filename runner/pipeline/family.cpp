@@ -35,10 +35,7 @@ void check_file_name(const std::string& name) {
 std::filesystem::path existing_file(const std::string& path) {
   std::error_code failed;
   const auto file = std::filesystem::canonical(path, failed);
-  if (failed) {
-    if (failed == std::errc::permission_denied) throw errno_error(EACCES, "open " + path);
-    throw Error(ErrorCode::kNotFound, "file " + path + ": " + failed.message());
-  }
+  if (failed) throw errno_error(failed.value(), "open " + path, ErrorCode::kNotFound);
   struct ::stat info {};
   if (::stat(file.c_str(), &info) != 0) throw errno_error(errno, "open " + path);
   if (!S_ISREG(info.st_mode)) throw Error(ErrorCode::kInvalid, "file " + path + ": not a regular file");

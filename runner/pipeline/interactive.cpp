@@ -68,7 +68,8 @@ RunRecord Pipeline::interactive_record(const api::InteractiveRequest& wanted, co
   run.id = id;
   run.kind = RunKind::kInteractive;
   run.experiment = wanted.experiment;
-  run.name = wanted.name.value_or(id);
+  run.name = wanted.name.value_or("");
+  if (run.name.empty()) run.name = id;
   run.status = RunStatus::kRunning;
   run.tags = wanted.tags;
   run.properties = wanted.properties;

@@ -337,7 +337,7 @@ class Pipeline {
   void mark_started(const std::string& id);
   void record_interpreter(const std::string& id, const std::string& interpreter);
   // family.cpp
-  void tell_ended(const std::vector<std::string>& ended, RunStatus of_children);
+  void tell_ended(const std::vector<std::string>& ended, RunStatus of_parent);
   void end_asked(const RunRecord& run);
   void conclude(const RunRecord& run, const Outcome& outcome, const std::optional<RunError>& error);
   void refuse_without_script(const RunRecord& run, const char* what) const;

@@ -65,7 +65,7 @@ std::optional<TokenOwner> RunTokens::owner_of(std::string_view token) const {
   const auto last = token.rfind('.');
   if (last == std::string_view::npos) return std::nullopt;
   const std::string_view head = token.substr(0, last);
-  const auto before = head.rfind('.');  // names of experiments, and so ids, may hold dots
+  const auto before = head.rfind('.');
   if (before == std::string_view::npos) return std::nullopt;
   const std::string_view run = head.substr(0, before);
   const std::string_view attempt = head.substr(before + 1);

@@ -95,6 +95,12 @@ class Children(Parent):
         self.refused(400, "GET", "/v1/runs/%s/children?parent=x" % self.run_id)
         self.ok("fsck")
 
+    def test_children_without_code_of_their_own_are_compared_all_the_same(self):
+        one, other = [child["runId"] for child in self.children({"tags": {"n": "1"}}, {})["items"]]
+        found = self.ok("run", "diff", one, other, "--json").json
+        self.assertEqual((found["before"], found["after"], found["parameters"]["items"], "code" in found), (one, other, [], False))
+        self.assertEqual(self.runner("run", "diff", one, other, "--code").code, 3)
+
     def test_ten_thousand_children_are_one_request(self):
         made = self.children(*({"tags": {"n": str(n)}} for n in range(10000)))["items"]
         self.assertEqual(len(made), 10000)

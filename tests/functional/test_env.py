@@ -263,6 +263,8 @@ class Packages(RunnerTest):
             asked = [item["text"] for item in found["items"] if item["part"] == "specification"]
             self.assertEqual(asked, ["- pip: alpha==1.0", "+ pip: alpha==2.0", "+ pip: beta"])
             self.assertEqual(found["notes"], [])
+        self.assertEqual(self.ok("run", "diff", used[0]["runId"], used[1]["runId"], "--json").json["environment"]["packages"], packages)
+        self.assertRegex(self.ok("run", "diff", used[0]["runId"], used[1]["runId"], "--env").text, r"alpha: 1\.0 \S+ → 2\.0 ")
         row = self.ok("env", "list", "mine", "--json").json["items"][0]
         self.assertTrue(row["built"] and row["bytes"] > 0, row)
         shown = self.ok("env", "show", "mine", "--json").json

@@ -1,5 +1,6 @@
 """What asks the history: filters and pages of lists, metrics, differences, SQL, backups, event files for TensorBoard."""
 import os
+import signal
 import stat
 import struct
 import tarfile
@@ -134,6 +135,8 @@ class Sql(RunnerTest):
         rows = self.rows("SELECT p.value AS lr, m.min AS best FROM runs r JOIN parameters p ON p.run = r.run AND p.key = 'lr' "
                          "JOIN metrics m ON m.run = r.run WHERE m.name = 'loss' ORDER BY m.min")
         self.assertEqual(rows, [{"lr": "0.1", "best": 0.02}, {"lr": "0.2", "best": 0.04}])
+        done = self.home.call("sh", "-c", "echo 'SELECT 1 AS one' | %s sql - --json" % self.home.program("runner"), directory=self.project)
+        self.assertEqual(done.json["items"], [{"one": 1}], done.describe())
         text = self.ok("sql", "SELECT status, count(*) AS runs FROM runs GROUP BY status").text
         self.assertRegex(text, r"status +runs\nCompleted +2\n")
         self.assertEqual(self.rows("SELECT count(*) AS n FROM metric_points WHERE name = 'loss'"), [{"n": 10}])
@@ -304,3 +307,18 @@ class Tensorboard(RunnerTest):
         self.assertRegex(result.text, r"3000 \./%s/tb/events\.out\.tfevents\.1\.h\n" % run_id)
         self.assertNotIn("other", result.text)
         self.assertFalse(os.path.exists(result.text.split()[1]))
+        for _ in range(2):  # what is there is not written once more
+            result = self.runner("tensorboard", "@last", "--directory", "kept", environment={"PATH": tools + ":/usr/bin:/bin"})
+            self.assertRegex(result.text, r"3000 \./%s/tb/events" % run_id)
+
+    def test_ctrl_c_ends_tensorboard_and_then_its_directory_goes(self):
+        self.submit_python("pass\n")
+        tools = self.home.new_project()
+        self.home.write(tools + "/tensorboard", "#!/bin/sh\necho \"$2\"\nexec sleep 600\n", 0o755)
+        started = self.home.background("tensorboard", "@last", directory=self.project, environment={"PATH": tools + ":/usr/bin:/bin"})
+        started.wait_for_output(b"\n")
+        place = started.out.decode().strip()
+        self.assertTrue(os.path.isdir(place), place)
+        os.kill(started.process.pid, signal.SIGINT)
+        self.assertEqual(started.finish().code, 0)
+        self.assertFalse(os.path.exists(place))

@@ -63,7 +63,7 @@ class Interactive(DriverTest):
             """)
         run, child = self.told_value("begun")
         driver.kill()
-        shown = self.until_status(run, "Failed", deadline=5)
+        shown = self.until_status(run, "Failed", deadline=15)
         self.assertEqual((shown["outcome"]["kind"], shown["metrics"]), ("lost", {"last": 7}))
         self.assertIn("process", shown["error"]["message"])
         shown = self.show(child)
@@ -170,7 +170,7 @@ class Interactive(DriverTest):
         self.assertIn("did not ask", message)
         self.open_gate("end")
         driver.finish()
-        self.until_status(first["runId"], "Failed", deadline=5)
+        self.until_status(first["runId"], "Failed", deadline=15)
 
     def test_it_can_be_cancelled_and_its_process_goes_on(self):
         driver = self.start_driver("""
@@ -207,5 +207,5 @@ class Interactive(DriverTest):
             """)
         run = self.told_value("begun")
         os.killpg(driver.process.pid, signal.SIGTERM)
-        shown = self.until_status(run, "Failed", deadline=5)
+        shown = self.until_status(run, "Failed", deadline=15)
         self.assertIn("outputs/left.txt", [file["name"] for file in shown["outputs"]])

@@ -38,14 +38,24 @@ assert found == {"loss": [0.5, 0.25], "accuracy": 0.9, "list": [1, "x"], "empty"
                  "table": {"x": [1, 2, 2**62], "y": [None, "s", None]}}, found
 assert run.get_status() == "Running" and run.get_file_names() == [], run
 refused(lambda: runner_sdk.Experiment("e").submit(runner_sdk.ScriptRunConfig(".", "main.py")), "a script in a run cannot reach")
+refused(lambda: run.submit_child(runner_sdk.ScriptRunConfig(".", "main.py")), "does not know POST")
 run.upload_file("a", __file__)
 run.tag("k", "v")
 run.add_properties({"p": "q"})
+import os
+os.makedirs("/tmp/folder/deep")
+for name in ("x", "deep/y"):
+    open("/tmp/folder/" + name, "w").write(name)
 with run.child_run("fold") as child:
     child.log("loss", 1)
     child.upload_file("a", __file__)
+    child.upload_folder("plots", "/tmp/folder")
 assert run.get_metrics(recursive=True)[child.id] == {"loss": 1} and run.get_status() == "Running"
-assert run.get_file_names() == ["a"] and child.get_file_names() == ["a"], (run.get_file_names(), child.get_file_names())
+assert run.get_file_names() == ["a"], run.get_file_names()
+assert child.parent.id == run.id and run.parent is None and [found.id for found in run.get_children()] == [child.id]
+assert child.get_file_names() == ["a", "plots/deep/y", "plots/x"], child.get_file_names()
+child.download_files("plots", "/tmp/fetched")
+assert open("/tmp/fetched/plots/deep/y").read() == "deep/y", os.listdir("/tmp/fetched")
 """
 
 
@@ -88,6 +98,7 @@ assert details["status"] == "Completed" and details["metrics"] == {"r2": 0.5, "s
 assert run.get_metrics() == details["metrics"], run.get_metrics()
 assert run.tags == {"sweep": "a"} and run.properties["p"] == "q", (run.tags, run.properties)
 assert list(experiment.get_runs(tags="sweep")) == [run] and list(experiment.get_runs(tags={"sweep": "b"})) == []
+assert list(experiment.get_runs(properties={"p": "q"})) == [run] and list(experiment.get_runs(properties={"p": "x"})) == []
 assert list(experiment.get_runs(type="script")) == [run] and list(experiment.get_runs(type="child")) == []
 assert Run.get(run.id[-8:]) == run and Run(experiment, run.id).get_status() == "Completed"
 assert "outputs/model.txt" in run.get_file_names(), run.get_file_names()
@@ -113,6 +124,12 @@ for ask in (lambda: run.child_run("x"), lambda: run.upload_file("a", "train.py")
         assert "\\n" not in error.message, error
     else:
         raise AssertionError(ask)
+from runner_sdk import Environment
+import sys
+there = Environment.from_existing_interpreter("there", sys.executable)
+other = experiment.submit(ScriptRunConfig(".", "train.py", ["--alpha", 1], environment=there))
+other.wait_for_completion()
+assert other.get_metrics()["r2"] == 1.0 and other.get_details()["environment"]["interpreter"] == sys.executable, other.get_details()["environment"]
 with experiment.start_logging(snapshot_directory=None) as here:
     here.log("x", 1)
 assert here.get_status() == "Completed" and here.get_metrics() == {"x": 1}

@@ -117,7 +117,7 @@ class ItsOwnRun(RunSocketTest):
             import time
             print("a line", flush=True)
             end = time.monotonic() + 20
-            while facts.get("log") != "a line\n" and time.monotonic() < end:
+            while facts.get("log") != "a line\\n" and time.monotonic() < end:
                 facts["log"] = ask("GET", ME + "/log")[1]
             facts["files"] = ask("GET", ME + "/files")
             facts["file"] = ask("GET", ME + "/file?name=nothing")[0]
@@ -237,7 +237,9 @@ class OthersRuns(RunSocketTest):
             facts["routes"] = {method + " " + path: ask(method, path, {} if method == "POST" else None)[0]
                                for method, path in (("GET", "/v1/runs"), ("POST", "/v1/runs"), ("GET", "/v1/daemon"), ("POST", "/v1/daemon/stop"),
                                                     ("GET", "/openapi.json"), ("POST", "/v1/gc"), ("GET", "/v1/queue"), ("POST", ME + "/exec"),
-                                                    ("POST", ME + "/pause"), ("POST", ME + "/rerun"), ("POST", ME + "/restore"))}
+                                                    ("POST", ME + "/pause"), ("POST", ME + "/rerun"), ("POST", ME + "/restore"),
+                                                    ("POST", ME + "/artifacts"), ("POST", "/v1/sql"), ("POST", "/v1/backup"),
+                                                    ("POST", "/v1/interactive"))}
             facts["wrong method"] = ask("DELETE", ME)[0]
             facts["there"] = os.listdir("/run/runner-api")
             try:

@@ -110,7 +110,7 @@ class Sweep(SampleTest):
         self.assertEqual(run["status"], "Failed")
         bad, good = self.runs("--parent", run["runId"])
         self.assertEqual([(child["status"], child["tags"]["C"]) for child in (good, bad)], [("Completed", "1.0"), ("Failed", "-1.0")])
-        self.assertIn("C", self.show(bad["runId"])["error"]["message"])
+        self.assertIn("'C'", self.show(bad["runId"])["error"]["message"])
 
 
 def curves(path):

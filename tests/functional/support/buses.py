@@ -1,6 +1,7 @@
 """Message buses of a test's own, with a systemd-logind and a desktop that are mocks (python3-dbusmock)."""
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ class Bus:
             file.write(CONFIGURATION.format(socket=self.socket))
         self._processes = [subprocess.Popen(["dbus-daemon", "--nofork", "--config-file=" + directory + "/bus.conf"],
                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
-        wait_until(lambda: os.path.exists(self.socket), "the bus listens")
+        wait_until(self._listens, "the bus listens")
         variables = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.address, "DBUS_SESSION_BUS_ADDRESS": self.address}
         self._processes.append(subprocess.Popen([sys.executable, "-m", "dbusmock", "--template", template, "-l", self.log], env=variables,
                                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
@@ -49,6 +50,10 @@ class Bus:
         self._connection = dbus.bus.BusConnection(self.address)
         name = LOGIND if template == "logind" else "org.freedesktop.Notifications"
         wait_until(lambda: self._connection.name_has_owner(name), "the mock of %s is on its bus" % name, 30)
+
+    def _listens(self):
+        with socket.socket(socket.AF_UNIX) as client:  # that it is there is not enough: it is bound before it listens
+            return client.connect_ex(self.socket) == 0
 
     def object(self, name, path):
         return self._connection.get_object(name, path)

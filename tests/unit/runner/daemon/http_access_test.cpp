@@ -107,7 +107,7 @@ TEST_CASE("what stands in the way of knowing whose it is, is the answer") {
 }
 
 TEST_CASE("one connection too many of an owner turns out an idle one of its own, and nobody else's") {
-  const Guarded guarded(named(2));
+  const Guarded guarded(named(2), {.patience = 500ms});
   const auto asked = [&](const char* owner) {
     auto peer = std::make_unique<RawPeer>(guarded.socket());
     peer->send(get("x", std::string("of-") + owner));
