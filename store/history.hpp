@@ -63,8 +63,14 @@ class History {
     bool existed;
   };
   // `artifacts`: what the run has from the start (the uncommitted change), in the same transaction; ignored where the
-  // run exists.
-  Added add_run(const RunRecord& run, std::span<const Artifact> artifacts = {});
+  // run exists. `asker`: a run that a script asks for. Error(kConflict) if that attempt is over by then or is to stop,
+  // if the new run's parent is, or if more than kMaxRunsBelow would be below the run that the user has submitted.
+  struct Asker {
+    std::string run;
+    int attempt = 1;
+  };
+  Added add_run(const RunRecord& run, std::span<const Artifact> artifacts = {},
+                const std::optional<Asker>& asker = std::nullopt);
 
   // Returns when everything that can be read by now is on disk: reads may be a moment ahead of it.
   void make_durable() const;
@@ -103,7 +109,7 @@ class History {
   // Children of kind `child`, Running from `created` on, in order and all or none, durably; those that are there under
   // this parent already stay as they are. Error(kConflict) for a parent that has ended, unless nothing is added, and
   // for an id that another run has, or two of them, or when more than kMaxRunsBelow would be below the script's or
-  // interactive run they come from. Display names are cut to kMaxRunName (run_bounds.hpp). As they are then.
+  // interactive run they come from, which no script has submitted. Display names are cut to kMaxRunName (run_bounds.hpp). As they are then.
   std::vector<RunRecord> add_children(const std::string& parent, std::span<const NewChild> children, UtcTime created);
   // The run, its parent, that one's parent, and so on.
   std::vector<std::string> lineage(const std::string& id) const;

@@ -1,4 +1,5 @@
-// Children that nothing is executed for: their parent's script says what they are.
+// Children that nothing is executed for: their parent's script says what they are. And what both these and the runs
+// that a script submits need of those above them.
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -63,17 +64,21 @@ std::string display_name(const std::string& parent, const std::string& own) {
   return shortened(shortened(parent, left) + ">" + own, kMaxRunName);
 }
 
-// Not too many below the next run above that is no child of kind `child`, or that itself.
-void require_place(Connection& connection, std::int64_t parent) {
+}  // namespace
+
+void require_place(Connection& connection, std::int64_t seq) {
   const auto most = static_cast<std::int64_t>(kMaxRunsBelow);
   const auto newest = [&connection] {
     Query query = connection.query("SELECT max(seq) FROM run");
     return query.next() ? query.integer(0) : 0;
   }();
   if (newest <= most) return;
-  std::int64_t top = parent;
+  std::int64_t top = seq;
   for (bool climbs = true; climbs;) {
-    Query query = connection.query("SELECT parent FROM run WHERE seq = ? AND kind = 'child' AND parent < seq", top);
+    Query query = connection.query(
+        "SELECT parent FROM run JOIN submission ON submission.run = seq WHERE seq = ? AND parent < seq"
+        " AND (kind = 'child' OR json_valid(definition) AND json_extract(definition, '$.within') IS NOT NULL)",
+        top);
     climbs = query.next();
     if (climbs) top = query.integer(0);
   }
@@ -90,7 +95,18 @@ void require_place(Connection& connection, std::int64_t parent) {
                                         ": no more than " + std::to_string(kMaxRunsBelow) + " runs below it");
 }
 
-}  // namespace
+void require_asker(Connection& connection, const History::Asker& asker, const std::optional<std::string>& parent) {
+  Query query = connection.query("SELECT attempt, ended IS NOT NULL OR status = 'CancelRequested' FROM run WHERE id = ?",
+                                 asker.run);
+  if (!query.next()) throw no_such_run(asker.run);
+  if (query.integer(0) != asker.attempt || query.integer(1) != 0)
+    throw Error(ErrorCode::kConflict, "run " + asker.run + " has ended, or is about to: it gets no more children");
+  if (!parent || *parent == asker.run) return;
+  Query above = connection.query("SELECT ended IS NOT NULL OR status = 'CancelRequested' FROM run WHERE id = ?", *parent);
+  if (!above.next()) throw no_such_run(*parent);
+  if (above.integer(0) != 0)
+    throw Error(ErrorCode::kConflict, "run " + *parent + " has ended, or is about to: it gets no more children");
+}
 
 std::vector<RunRecord> History::add_children(const std::string& parent_id, std::span<const NewChild> children,
                                              UtcTime created) {

@@ -41,6 +41,10 @@ struct RunDocuments {
 // The run with all that a run has from the start but its words; its seq. Error(kConflict) for an id that exists.
 std::int64_t insert_run(Connection& connection, const RunRecord& run, const RunDocuments& documents,
                         std::span<const Artifact> artifacts);
+// Not too many below the next run above `seq`, or that itself, that no script has asked for; Error(kConflict).
+void require_place(Connection& connection, std::int64_t seq);
+// History::add_run; Error(kConflict).
+void require_asker(Connection& connection, const History::Asker& asker, const std::optional<std::string>& parent);
 void insert_artifacts(Connection& connection, std::int64_t seq, std::span<const Artifact> artifacts);
 void insert_parameters(Connection& connection, std::int64_t seq, const RunDefinition& definition);
 // Of long texts the beginning is found: a text index takes seconds for each megabyte, while others wait for the writer.

@@ -39,14 +39,17 @@ bool History::has_room() const { return !damage() && impl_->database.has_room();
 
 std::optional<Error> History::damage() const { return impl_->database.damage(); }
 
-History::Added History::add_run(const RunRecord& run, std::span<const Artifact> artifacts) {
+History::Added History::add_run(const RunRecord& run, std::span<const Artifact> artifacts,
+                                const std::optional<Asker>& asker) {
   const RunDocuments documents(run);
   std::optional<RunRecord> found;
   std::int64_t seq = 0;
   impl_->database.write(Sync::kDurable, [&](Connection& connection) {
     found = existing(connection, run);
     if (found) return;
+    if (asker) require_asker(connection, *asker, run.parent);
     seq = insert_run(connection, run, documents, artifacts);
+    if (asker) require_place(connection, seq);
     insert_words(connection, seq, run.definition);
   });
   if (found) return {std::move(*found), true};

@@ -48,7 +48,7 @@ struct Submission {
   std::map<std::string, std::string> environment_variables;
   std::vector<std::string> secrets;  // names, each once
   std::vector<std::string> after;    // "RUN", "RUN:ok" or "RUN:any"
-  int priority = 0;
+  std::optional<int> priority;
   std::optional<std::string> idempotency_key;
   std::string caller_directory;
   std::map<std::string, std::string> caller_variables;

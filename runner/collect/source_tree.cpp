@@ -22,7 +22,6 @@
 namespace runner::collect {
 namespace {
 
-constexpr int kMaxTreeDepth = 100;  // directories; each level holds two descriptors
 constexpr std::size_t kPiece = 1 << 20;
 
 Error not_copied(const std::string& shown, int error) {
@@ -48,9 +47,10 @@ class Copy {
   }
 
   std::vector<std::string> names_in(const os::Fd& directory, const std::string& shown) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0)),
-                                                     ::closedir);
+    os::Fd own(::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0));
+    const std::unique_ptr<DIR, int (*)(DIR*)> stream(own ? ::fdopendir(own.get()) : nullptr, ::closedir);
     if (!stream) throw not_copied(shown, errno);
+    static_cast<void>(own.release());
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(stream.get())) {
       const std::string name = entry->d_name;
@@ -84,10 +84,19 @@ class Copy {
   }
 
   void file(int from, int to, const std::string& name, const std::string& shown) {
-    const os::Fd source = open_beneath(from, name.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    // Looked at before it is opened: by now it may be another, a device perhaps.
+    const os::Fd handle = open_beneath(from, name.c_str(), O_PATH);
     struct ::stat info {};
-    if (!source || ::fstat(source.get(), &info) != 0) throw not_copied(shown, errno);
-    if (!S_ISREG(info.st_mode)) return;  // by now
+    if (!handle || ::fstat(handle.get(), &info) != 0) {
+      if (errno == ENOENT) return;  // gone meanwhile
+      throw not_copied(shown, errno);
+    }
+    if (!S_ISREG(info.st_mode)) return;
+    const os::Fd source(::open(("/proc/self/fd/" + std::to_string(handle.get())).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!source) throw not_copied(shown, errno);
+    // Each of their lines is compared with each name.
+    if ((name == ".amlignore" || name == ".gitignore") && (ignore_bytes_ += info.st_size) > kMaxIgnoreBytes)
+      throw Error(ErrorCode::kInvalid, "the source's ignore files are larger than " + format_size(kMaxIgnoreBytes));
     bytes_ += info.st_size;
     if (bytes_ > kMaxTreeBytes)
       throw Error(ErrorCode::kInvalid, "the source is larger than " + format_size(kMaxTreeBytes),
@@ -110,33 +119,36 @@ class Copy {
   const std::stop_token stop_;
   std::int64_t entries_ = 0;
   std::int64_t bytes_ = 0;
+  std::int64_t ignore_bytes_ = 0;
   std::string buffer_;
 };
 
 }  // namespace
 
-HandedOverTree::HandedOverTree(const std::filesystem::path& trees, const std::string& name)
-    : trees_(::open(trees.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)), name_(name) {
-  if (!trees_ || !open_beneath(trees_.get(), name.c_str(), O_RDONLY | O_DIRECTORY))
+HandedOverTrees::HandedOverTrees(const std::filesystem::path& trees)
+    : trees_(::open(trees.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)) {}
+
+void HandedOverTrees::copy_source(const std::string& name, const std::filesystem::path& target,
+                                  const std::stop_token& stop) const {
+  const os::Fd tree = trees_ ? open_beneath(trees_.get(), name.c_str(), O_RDONLY | O_DIRECTORY) : os::Fd();
+  if (!tree)
     throw Error(ErrorCode::kNotFound,
                 "sourceTree: there is no directory '" + shortened(name) + "' in /run/runner/trees");
-}
-
-void HandedOverTree::copy_source(const std::filesystem::path& target, const std::stop_token& stop) const {
-  const os::Fd source = open_beneath(trees_.get(), (name_ + "/source").c_str(), O_RDONLY | O_DIRECTORY);
-  if (!source) throw Error(ErrorCode::kNotFound, "sourceTree: '" + shortened(name_) + "' has no directory 'source'");
+  const os::Fd source = open_beneath(tree.get(), "source", O_RDONLY | O_DIRECTORY);
+  if (!source) throw Error(ErrorCode::kNotFound, "sourceTree: '" + shortened(name) + "' has no directory 'source'");
   os::make_directories(target);
   const os::Fd into = os::open_file(target, O_RDONLY | O_DIRECTORY);
   Copy(stop).directory(source, into.get(), "", 0);
 }
 
 // Renamed first: a path below `trees` is the script's, and may lead anywhere by the time it is followed.
-void HandedOverTree::remove(const std::filesystem::path& aside) const noexcept {
+void HandedOverTrees::remove(const std::string& name, const std::filesystem::path& aside) const noexcept {
+  if (!trees_) return;
   try {
     const os::Fd directory = os::open_file(aside, O_RDONLY | O_DIRECTORY);
     constexpr const char* kTaken = "taken";
-    if (::renameat(trees_.get(), name_.c_str(), directory.get(), kTaken) == 0) os::remove_tree(aside / kTaken);
-  } catch (const std::exception&) {  // it goes with the run's directory
+    if (::renameat(trees_.get(), name.c_str(), directory.get(), kTaken) == 0) os::remove_tree(aside / kTaken);
+  } catch (const std::exception&) {
   }
 }
 

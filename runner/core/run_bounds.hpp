@@ -13,7 +13,7 @@ inline constexpr std::size_t kMaxKey = 256;               // bytes of a tag's or
 inline constexpr std::size_t kMaxValue = 8 << 10;         // bytes of its value
 inline constexpr std::size_t kMaxTags = 1'000;            // of a run, and as many properties
 inline constexpr std::size_t kMaxReason = 4 << 10;        // bytes: why a run was stopped, its error's message
-inline constexpr std::size_t kMaxRunsBelow = 100'000;     // created by scripts below a run that is none of them
+inline constexpr std::size_t kMaxRunsBelow = 100'000;     // made by scripts below a run that a user has submitted
 inline constexpr std::size_t kMaxChildrenText = 1 << 20;  // bytes: names and tags of all children of one request
 
 // Error(kInvalid), "WHERE: 'MEMBER' …" naming the limit. `member`: "tags", "properties".

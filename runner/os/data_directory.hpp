@@ -74,6 +74,9 @@ class DataDirectory {
   std::filesystem::path api_key() const { return home_ / "api.key"; }  // what the tokens of runs are made with
   static constexpr const char* kApiSocket = "api.sock";                // in api(): the run socket
   RunDirectory run(const std::string& id) const { return RunDirectory(runs() / id); }
+  // What a script hands over, on its way out of its reach. No run has such a name: the next daemon removes it.
+  std::filesystem::path handed_over(const std::string& name) const { return runs() / (kHandedOver + name); }
+  static constexpr const char* kHandedOver = ".tree-";
 
  private:
   std::filesystem::path home_;

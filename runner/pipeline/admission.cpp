@@ -427,7 +427,7 @@ Admission admit(const api::Submission& given, const std::filesystem::path& secre
   run.tags = submission.tags;
   run.properties = submission.properties;
   run.parent = submission.parent_run_id;
-  run.queue.priority = submission.priority;
+  run.queue.priority = submission.priority.value_or(0);
   run.idempotency_key = submission.idempotency_key;
   admission.python = submission.python;
   admission.caller.directory =
@@ -468,7 +468,7 @@ Admission admit_again(const RunRecord& original, const api::Submission& override
   run.properties = original.properties;
   for (const auto& [name, value] : overrides.properties) run.properties.insert_or_assign(name, value);
   run.parent = overrides.parent_run_id;  // a repetition stands on its own, unless it is given a parent
-  run.queue.priority = overrides.priority;
+  run.queue.priority = overrides.priority.value_or(0);
   run.idempotency_key = overrides.idempotency_key;
   admission.python = environment.python;
   admission.interpreter_required =

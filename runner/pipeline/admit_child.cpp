@@ -1,9 +1,11 @@
 // What a script submits: its parent's run once more, with other code, and never more than its parent may.
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "runner/core/error.hpp"
 #include "runner/pipeline/admission.hpp"
@@ -41,11 +43,13 @@ void narrow_mounts(const std::vector<std::string>& wanted, RunDefinition& defini
   }
 }
 
+// `wanted` is not what the parent has asked for.
 void refuse_more_gpus(const GpuRequest& wanted, const RunRecord& parent) {
+  const bool all = !wanted.count && wanted.ids.empty();
   const auto has = [&](const std::string& id) {
     return std::find(parent.gpus.begin(), parent.gpus.end(), id) != parent.gpus.end();
   };
-  if (wanted.count.value_or(0) > static_cast<int>(parent.gpus.size()) ||
+  if ((all && parent.definition.gpus) || wanted.count.value_or(0) > static_cast<int>(parent.gpus.size()) ||
       !std::all_of(wanted.ids.begin(), wanted.ids.end(), has))
     throw more_than_parent("'gpus'");
 }
@@ -63,6 +67,21 @@ void refuse_more(const RunDefinition& child, const RunRecord& parent) {
   if (child.best_effort_limits && !most.best_effort_limits) throw more_than_parent("'bestEffortLimits'");
   if (child.requeue && !most.requeue) throw more_than_parent("'requeue'");
   if (child.gpus && child.gpus != most.gpus) refuse_more_gpus(*child.gpus, parent);
+}
+
+// Of the parent's secrets those whose values can be had: what its submitter's variables held is stored nowhere.
+RunRecord with_known_secrets(RunRecord parent, const std::filesystem::path& file, std::vector<std::string>& notices) {
+  std::erase_if(parent.definition.secrets, [&](const std::string& name) {
+    try {
+      find_secrets({name}, {}, file);
+      return false;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalid) throw;
+      notices.push_back("secret " + name + ": only its parent has it: it is not in the secrets file");
+      return true;
+    }
+  });
+  return parent;
 }
 
 std::string script_in_source(const std::string& script) {
@@ -83,7 +102,7 @@ Admission admit_child(const RunRecord& parent, const api::Submission& submission
     throw more_than_parent("'isolation'");
   if (submission.experiment && *submission.experiment != parent.experiment)
     throw Error(ErrorCode::kPermission, "submit_child: 'experiment': a child is in that of its parent", "leave it out");
-  if (submission.priority > parent.queue.priority) throw more_than_parent("'priority'");
+  if (submission.priority.value_or(parent.queue.priority) > parent.queue.priority) throw more_than_parent("'priority'");
 
   api::Submission changes = submission;
   for (auto* own : {&changes.script, &changes.isolation, &changes.experiment, &changes.name}) own->reset();
@@ -92,7 +111,11 @@ Admission admit_child(const RunRecord& parent, const api::Submission& submission
   changes.mounts.clear();
   changes.tags.clear();
   changes.properties.clear();
-  Admission admission = admit_again(parent, changes, secrets_file, registered);
+  changes.priority = submission.priority.value_or(parent.queue.priority);
+  std::vector<std::string> notices;
+  Admission admission =
+      admit_again(with_known_secrets(parent, secrets_file, notices), changes, secrets_file, registered);
+  std::move(notices.begin(), notices.end(), std::back_inserter(admission.notices));
   RunRecord& run = admission.run;
   RunDefinition& definition = run.definition;
   definition.script.clear();

@@ -80,7 +80,6 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   if (over.empty()) return false;
   tell_ended(over, RunStatus::kCanceled);
   hold.reset();
-  cancel_submitted(run.id);
   watch_->remove(run.id);
   keep_awake_->leave(run.id);
   launches_.with([&](auto& launches) { launches.erase(run.id); });
@@ -91,7 +90,8 @@ bool Pipeline::begin_next_attempt(const RunRecord& run, const shim::Ended& ended
   return true;
 }
 
-// What the last attempt's script has submitted is the next one's to submit again.
+// What the last attempt's script has submitted is the next one's to submit again. While that one's directory is there,
+// so that the next daemon does it where this one could not.
 void Pipeline::cancel_submitted(const std::string& id) {
   constexpr std::int64_t kPage = 500;
   store::RunFilter below{.parent = id, .recursive = true, .limit = kPage};
@@ -123,6 +123,7 @@ bool Pipeline::clear_for_next_attempt(const std::string& id) {
       return true;
     }
     if (claim) {
+      cancel_submitted(id);
       sandbox_.remove_remains(id);
       static_cast<void>(containers_.remove_remains(id));  // its container has the run's name
       checkouts_.release(id);

@@ -233,6 +233,7 @@ class Pipeline {
   void settle_gpus(RunDefinition& definition) const;
   std::vector<exec::Gpu> gpus_of(const RunRecord& run) const;
   // submit_child.cpp
+  void require_place_within(const std::string& asker, const std::string& parent) const;
   void refuse_foreign_dependencies(const std::string& asker, const RunDefinition& definition) const;
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
@@ -241,7 +242,8 @@ class Pipeline {
   void require_sandbox(Admission& admission) const;
   std::optional<Submitted> find_repeated(const RunRecord& run) const;
   void resolve(Admission& admission) const;
-  Submitted accept(Admission admission, std::vector<std::string> warnings);
+  Submitted accept(Admission admission, std::vector<std::string> warnings,
+                   const std::optional<store::History::Asker>& asker = std::nullopt);
   // environments.cpp
   std::optional<EnvironmentChoice> find_registered(const std::string& name) const;
   EnvironmentRef resolve_interpreter(const std::optional<std::string>& python, Admission& admission) const;
@@ -406,6 +408,7 @@ class Pipeline {
     std::int64_t drops_notice = 0;
   };
   os::Guarded<std::map<std::string, Told>> told_losses_;             // by run, of this attempt and this daemon
+  Turns submit_turns_;                                               // one tree of a run at a time
   Turns journal_turns_;                                              // one reader of a run's journal at a time
   os::Guarded<std::map<std::string, collect::Bounds>> handed_over_;  // by whose journal, of this attempt and daemon
   Turns beginnings_;                                                 // of interactive runs: one for each id at a time

@@ -39,7 +39,8 @@ Resources Pipeline::resources_of(const RunDefinition& definition) const {
   Resources wanted;
   wanted.millicpus = definition.cpus ? static_cast<std::int64_t>(std::ceil(*definition.cpus * 1000))
                                      : machine_.millicpus / configuration_.parallel;
-  wanted.millicpus = std::max<std::int64_t>(wanted.millicpus, 1);
+  constexpr std::int64_t kLeastWithin = 100;  // of a script's runs: as many of them live at once as it has tenths
+  wanted.millicpus = std::max<std::int64_t>(wanted.millicpus, definition.within.empty() ? 1 : kLeastWithin);
   if (definition.memory_bytes) wanted.memory = *definition.memory_bytes;
   return wanted;
 }

@@ -182,6 +182,9 @@ void RunQueue::occupy(const std::string& id, const Resources& taken, std::option
   const std::string outer = taken_.contains(within) ? within : "";
   if (!taken_.emplace(id, Taken{some, end, outer}).second) return;
   if (outer.empty()) free_ = free_ - some;
+  // Those within it that came before it.
+  for (const auto& [other, run] : waiting_)
+    if (run.within == id && ready_.erase(key_of(run)) == 1) ready_within_[id].emplace(key_of(run), other);
 }
 
 bool RunQueue::release(const std::string& id) {
@@ -201,7 +204,7 @@ bool RunQueue::release(const std::string& id) {
 
 void RunQueue::may_give_way(const std::string& id, const QueuePlace& place, std::chrono::milliseconds grace, Time now) {
   const auto found = taken_.find(id);
-  if (place.priority < kNormalPriority && found != taken_.end() && found->second.within.empty())
+  if (place.priority < kNormalPriority && found != taken_.end())
     low_.emplace(id, Low{.priority = place.priority, .since = now, .grace = grace});
 }
 
@@ -212,6 +215,7 @@ RunQueue::GiveWay RunQueue::make_way(Time now) {
   Resources free = free_;
   std::vector<std::string> candidates;
   for (const auto& [id, low] : low_) {
+    if (!taken_.at(id).within.empty()) continue;  // what it has is not the machine's, but what it is within has
     if (low.asked)
       free = free + taken_.at(id).resources;
     else if (!low.spared)

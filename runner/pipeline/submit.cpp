@@ -159,7 +159,8 @@ Pipeline::Submitted Pipeline::submit(const api::Submission& submission, const No
 }
 
 // The run's row, durably, and its place in the queue.
-Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::string> warnings) {
+Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::string> warnings,
+                                     const std::optional<store::History::Asker>& asker) {
   RunRecord& run = admission.run;
   run.created = utc_now();
   run.id = new_run_id(run.experiment, run.created);
@@ -173,7 +174,7 @@ Pipeline::Submitted Pipeline::accept(Admission admission, std::vector<std::strin
   if (!admission.secrets.empty()) secrets_.with([&](auto& secrets) { secrets[run.id] = std::move(admission.secrets); });
   const auto added = [&] {
     try {
-      return history_.add_run(run, admission.artifacts);
+      return history_.add_run(run, admission.artifacts, asker);
     } catch (const Error& error) {
       try {
         // Written, and not on the disk: it runs all the same, and the user is told.

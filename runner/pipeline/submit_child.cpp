@@ -20,10 +20,12 @@ namespace {
 constexpr std::size_t kMostNested = 8;      // runs above it
 constexpr std::size_t kMostWaiting = 1000;  // within one run
 
-// Of the daemon's, beside the parent's; goes when this does, or with the parent's directory.
+// Of the daemon's, beside the directories of runs; goes when this does, or with the next start.
 class Aside {
  public:
-  explicit Aside(std::filesystem::path path) : path_(std::move(path)) { os::make_directories(path_); }
+  explicit Aside(std::filesystem::path path) : path_(std::move(path)) {
+    os::make_directories(path_);
+  }
   ~Aside() {
     try {
       os::remove_tree(path_);
@@ -39,6 +41,17 @@ class Aside {
 };
 
 }  // namespace
+
+void Pipeline::require_place_within(const std::string& asker, const std::string& parent) const {
+  if (history_.lineage(parent).size() > kMostNested)
+    throw Error(ErrorCode::kPermission, "submit_child: runs nest " + std::to_string(kMostNested) + " deep at most");
+  const auto waiting = scheduler_->state().waiting;
+  const auto count = std::count_if(waiting.begin(), waiting.end(), [&](const auto& one) { return one.within == asker; });
+  if (count >= static_cast<std::ptrdiff_t>(kMostWaiting))
+    throw Error(ErrorCode::kConflict,
+                "submit_child: " + std::to_string(kMostWaiting) + " runs of " + asker + " wait already",
+                "wait for some of them");
+}
 
 // The run that `asker`'s script asks for waits for runs below `asker` only.
 void Pipeline::refuse_foreign_dependencies(const std::string& asker, const RunDefinition& definition) const {
@@ -58,9 +71,8 @@ void Pipeline::refuse_foreign_dependencies(const std::string& asker, const RunDe
 Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::string& parent,
                                            const api::Submission& submission) {
   sandbox_.expect_run();
+  const auto turn = submit_turns_.take(asker);  // each may take as much of the disk as a tree may have
   const RunRecord owner = history_.get(asker);  // whose script it is: `parent` is it, or a child that it says of itself
-  if (const RunRecord above = history_.get(parent); is_final(above.status))
-    throw Error(ErrorCode::kConflict, "run " + parent + " has ended", "a run that has ended gets no children");
   Admission admission = admit_child(owner, submission, default_secrets_file(),
                                     [this](const std::string& name) { return find_registered(name); });
   RunRecord& run = admission.run;
@@ -74,16 +86,18 @@ Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::
   run.submission_digest = snapshot::sha256(of_parent + submission.canonical);
   // A name space of its own: the answer to another's key would show another's run.
   if (run.idempotency_key) run.idempotency_key->insert(0, of_parent);
-  if (auto repeated = find_repeated(run)) return std::move(*repeated);
+
+  const collect::HandedOverTrees trees(data_.run(asker).trees());
+  const Aside aside(data_.handed_over(api::new_uuid4()));
+  if (auto repeated = find_repeated(run)) {
+    trees.remove(submission.source_tree, aside.path());
+    return std::move(*repeated);
+  }
+  const auto claim = claim_of(asker);  // the directory may be an earlier attempt's
+  if (!claim || claim->attempt != owner.attempt)
+    throw Error(ErrorCode::kConflict, "run " + asker + " was started again: this attempt gets no more children");
   history_.require_room();
-  if (history_.lineage(parent).size() > kMostNested)
-    throw Error(ErrorCode::kPermission, "submit_child: runs nest " + std::to_string(kMostNested) + " deep at most");
-  const auto waiting = scheduler_->state().waiting;
-  if (std::count_if(waiting.begin(), waiting.end(), [&](const auto& one) { return one.within == asker; }) >=
-      static_cast<std::ptrdiff_t>(kMostWaiting))
-    throw Error(ErrorCode::kConflict,
-                "submit_child: " + std::to_string(kMostWaiting) + " runs of " + asker + " wait already",
-                "wait for some of them");
+  require_place_within(asker, parent);
   refuse_foreign_dependencies(asker, run.definition);
   resolve_dependencies(run.definition);
   settle_gpus(run.definition);
@@ -91,10 +105,7 @@ Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::
   run.environment = environment_again(owner, admission, warnings);
   std::move(admission.notices.begin(), admission.notices.end(), std::back_inserter(warnings));
 
-  const os::RunDirectory directory = data_.run(asker);
-  const collect::HandedOverTree tree(directory.trees(), submission.source_tree);
-  const Aside aside(directory.root() / ("child-" + api::new_uuid4()));
-  tree.copy_source(aside.path() / "source", stopping_.get_token());
+  trees.copy_source(submission.source_tree, aside.path() / "source", stopping_.get_token());
   const auto hold = content_.hold();  // until the row below names it, `gc` leaves what is frozen here alone
   const snapshot::Options options{
       .source = aside.path() / "source", .data_directory = {}, .stat_cache = {}, .alone = true};
@@ -103,8 +114,9 @@ Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::
   run.snapshot = frozen.id;
   run.properties["ContentSnapshotId"] = frozen.id.hex();
   std::move(frozen.warnings.begin(), frozen.warnings.end(), std::back_inserter(warnings));
-  Submitted submitted = accept(std::move(admission), std::move(warnings));
-  tree.remove(aside.path());
+  Submitted submitted =
+      accept(std::move(admission), std::move(warnings), store::History::Asker{.run = asker, .attempt = owner.attempt});
+  trees.remove(submission.source_tree, aside.path());
   return submitted;
 }
 

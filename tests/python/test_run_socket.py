@@ -412,7 +412,6 @@ class Submit(RunSocketCase):
         self.write("src/.git/config", "secret")
         self.write("src/__pycache__/x.pyc", "x")
         self.write("src/outputs/kept.txt", "in a source directory outputs is code like any other")
-        self.write("conda.yml", "dependencies: []")
         os.chmod(self.write("src/run.sh", "true"), 0o755)
         os.symlink("train.py", os.path.join(self.directory, "src", "link.py"))
         seen = {}
@@ -430,8 +429,7 @@ class Submit(RunSocketCase):
         self.routes["POST", "submit"] = submitted
         done = self.run_inside(
             """
-            environment = runner.Environment.from_conda_specification("e", "conda.yml")
-            config = runner.ScriptRunConfig("src", "train.py", ["--lr", 0.1], environment=environment,
+            config = runner.ScriptRunConfig("src", "train.py", ["--lr", 0.1], environment="registered",
                                             max_run_duration_seconds=60, memory="1g", network="off")
             child = run.submit_child(config, tags={"fold": 1})
             equal((child.id, child.parent == run), ("grandchild", True))
@@ -449,7 +447,7 @@ class Submit(RunSocketCase):
                 {
                     "script": "train.py",
                     "arguments": ["--lr", "0.1"],
-                    "conda": "conda.yml",
+                    "environment": "registered",
                     "maxRunDuration": 60,
                     "memory": "1g",
                     "network": "off",
@@ -465,7 +463,6 @@ class Submit(RunSocketCase):
                 "source/outputs/kept.txt": "0o0",
                 "source/run.sh": "0o100",
                 "source/link.py": "train.py",
-                "environment/conda.yml": "0o0",
             },
         )
         self.assertIn("runner: warning: mind the gap", done.stderr_text)
@@ -491,6 +488,22 @@ class Submit(RunSocketCase):
         self.assertNotIn("outputs", copied)
         self.assertNotIn("logs", copied)
         self.assertEqual(os.listdir(os.path.join(self.io, "trees")), [])
+
+    def test_what_only_the_user_chooses_is_refused_before_anything_is_copied(self):
+        self.write("conda.yml", "dependencies: []")
+        self.run_inside(
+            """
+            environment = runner.Environment.from_conda_specification("e", "conda.yml")
+            for name, config in (
+                ("conda", runner.ScriptRunConfig(".", "script.py", environment=environment)),
+                ("config", runner.ScriptRunConfig(".", "script.py", run_config="local")),
+                ("secrets", runner.ScriptRunConfig(".", "script.py", secrets=["TOKEN"])),
+            ):
+                refused(runner.PermissionDenied, "submit_child: " + name, lambda: run.submit_child(config))
+            """
+        )
+        self.assertEqual(self.asked(), [])
+        self.assertFalse(os.path.exists(os.path.join(self.io, "trees")))
 
     def test_the_users_daemon_is_out_of_a_scripts_reach_and_that_is_said(self):
         self.run_inside(

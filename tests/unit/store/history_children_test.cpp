@@ -251,3 +251,52 @@ TEST_CASE("Below a run there are no more than a hundred thousand, however deep t
   CHECK_NOTHROW(history.add_children(uuid(1), children(2, 1), at(8)));  // it is there already
   CHECK_NOTHROW(history.add_children("train_1_00000002", children(5, 1), at(8)));
 }
+
+TEST_CASE("What a script asks for is a run only while that attempt lives and nobody has asked it to stop") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  history.add_run(sample_run(kTop));
+  history.add_children(kTop, children(1, 1), at(1));
+  int number = 1;
+  const auto asked = [&](const std::string& parent, int attempt) {
+    RunRecord run = sample_run("train_2_0000000" + std::to_string(number++));
+    run.parent = parent;
+    return history.add_run(run, {}, History::Asker{.run = kTop, .attempt = attempt});
+  };
+  CHECK_FALSE(asked(kTop, 1).existed);
+  CHECK_FALSE(asked(uuid(1), 1).existed);
+  CHECK(error_of([&] { asked(kTop, 2); }).code() == ErrorCode::kConflict);
+  history.end(uuid(1), RunStatus::kCompleted, "", {}, at(2));
+  CHECK(error_of([&] { asked(uuid(1), 1); }).code() == ErrorCode::kConflict);
+  history.request_cancel(kTop, {.reason = "x"});
+  CHECK(error_of([&] { asked(kTop, 1); }).code() == ErrorCode::kConflict);
+  history.finish(kTop, RunStatus::kCanceled, "", {.kind = OutcomeKind::kCanceled}, {}, at(3), {});
+  CHECK(error_of([&] { asked(kTop, 1); }).code() == ErrorCode::kConflict);
+  RunFilter below;
+  below.parent = kTop;
+  below.recursive = true;
+  CHECK(history.list(below).size() == 3);
+}
+
+TEST_CASE("What is below the runs that scripts have submitted counts for the run that a user has submitted") {
+  const TemporaryDirectory directory;
+  History history(directory / "runner.db");
+  history.add_run(sample_run(kTop));
+  RunRecord inner = sample_run("train_2_00000001");
+  inner.parent = kTop;
+  inner.definition.within = kTop;
+  history.add_run(inner, {}, History::Asker{.run = kTop});
+  constexpr int kAtOnce = 10'000;
+  for (int i = 0; i + kAtOnce < static_cast<int>(kMaxRunsBelow); i += kAtOnce)
+    history.add_children(inner.id, children(1 + i, kAtOnce), at(1));
+  history.add_children(kTop, children(500'000, kAtOnce - 1), at(1));
+  RunRecord more = sample_run("train_2_00000002");
+  more.parent = inner.id;
+  more.definition.within = inner.id;
+  CHECK(error_of([&] { history.add_run(more, {}, History::Asker{.run = inner.id}); }).code() == ErrorCode::kConflict);
+  CHECK(error_of([&] { history.add_children(inner.id, children(600'000, 1), at(1)); }).code() == ErrorCode::kConflict);
+  RunFilter below{.kind = RunKind::kScript, .parent = kTop};
+  CHECK(history.list(below).size() == 1);
+  more.parent = kTop;
+  CHECK_NOTHROW(history.add_run(more));  // the user's own
+}

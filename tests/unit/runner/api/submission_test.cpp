@@ -93,3 +93,55 @@ TEST_CASE("overrides are the fields of a submission that leave the code and the 
   CHECK_THROWS_WITH(parse_overrides(R"({"nme": "x"})"), Catch::Contains("rerun: unknown field 'nme'"));
   CHECK_THROWS_WITH(parse_overrides("[]"), Catch::Contains("rerun: must be a JSON object"));
 }
+
+TEST_CASE("what a script submits names its source tree, which is no part of what was submitted") {
+  using runner::api::parse_child_submission;
+  const auto one = parse_child_submission(R"({"sourceTree": "1-a", "script": "a.py", "cpus": 0.5, "mounts": ["/a:/b"],
+    "environment": "registered", "priority": -1, "python": null})");
+  CHECK(one.source_tree == "1-a");
+  CHECK(one.script == "a.py");
+  CHECK(one.cpus == "0.5");
+  CHECK(one.environment == "registered");
+  CHECK(one.priority == -1);
+  CHECK(one.source_directory.empty());
+  const auto again = parse_child_submission(R"({"script": "a.py", "sourceTree": "2-b", "cpus": 0.5,
+    "mounts": ["/a:/b"], "environment": "registered", "priority": -1, "python": null})");
+  CHECK(one.canonical == again.canonical);
+  CHECK_FALSE(parse_child_submission(R"({"sourceTree": "t"})").priority);
+}
+
+TEST_CASE("what is not a script's to choose is refused by name") {
+  const auto refused = [](const std::string& text) {
+    try {
+      runner::api::parse_child_submission(text);
+    } catch (const Error& error) {
+      return error;
+    }
+    return Error(runner::ErrorCode::kInternal, "accepted");
+  };
+  for (const char* member : {"config", "python", "image", "requirements", "conda", "dockerfile", "buildArguments",
+                             "pull", "rebuild", "caller", "secrets"}) {
+    INFO(member);
+    const Error error = refused(R"({"sourceTree": "t", "script": "a.py", ")" + std::string(member) + R"(": {}})");
+    CHECK(error.code() == runner::ErrorCode::kPermission);
+    CHECK(error.message().find(member) != std::string::npos);
+  }
+  for (const char* member : {"sourceDirectory", "sourceDirectoryExplicit", "parentRunId", "sourceTrees"}) {
+    INFO(member);
+    const Error error = refused(R"({"sourceTree": "t", ")" + std::string(member) + R"(": "x"})");
+    CHECK(error.code() == runner::ErrorCode::kInvalid);
+    CHECK(error.message().find(member) != std::string::npos);
+  }
+}
+
+TEST_CASE("a source tree is a single name") {
+  using runner::api::parse_child_submission;
+  for (const char* name : {R"("")", R"(".")", R"("..")", R"("a/b")", R"("/")", R"("a\u0000b")", "null", "[]"}) {
+    INFO(name);
+    CHECK_THROWS_WITH(parse_child_submission(R"({"script": "a.py", "sourceTree": )" + std::string(name) + "}"),
+                      Catch::Contains("sourceTree"));
+  }
+  CHECK_THROWS_WITH(parse_child_submission(R"({"script": "a.py"})"), Catch::Contains("sourceTree"));
+  CHECK_THROWS_WITH(parse_child_submission(R"({"sourceTree": "t", "name": ")" + std::string(300 << 10, 'x') + "\"}"),
+                    Catch::Contains("256 KiB"));
+}

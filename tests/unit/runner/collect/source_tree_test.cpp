@@ -38,7 +38,7 @@ struct Place {
     os::make_directories((source() / name).parent_path());
     std::ofstream(source() / name, std::ios::binary) << content;
   }
-  void take() const { HandedOverTree(trees(), "t").copy_source(copy(), {}); }
+  void take() const { HandedOverTrees(trees()).copy_source("t", copy(), {}); }
 };
 
 std::string content_of(const path& file) {
@@ -55,7 +55,7 @@ std::set<std::string> names_below(const path& directory) {
 
 ErrorCode refused(const path& trees, const std::string& name) {
   try {
-    HandedOverTree(trees, name).copy_source(trees.parent_path() / "aside/none", {});
+    HandedOverTrees(trees).copy_source(name, trees.parent_path() / "aside/none", {});
   } catch (const Error& error) {
     return error.code();
   }
@@ -107,9 +107,14 @@ TEST_CASE("what is too much of a tree is refused before it fills the disk") {
     REQUIRE(::truncate((place.source() / "sparse").c_str(), kMaxTreeBytes + 1) == 0);
     CHECK(refused(place.trees(), "t") == ErrorCode::kInvalid);
   }
+  SECTION("rules that each name is compared with") {
+    place.put(".amlignore", std::string(kMaxIgnoreBytes / 2, 'x'));
+    place.put("sub/.gitignore", std::string(kMaxIgnoreBytes / 2 + 1, 'x'));
+    CHECK(refused(place.trees(), "t") == ErrorCode::kInvalid);
+  }
   SECTION("depth") {
     path deep = place.source();
-    for (int i = 0; i < 120; ++i) deep /= "d";
+    for (int i = 0; i < kMaxTreeDepth; ++i) deep /= "d";
     os::make_directories(deep);
     CHECK(refused(place.trees(), "t") == ErrorCode::kInvalid);
   }
@@ -118,15 +123,15 @@ TEST_CASE("what is too much of a tree is refused before it fills the disk") {
 TEST_CASE("a tree that is removed goes, and a link in its place goes alone") {
   const Place place;
   place.put("x", "x");
-  const HandedOverTree tree(place.trees(), "t");
+  const HandedOverTrees trees(place.trees());
   SECTION("as it was") {
-    tree.remove(place.aside());
+    trees.remove("t", place.aside());
     CHECK(std::filesystem::is_empty(place.trees()));
   }
   SECTION("replaced by a link") {
     std::filesystem::rename(place.trees() / "t", place.root / "kept");
     std::filesystem::create_symlink(place.root / "kept", place.trees() / "t");
-    tree.remove(place.aside());
+    trees.remove("t", place.aside());
     CHECK(std::filesystem::is_empty(place.trees()));
     CHECK(std::filesystem::exists(place.root / "kept/source/x"));
   }

@@ -165,4 +165,38 @@ TEST_CASE("an adopted run takes of its outer one's") {
   CHECK(queue.free().millicpus == 1000);
 }
 
+TEST_CASE("a run that waits before its outer one starts is within it from then on") {
+  RunQueue queue({4000, 8 * kGiB});
+  queue.add(run("stranger", 4));
+  CHECK(started(queue) == Ids{"stranger"});
+  queue.add(run("outer", 4));
+  queue.add(run("inner", 4, "outer"));
+  CHECK(queue.why("inner").find("waits for 4 CPUs") == 0);
+  queue.release("stranger");
+  CHECK(started(queue) == Ids{"outer", "inner"});
+  queue.release("inner");
+  CHECK(queue.free().millicpus == 0);
+  queue.remove("outer");
+  queue.add(run("last", 4, "outer"));
+  queue.add(run("next", 1, "outer"));
+  CHECK(queue.why("next") == "waits for its turn within outer, which has submitted it");
+}
+
+TEST_CASE("a run within another one gives way when that has ended, and not before") {
+  RunQueue queue({4000, 8 * kGiB});
+  auto outer = run("outer", 4);
+  outer.place.priority = 0;
+  queue.add(outer);
+  CHECK(started(queue) == Ids{"outer"});
+  auto inner = run("inner", 4, "outer");
+  inner.place.priority = -1;
+  queue.add(inner);
+  CHECK(started(queue) == Ids{"inner"});
+  queue.may_give_way("inner", inner.place, std::chrono::seconds(10), kNow);
+  queue.add(run("stranger", 4));
+  CHECK(queue.make_way(kNow).ids.empty());
+  queue.release("outer");
+  CHECK(queue.make_way(kNow).ids == Ids{"inner"});
+}
+
 }  // namespace runner::pipeline::within

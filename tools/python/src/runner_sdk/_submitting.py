@@ -10,7 +10,7 @@ import sys
 from runner_sdk._artifacts import os_error
 from runner_sdk._config import ScriptRunConfig, this_interpreter
 from runner_sdk._daemon import DaemonHistory
-from runner_sdk._errors import Conflict, Invalid
+from runner_sdk._errors import Conflict, PermissionDenied
 from runner_sdk._history import new_id
 
 TYPE_CHECKING = False
@@ -27,9 +27,10 @@ _VARIABLES = frozenset(
     "DOCKER_CONFIG XDG_CACHE_HOME REQUESTS_CA_BUNDLE NETRC".split()
 )
 _FAMILIES = ("PYENV_", "LC_", "PIP_", "UV_", "CONDA_", "MAMBA_", "RATTLER_", "SSL_CERT_")
-_FILES = ("requirements", "conda", "dockerfile")  # fields that name a file
 _NOT_COPIED = (".git", "__pycache__")
-_ENVIRONMENT_FIELDS = ("python", "image", "environment", "config") + _FILES
+_ENVIRONMENT_FIELDS = ("python", "image", "environment", "config", "requirements", "conda", "dockerfile")
+_NOT_A_CHILDS = tuple(field for field in _ENVIRONMENT_FIELDS if field != "environment") + ("secrets",)
+_HAS_ITS_PARENTS = "a child has this run's environment, or a registered one by its name, and this run's secrets"
 _MAX_NAMED = 1 << 20  # bytes of a file in which ${NAME} is looked for
 
 
@@ -131,9 +132,10 @@ def submit_child(history: History, run: str, config: ScriptRunConfig, tags: Dict
     if not history.on_run_socket:
         return submit(history, config, more, history.target(run, "/submit"), this_interpreter())
     submission = dict(config.submission(), idempotencyKey=new_id(), **more)
-    if submission.get("secrets"):
-        raise Invalid("submit_child: secrets", "a child has its parent's; leave them out")
-    tree = _copy_tree(config.directory(), history.trees(), submission)
+    for field in _NOT_A_CHILDS:
+        if submission.get(field):
+            raise PermissionDenied("submit_child: {} is not a script's to choose".format(field), _HAS_ITS_PARENTS)
+    tree = _copy_tree(config.directory(), history.trees())
     try:
         submission["sourceTree"] = os.path.basename(tree)
         answer = history.submit_child(run, submission)
@@ -144,26 +146,14 @@ def submit_child(history: History, run: str, config: ScriptRunConfig, tags: Dict
     return answer
 
 
-def _copy_tree(source: str, trees: str, submission: Document) -> str:
-    """Copies the source directory and the environment's file to where the daemon finds them:
-    ``TREE/source/…`` and ``TREE/environment/FILE``."""
+def _copy_tree(source: str, trees: str) -> str:
+    """Copies the source directory to where the daemon finds it: ``TREE/source/…``."""
     tree = os.path.join(trees, "{}-{}".format(os.getpid(), new_id()))
     own_directory = os.path.realpath(source) == os.path.realpath(os.getcwd())
     try:
-        os.makedirs(os.path.join(tree, "environment"), mode=0o700)
+        os.makedirs(tree, mode=0o700)
         left_out = ("outputs", "logs") if own_directory else ()
         _copy_directory(source, os.path.join(tree, "source"), left_out, os.path.realpath(os.path.dirname(trees)))
-        for field in _FILES:
-            given = submission.get(field)
-            if given is None:
-                continue
-            name = "Dockerfile" if "\n" in given else os.path.basename(given)
-            if "\n" in given:
-                with open(os.path.join(tree, "environment", name), "w", encoding="utf-8") as stream:
-                    stream.write(given)
-            else:
-                _copy_file(given, os.path.join(tree, "environment", name))
-            submission[field] = name
     except OSError as error:
         _remove(tree)
         raise os_error(error, "submit_child", str(error.filename or source)) from None
