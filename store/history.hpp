@@ -109,7 +109,8 @@ class History {
   // Children of kind `child`, Running from `created` on, in order and all or none, durably; those that are there under
   // this parent already stay as they are. Error(kConflict) for a parent that has ended, unless nothing is added, and
   // for an id that another run has, or two of them, or when more than kMaxRunsBelow would be below the script's or
-  // interactive run they come from, which no script has submitted. Display names are cut to kMaxRunName (run_bounds.hpp). As they are then.
+  // interactive run they come from, which no script has submitted. Display names are cut to kMaxRunName
+  // (run_bounds.hpp). As they are then.
   std::vector<RunRecord> add_children(const std::string& parent, std::span<const NewChild> children, UtcTime created);
   // The run, its parent, that one's parent, and so on.
   std::vector<std::string> lineage(const std::string& id) const;

@@ -96,13 +96,14 @@ void require_place(Connection& connection, std::int64_t seq) {
 }
 
 void require_asker(Connection& connection, const History::Asker& asker, const std::optional<std::string>& parent) {
-  Query query = connection.query("SELECT attempt, ended IS NOT NULL OR status = 'CancelRequested' FROM run WHERE id = ?",
-                                 asker.run);
+  Query query = connection.query(
+      "SELECT attempt, ended IS NOT NULL OR status = 'CancelRequested' FROM run WHERE id = ?", asker.run);
   if (!query.next()) throw no_such_run(asker.run);
   if (query.integer(0) != asker.attempt || query.integer(1) != 0)
     throw Error(ErrorCode::kConflict, "run " + asker.run + " has ended, or is about to: it gets no more children");
   if (!parent || *parent == asker.run) return;
-  Query above = connection.query("SELECT ended IS NOT NULL OR status = 'CancelRequested' FROM run WHERE id = ?", *parent);
+  Query above =
+      connection.query("SELECT ended IS NOT NULL OR status = 'CancelRequested' FROM run WHERE id = ?", *parent);
   if (!above.next()) throw no_such_run(*parent);
   if (above.integer(0) != 0)
     throw Error(ErrorCode::kConflict, "run " + *parent + " has ended, or is about to: it gets no more children");

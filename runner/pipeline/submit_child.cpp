@@ -23,9 +23,7 @@ constexpr std::size_t kMostWaiting = 1000;  // within one run
 // Of the daemon's, beside the directories of runs; goes when this does, or with the next start.
 class Aside {
  public:
-  explicit Aside(std::filesystem::path path) : path_(std::move(path)) {
-    os::make_directories(path_);
-  }
+  explicit Aside(std::filesystem::path path) : path_(std::move(path)) { os::make_directories(path_); }
   ~Aside() {
     try {
       os::remove_tree(path_);
@@ -46,7 +44,8 @@ void Pipeline::require_place_within(const std::string& asker, const std::string&
   if (history_.lineage(parent).size() > kMostNested)
     throw Error(ErrorCode::kPermission, "submit_child: runs nest " + std::to_string(kMostNested) + " deep at most");
   const auto waiting = scheduler_->state().waiting;
-  const auto count = std::count_if(waiting.begin(), waiting.end(), [&](const auto& one) { return one.within == asker; });
+  const auto count =
+      std::count_if(waiting.begin(), waiting.end(), [&](const auto& one) { return one.within == asker; });
   if (count >= static_cast<std::ptrdiff_t>(kMostWaiting))
     throw Error(ErrorCode::kConflict,
                 "submit_child: " + std::to_string(kMostWaiting) + " runs of " + asker + " wait already",

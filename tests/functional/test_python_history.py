@@ -38,7 +38,6 @@ assert found == {"loss": [0.5, 0.25], "accuracy": 0.9, "list": [1, "x"], "empty"
                  "table": {"x": [1, 2, 2**62], "y": [None, "s", None]}}, found
 assert run.get_status() == "Running" and run.get_file_names() == [], run
 refused(lambda: runner_sdk.Experiment("e").submit(runner_sdk.ScriptRunConfig(".", "main.py")), "a script in a run cannot reach")
-refused(lambda: run.submit_child(runner_sdk.ScriptRunConfig(".", "main.py")), "does not know POST")
 run.upload_file("a", __file__)
 run.tag("k", "v")
 run.add_properties({"p": "q"})

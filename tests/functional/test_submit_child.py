@@ -151,6 +151,129 @@ class Submitting(DriverTest):
         self.open_gate("end")
         self.wait(stranger)
 
+    def test_a_tree_that_changes_while_it_is_copied_costs_its_script_alone(self):
+        found = self.facts("""
+            import threading
+            source = tree()
+            over = threading.Event()
+            def stir():
+                number = 0
+                while not over.is_set():
+                    number += 1
+                    try:
+                        for i in range(20):
+                            name = source + "/d%d" % i
+                            os.makedirs(name, exist_ok=True)
+                            with open(name + "/f", "w") as file:
+                                file.write("x" * (number % 50000))
+                            os.rename(name, source + "/e%d" % i)
+                            os.symlink("/etc", name)
+                            os.unlink(name)
+                            os.unlink(source + "/e%d/f" % i)
+                            os.mkfifo(source + "/e%d/f" % i)
+                            os.rename(source + "/e%d" % i, name)
+                            os.unlink(name + "/f")
+                    except OSError:
+                        pass
+            stirring = [threading.Thread(target=stir) for _ in range(2)]
+            for thread in stirring:
+                thread.start()
+            facts["statuses"] = []
+            for n in range(10):
+                facts["statuses"].append(submit()[0])
+                if not os.path.isdir(source):
+                    try:
+                        tree()
+                    except OSError:
+                        pass
+            over.set()
+            for thread in stirring:
+                thread.join()
+            """, "--cpus", "1", timeout=120)
+        self.assertLessEqual(set(found["statuses"]), {201, 400, 404}, found)
+        self.ok("cancel", "@last", code=None)
+        self.assertEqual([name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")], [])
+        self.ok("fsck")
+
+    def test_what_is_too_much_or_cannot_be_read_is_said_and_its_place_left(self):
+        found = self.facts("""
+            source = tree()
+            with open(source + "/sparse", "w") as file:
+                file.truncate(5 << 30)
+            facts["larger than"] = submit()
+            os.unlink(source + "/sparse")
+            with open(source + "/.amlignore", "w") as file:
+                file.write("x\\n" * 40000)
+            facts["ignore files"] = submit()
+            os.unlink(source + "/.amlignore")
+            deep = source
+            for i in range(70):
+                deep += "/d"
+                os.mkdir(deep)
+            facts["too deeply"] = submit()
+            os.rename(source + "/d", "/run/runner/trees/deep")
+            with open(os.fsencode(source) + b"/caf\\xe9.txt", "w") as file:
+                file.write("not UTF-8")
+            facts["taken"] = submit(command=[sys.executable, "-c", "import os; print([os.fsencode(n) for n in sorted(os.listdir('.'))])"], script=None)
+            facts["end"] = ask("GET", "/v1/runs/" + facts["taken"][1]["runId"] + "/wait")[1]["status"]
+            """, timeout=180)
+        taken = found.pop("taken")
+        self.assertEqual((taken[0], found.pop("end")), (201, "Completed"), taken)
+        for words, (status, document) in found.items():
+            self.assertEqual(status, 400, document)
+            self.assertIn(words, document["error"]["message"])
+        self.assertIn(rb"caf\xe9.txt", self.log(taken[1]["runId"]))
+        self.assertEqual([name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")], [])
+
+    def test_a_run_of_low_priority_has_children_of_low_priority(self):
+        found = self.facts("""
+            tree()
+            facts["id"] = submit()[1]["runId"]
+            tree("u")
+            facts["lower"] = submit(sourceTree="u", priority=-6)[0]
+            tree("v")
+            facts["higher"] = submit(sourceTree="v", priority=-4)[0]
+            """, "--priority", "-5")
+        self.assertEqual((self.show(found["id"])["priority"], found["lower"], found["higher"]), (-5, 201, 403))
+
+    def test_secrets_that_only_the_submitters_variables_held_are_left_out_and_named(self):
+        file = self.home.write(self.home.config + "/runner/secrets.toml", 'OF_THE_FILE = "1"\n', 0o600)
+        self.addCleanup(os.remove, file)
+        found = self.facts("""
+            tree("t", "import os\\nprint(sorted(os.listdir('/run/secrets')))\\n")
+            status, document = submit()
+            facts["notices"], facts["id"] = document["notices"], document["runId"]
+            ask("GET", "/v1/runs/" + document["runId"] + "/wait")
+            """, "--secret", "OF_THE_FILE", "--secret", "OF_THE_CALLER", environment={"OF_THE_CALLER": "2"})
+        self.assertEqual(len([notice for notice in found["notices"] if "OF_THE_CALLER" in notice]), 1)
+        self.assertEqual(self.log(found["id"]), b"['OF_THE_FILE']\n")
+
+    def test_no_more_than_a_run_has_places_for(self):
+        found = self.facts("""
+            tree()
+            current = ask("GET", ME)[1]["runId"]
+            facts["nested"] = []
+            first = submit(command=["sleep", "60"], script=None)[0]
+            tree("n")
+            depth = ME
+            for i in range(9):
+                status, answer = ask("POST", depth + "/children", {"children": [{}]})
+                depth = "/v1/runs/" + answer["items"][0]["runId"]
+                if i in (6, 8):
+                    facts["nested"].append(ask("POST", depth + "/submit", {"sourceTree": "n", "script": "child.py"})[0])
+                    if not os.path.isdir("/run/runner/trees/n"):
+                        tree("n")
+            """)
+        self.assertEqual(found["nested"], [201, 403])
+
+    @only_in("sandbox")
+    def test_what_a_killed_daemon_left_is_gone_at_the_next_start(self):
+        self.ok("daemon", "start")
+        self.home.kill_daemon()
+        self.home.write(self.home.data + "/runs/.tree-00000000-0000-4000-8000-000000000000/source/x", "x")
+        self.ok("daemon", "start")
+        wait_until(lambda: ".tree-00000000-0000-4000-8000-000000000000" not in os.listdir(self.home.data + "/runs"), "it is removed")
+
 
 class Within(DriverTest):
     """The queue."""
@@ -214,3 +337,21 @@ await_("outer")
         self.ok("cancel", outer)
         for run in [outer, *children]:
             self.until_status(run, "Canceled")
+
+    def test_a_next_attempt_cancels_what_the_last_one_has_submitted(self):
+        outer = self.outer("--priority", "-1")
+        children = json.loads(self.await_gate("ids"))
+        wait_until(lambda: any(self.started(child) for child in children), "one of them runs beside its parent")
+        os.unlink(os.path.join(self.gate, "ids"))
+        self.submit_python("pass\n", timeout=60)
+        for child in children:
+            self.assertEqual(self.until_status(child, "Canceled")["statusReason"], "its parent was started again")
+        again = json.loads(self.await_gate("ids"))
+        self.assertFalse(set(again) & set(children))
+        self.open_gate("end")
+        for child in again:
+            self.wait(child)
+        self.open_gate("outer")
+        shown = self.wait(outer)
+        self.assertEqual((shown["attempt"], shown["status"]), (2, "Completed"))
+        self.ok("fsck")

@@ -94,7 +94,8 @@ TEST_CASE("a tree that is none is not found, wherever its name leads") {
   std::filesystem::create_directory(place.trees() / "empty");
   std::filesystem::create_directory(place.trees() / "elsewhere");
   std::filesystem::create_symlink("/etc", place.trees() / "elsewhere/source");
-  for (const char* name : {"none", "link", "empty", "elsewhere"}) CHECK(refused(place.trees(), name) == ErrorCode::kNotFound);
+  for (const char* name : {"none", "link", "empty", "elsewhere"})
+    CHECK(refused(place.trees(), name) == ErrorCode::kNotFound);
   std::filesystem::rename(place.trees(), place.root / "moved");
   std::filesystem::create_symlink(place.root / "moved", place.trees());
   CHECK(refused(place.trees(), "t") == ErrorCode::kNotFound);
