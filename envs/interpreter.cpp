@@ -223,6 +223,10 @@ Interpreter interpreter_from(const json& answer, const fs::path& executable) {
   return found;
 }
 
+std::string key_of(const fs::path& executable, const Caller& caller) {
+  return executable.string() + '\n' + variable(caller, "HOME");  // HOME decides the user site
+}
+
 std::vector<std::string> watched_paths(const json& answer, const fs::path& executable) {
   std::vector<std::string> watch{executable};
   for (const json& path : answer.at("watch")) watch.push_back(path.get<std::string>());
@@ -240,7 +244,7 @@ Interpreter InterpreterProbe::resolve(const std::optional<std::string>& python, 
   const fs::path executable = executable_behind(candidate, caller, limit_);
 
   const ProbeCache cache(cache_);
-  const std::string key = executable.string() + '\n' + variable(caller, "HOME");  // HOME decides the user site
+  const std::string key = key_of(executable, caller);
   try {
     if (const auto remembered = cache.find(key)) return interpreter_from(json::parse(*remembered), executable);
     const UtcTime asked = utc_now();
@@ -250,6 +254,19 @@ Interpreter InterpreterProbe::resolve(const std::optional<std::string>& python, 
     return found;
   } catch (const json::exception&) {
     throw Error(ErrorCode::kInvalid, candidate.named + ": is no Python (its answer makes no sense)", kHint);
+  }
+}
+
+std::optional<Interpreter> InterpreterProbe::remembered(const std::optional<std::string>& python,
+                                                        const Caller& caller) const {
+  const Candidate candidate = locate(python, caller);
+  check_startable(candidate);
+  if (!is_real_interpreter(candidate.program)) return std::nullopt;
+  try {
+    const auto found = ProbeCache(cache_).find(key_of(candidate.program, caller));
+    return found ? std::optional(interpreter_from(json::parse(*found), candidate.program)) : std::nullopt;
+  } catch (const json::exception&) {
+    return std::nullopt;
   }
 }
 

@@ -51,6 +51,8 @@ class InterpreterProbe {
   // Errors: kInvalid "--python X: …" when it does not exist, does not start or is no Python; kUnavailable when there is
   // none.
   Interpreter resolve(const std::optional<std::string>& python, const Caller& caller) const;
+  // The same without starting a process: nothing where one would have to be started.
+  std::optional<Interpreter> remembered(const std::optional<std::string>& python, const Caller& caller) const;
 
  private:
   std::filesystem::path cache_;

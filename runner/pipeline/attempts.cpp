@@ -100,7 +100,7 @@ void Pipeline::cancel_submitted(const std::string& id) {
     for (const RunRecord& run : page.runs) {
       if (run.definition.within != id || is_final(run.status)) continue;
       try {
-        cancel(run.id, {.reason = "its parent was started again"});
+        cancel(run.id, {.reason = "its parent was started again", .recursive = true});
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kConflict) spdlog::warn("run {}: not cancelled: {}", run.id, error.message());
       }

@@ -54,6 +54,20 @@ std::optional<EnvironmentChoice> Pipeline::find_registered(const std::string& na
   return found ? std::optional(choice_of(*found)) : std::nullopt;
 }
 
+// Of who stands nowhere: a script, to whom the machine is not there.
+envs::Caller Pipeline::own_caller() { return {.directory = "/", .variables = own_variables()}; }
+
+// To judge an interpreter it is executed, outside of a sandbox, with all that its site packages bring along: and a
+// script may be able to write there. What it asks for is what was judged before, and has not changed.
+envs::Interpreter Pipeline::interpreter_for(const RunDefinition& definition, const std::optional<std::string>& python,
+                                            const envs::Caller& caller) const {
+  if (definition.within.empty()) return probe_.resolve(python, caller);
+  if (auto known = probe_.remembered(python, caller)) return std::move(*known);
+  throw Error(ErrorCode::kUnavailable,
+              "the interpreter " + python.value_or("on the PATH") + " is not as it was when it was last asked",
+              "a script cannot have it asked: submit any run with it from outside");
+}
+
 EnvironmentRef Pipeline::resolve_interpreter(const std::optional<std::string>& python, Admission& admission) const {
   EnvironmentRef environment;
   environment.kind = "interpreter";
@@ -61,7 +75,7 @@ EnvironmentRef Pipeline::resolve_interpreter(const std::optional<std::string>& p
   envs::Specification specification;
   std::string identity = "kind: none\n";
   try {
-    const envs::Interpreter interpreter = probe_.resolve(python, admission.caller);
+    const envs::Interpreter interpreter = interpreter_for(admission.run.definition, python, admission.caller);
     environment.digest = interpreter.digest;
     environment.interpreter = interpreter.executable;
     environment.python_version = interpreter.version;
@@ -93,7 +107,7 @@ EnvironmentRef Pipeline::resolve_prepared(Admission& admission) const {
   bool known = true;
   EnvironmentRef environment = run.environment;  // of an image: what was found out of it
   if (specification.kind == SpecificationKind::kVenv) {
-    const envs::Interpreter python = probe_.resolve(std::nullopt, admission.caller);
+    const envs::Interpreter python = interpreter_for(run.definition, std::nullopt, admission.caller);
     specification.interpreter = python.base_executable;
     base.base = python.implementation + " " + python.version;
   }
@@ -266,6 +280,9 @@ bool Pipeline::ensure_environment(RunRecord& run) {
     add_environment_variables(run, *build);
     return true;
   }
+  if (!run.definition.within.empty())
+    throw EnvironmentFailed(Error(ErrorCode::kUnavailable, "its environment is not built any more",
+                                  "a script has none built: submit any run with it from outside"));
   note_missing(run);
   scheduler_->release(run.id);  // first: while it holds something it cannot be queued again
   await_environment(run);

@@ -234,6 +234,7 @@ class Pipeline {
   std::vector<exec::Gpu> gpus_of(const RunRecord& run) const;
   // submit_child.cpp
   void require_place_within(const std::string& asker, const std::string& parent) const;
+  void refuse_what_its_script_can_move(const RunRecord& owner) const;
   void refuse_foreign_dependencies(const std::string& asker, const RunDefinition& definition) const;
   // submit.cpp
   snapshot::Options snapshot_options(const std::string& source_directory) const;
@@ -246,6 +247,9 @@ class Pipeline {
                    const std::optional<store::History::Asker>& asker = std::nullopt);
   // environments.cpp
   std::optional<EnvironmentChoice> find_registered(const std::string& name) const;
+  static envs::Caller own_caller();
+  envs::Interpreter interpreter_for(const RunDefinition& definition, const std::optional<std::string>& python,
+                                    const envs::Caller& caller) const;
   EnvironmentRef resolve_interpreter(const std::optional<std::string>& python, Admission& admission) const;
   EnvironmentRef resolve_prepared(Admission& admission) const;
   void name_environment(Admission& admission, EnvironmentRef& environment) const;

@@ -45,6 +45,8 @@ EnvironmentRef Pipeline::environment_again(const RunRecord& original, Admission&
   try {
     Admission as_it_was;
     as_it_was.interpreter_required = true;
+    if (!definition.within.empty()) as_it_was.caller = admission.caller;
+    as_it_was.run.definition.within = definition.within;
     now = resolve_interpreter(before.interpreter, as_it_was);
     admission.environment_row = std::move(as_it_was.environment_row);
     admission.lock = std::move(as_it_was.lock);

@@ -11,6 +11,7 @@
 #include "runner/os/file.hpp"
 #include "runner/pipeline/admission.hpp"
 #include "runner/pipeline/pipeline.hpp"
+#include "runner/pipeline/script_reach.hpp"
 #include "snapshot/snapshot.hpp"
 #include "snapshot/tree_object.hpp"
 
@@ -50,6 +51,24 @@ void Pipeline::require_place_within(const std::string& asker, const std::string&
     throw Error(ErrorCode::kConflict,
                 "submit_child: " + std::to_string(kMostWaiting) + " runs of " + asker + " wait already",
                 "wait for some of them");
+}
+
+// Mounts are resolved when a run starts: in a directory that its script can write to, one could be made to lead
+// anywhere by then.
+void Pipeline::refuse_what_its_script_can_move(const RunRecord& owner) const {
+  std::vector<std::filesystem::path> writable, sources;
+  for (const Mount& mount : owner.definition.mounts) {
+    sources.emplace_back(mount.source);
+    if (mount.writable) writable.emplace_back(mount.source);
+  }
+  if (owner.definition.isolation != Isolation::kDocker)
+    for (const std::string& cache : configuration_.cache_directories)
+      sources.push_back(std::filesystem::path(account_.home) / cache);
+  for (const std::filesystem::path& source : sources)
+    if (leads_through(source, writable))
+      throw Error(ErrorCode::kPermission,
+                  "submit_child: 'mounts': " + source.string() + " lies in what this script can write to",
+                  "mount directories side by side, not one in another");
 }
 
 // The run that `asker`'s script asks for waits for runs below `asker` only.
@@ -101,7 +120,13 @@ Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::
   resolve_dependencies(run.definition);
   settle_gpus(run.definition);
   std::vector<std::string> warnings;
+  refuse_what_its_script_can_move(owner);
+  admission.caller = own_caller();
   run.environment = environment_again(owner, admission, warnings);
+  admission.caller = {};
+  if (!is_prepared(run))
+    throw Error(ErrorCode::kUnavailable, "submit_child: its environment is not built",
+                "a script has none built, for that runs outside of a sandbox: submit any run with it from outside");
   std::move(admission.notices.begin(), admission.notices.end(), std::back_inserter(warnings));
 
   trees.copy_source(submission.source_tree, aside.path() / "source", stopping_.get_token());

@@ -26,8 +26,13 @@ TREE = ASK + textwrap.dedent("""\
 
 
 class Submitting(DriverTest):
+    fresh_home = True
+
     def facts(self, code, *options, **more):
         return self.python_facts(TREE + textwrap.dedent(code), *options, **more)
+
+    def left(self):
+        return [name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")]
 
     def test_a_script_submits_waits_and_reads_what_its_child_has_logged(self):
         self.write("child.py", """\
@@ -46,19 +51,19 @@ class Submitting(DriverTest):
             facts["files"] = [child.get_file_names() for child in children]
             facts["of"] = [child.parent.id == run.id for child in children]
             facts["all"] = sorted(child.id for child in run.get_children(type="script")) == sorted(child.id for child in children)
-            facts["ids"] = [child.id for child in children]
+            facts["ids"], facts["id"] = [child.id for child in children], run.id
             facts["left"] = os.listdir("/run/runner/trees")
             """, timeout=120)
         self.assertEqual(found["squares"], [{"square": 4}, {"square": 9}])
         self.assertEqual((found["of"], found["all"], found["left"]), ([True, True], True, []))
         for names in found["files"]:
             self.assertIn("outputs/model.txt", names)
-        parent = self.show()
+        parent = self.show(found["id"])
         for child in found["ids"]:
             shown = self.show(child)
-            self.assertEqual((shown["parentRunId"], shown["experimentName"], shown["status"]), (parent["runId"], parent["experimentName"], "Completed"))
+            self.assertEqual((shown["parentRunId"], shown["experiment"], shown["status"]), (parent["runId"], parent["experiment"], "Completed"))
             self.assertEqual(shown["environment"], parent["environment"])
-            self.assertNotIn("child-", "".join(os.listdir(self.home.data + "/runs")))
+        self.assertEqual(self.left(), [])
         self.ok("fsck")
 
     def test_what_would_be_more_than_its_parent_has_is_refused_by_name(self):
@@ -84,8 +89,8 @@ class Submitting(DriverTest):
             facts["end"] = ask("GET", "/v1/runs/" + document["runId"] + "/wait")[1]["status"]
             """, "--memory", "500m", "--cpus", "1")
         shown = self.show(found["id"])
-        self.assertEqual((found["status"], found["end"], shown["displayName"]), (201, "Completed", "small"))
-        self.assertEqual((shown["definition"]["memoryBytes"], shown["definition"]["cpus"], shown["definition"]["network"]), (100 << 20, 0.5, False))
+        self.assertEqual((found["status"], found["end"], shown["name"]), (201, "Completed", "small"))
+        self.assertEqual((shown["runDefinition"]["memoryBytes"], shown["runDefinition"]["cpus"], shown["runDefinition"]["network"]), (100 << 20, 0.5, False))
 
     def test_a_tree_that_leads_elsewhere_does_not(self):
         secret = self.home.write(self.home.base + "/secret.txt", "of the user\n")
@@ -118,8 +123,10 @@ class Submitting(DriverTest):
         self.assertEqual(os.readlink(restored + "/link"), secret)
 
     def test_a_request_that_is_asked_again_is_one_run_and_anothers_key_shows_nothing(self):
+        self.ok("daemon", "start")
         self.write("main.py", "pass\n")
-        other = self.ask("POST", "/v1/runs", {"sourceDirectory": self.project, "script": "main.py", "idempotencyKey": "k"}, 201)["runId"]
+        other = self.ask("POST", "/v1/runs", {"sourceDirectory": self.project, "script": "main.py", "idempotencyKey": "k",
+                                               "caller": {"variables": {"PATH": os.environ["PATH"]}}}, 201)["runId"]
         found = self.facts("""
             tree()
             first = submit(idempotencyKey="k")
@@ -143,7 +150,7 @@ class Submitting(DriverTest):
             for name in (%r, "@last", os.environ["RUNNER_RUN_ID"], "none"):
                 tree("v")
                 facts[name] = submit(sourceTree="v", after=[name])[0]
-                os.rename("/run/runner/trees/v", "/tmp/v-" + str(len(facts)))
+                os.rename("/run/runner/trees/v", "/run/runner/trees/v-" + str(len(facts)))
             """ % stranger, "--cpus", "0.5")
         me = self.runs()[0]
         self.assertEqual(found.pop("own"), 201)
@@ -192,7 +199,7 @@ class Submitting(DriverTest):
             """, "--cpus", "1", timeout=120)
         self.assertLessEqual(set(found["statuses"]), {201, 400, 404}, found)
         self.ok("cancel", "@last", code=None)
-        self.assertEqual([name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")], [])
+        self.assertEqual(self.left(), [])
         self.ok("fsck")
 
     def test_what_is_too_much_or_cannot_be_read_is_said_and_its_place_left(self):
@@ -223,7 +230,7 @@ class Submitting(DriverTest):
             self.assertEqual(status, 400, document)
             self.assertIn(words, document["error"]["message"])
         self.assertIn(rb"caf\xe9.txt", self.log(taken[1]["runId"]))
-        self.assertEqual([name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")], [])
+        self.assertEqual(self.left(), [])
 
     def test_a_run_of_low_priority_has_children_of_low_priority(self):
         found = self.facts("""
@@ -277,6 +284,7 @@ class Submitting(DriverTest):
 
 class Within(DriverTest):
     """The queue."""
+    fresh_home = True
 
     def outer(self, *options):
         return self.detach_gated(TREE + """
