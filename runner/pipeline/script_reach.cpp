@@ -26,9 +26,8 @@ bool leads_through(const fs::path& path, const std::vector<fs::path>& writable) 
   std::vector<fs::path> roots;
   for (const fs::path& one : writable) roots.push_back(real(one));
   const auto in_one = [&](const fs::path& place, bool or_is_it) {
-    return std::any_of(roots.begin(), roots.end(), [&](const fs::path& root) {
-      return lies_in(place, root) && (or_is_it || place != root);
-    });
+    return std::any_of(roots.begin(), roots.end(),
+                       [&](const fs::path& root) { return lies_in(place, root) && (or_is_it || place != root); });
   };
   // Component by component, links replaced by what they name, as the kernel goes.
   fs::path at = "/";

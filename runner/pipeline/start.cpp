@@ -116,7 +116,7 @@ void Pipeline::look_ahead() {
 void Pipeline::prepare_sandbox(const RunRecord& run) {
   std::optional<envs::Interpreter> interpreter;
   try {
-    if (!run.environment.interpreter.empty()) 
+    if (!run.environment.interpreter.empty())
       interpreter = run.environment.kind == "interpreter"
                         ? interpreter_for(run.definition, run.environment.interpreter, {})
                         : probe_.resolve(run.environment.interpreter, {});

@@ -2,8 +2,9 @@
 import json
 import os
 import textwrap
+import time
 
-from support import run_socket
+from support import run_socket, settings
 from support.driver_case import DriverTest
 from support.settings import only_in
 from support.waiting import wait_until
@@ -27,6 +28,7 @@ TREE = ASK + textwrap.dedent("""\
 
 class Submitting(DriverTest):
     fresh_home = True
+    configuration = "parallel = 2\n"
 
     def facts(self, code, *options, **more):
         return self.python_facts(TREE + textwrap.dedent(code), *options, **more)
@@ -66,6 +68,7 @@ class Submitting(DriverTest):
         self.assertEqual(self.left(), [])
         self.ok("fsck")
 
+    @settings.only_where_limits_work
     def test_what_would_be_more_than_its_parent_has_is_refused_by_name(self):
         found = self.facts("""
             tree()
@@ -81,6 +84,7 @@ class Submitting(DriverTest):
                 self.assertIn(next(iter(json.loads(asked))), document["error"]["message"])
         self.assertEqual(len(self.runs()), 1)
 
+    @settings.only_where_limits_work
     def test_a_child_may_have_less(self):
         found = self.facts("""
             tree()
@@ -90,7 +94,7 @@ class Submitting(DriverTest):
             """, "--memory", "500m", "--cpus", "1")
         shown = self.show(found["id"])
         self.assertEqual((found["status"], found["end"], shown["name"]), (201, "Completed", "small"))
-        self.assertEqual((shown["runDefinition"]["memoryBytes"], shown["runDefinition"]["cpus"], shown["runDefinition"]["network"]), (100 << 20, 0.5, False))
+        self.assertEqual((shown["runDefinition"]["memoryBytes"], shown["runDefinition"]["cpus"], shown["runDefinition"]["network"]), (100 << 20, 0.5, "off"))
 
     def test_a_tree_that_leads_elsewhere_does_not(self):
         secret = self.home.write(self.home.base + "/secret.txt", "of the user\n")
@@ -140,18 +144,18 @@ class Submitting(DriverTest):
         self.assertEqual(found, {"statuses": [201, 200], "same": True, "another": 409})
 
     def test_a_script_waits_for_its_own_children_only(self):
-        stranger = self.detach_gated('tell("ready")\nawait_("end")\n', "--cpus", "0.2")
+        stranger = self.detach_gated('tell("ready")\nawait_("end")\n')
         self.await_gate("ready")
         found = self.facts("""
             tree()
-            first = submit(cpus=0.1)[1]["runId"]
+            first = submit()[1]["runId"]
             tree("u")
-            facts["own"] = submit(sourceTree="u", cpus=0.1, after=[first])[0]
+            facts["own"] = submit(sourceTree="u", after=[first])[0]
             for name in (%r, "@last", os.environ["RUNNER_RUN_ID"], "none"):
                 tree("v")
                 facts[name] = submit(sourceTree="v", after=[name])[0]
                 os.rename("/run/runner/trees/v", "/run/runner/trees/v-" + str(len(facts)))
-            """ % stranger, "--cpus", "0.5")
+            """ % stranger)
         me = self.runs()[0]
         self.assertEqual(found.pop("own"), 201)
         self.assertEqual(set(found.values()), {404}, (found, me))
@@ -196,7 +200,7 @@ class Submitting(DriverTest):
             over.set()
             for thread in stirring:
                 thread.join()
-            """, "--cpus", "1", timeout=120)
+            """, timeout=120)
         self.assertLessEqual(set(found["statuses"]), {201, 400, 404}, found)
         self.ok("cancel", "@last", code=None)
         self.assertEqual(self.left(), [])
@@ -272,6 +276,46 @@ class Submitting(DriverTest):
                         tree("n")
             """)
         self.assertEqual(found["nested"], [201, 403])
+
+    @only_in("sandbox")
+    def test_an_interpreter_that_the_script_has_changed_is_not_executed_outside(self):
+        venv, marker = self.home.base + "/venv", self.home.base + "/marker"
+        self.assertEqual(self.home.call(settings.PYTHON, "-m", "venv", "--without-pip", "--symlinks", venv).code, 0)
+        self.submit_python("pass\n", "--python", venv + "/bin/python")  # it is asked, and its answer remembered
+        time.sleep(0.1)
+        self.submit_python("pass\n", "--python", venv + "/bin/python")
+        found = self.facts("""
+            import glob
+            tree()
+            facts["before"] = submit()[0]
+            [packages] = glob.glob(%r + "/lib/python3*/site-packages")
+            with open(packages + "/evil.pth", "w") as file:
+                file.write("import os; os.close(os.open(%r, os.O_CREAT | os.O_WRONLY))\\n")
+            tree("u")
+            facts["after"] = submit(sourceTree="u")
+            """ % (venv, marker), "--python", venv + "/bin/python", "--mount", "%s:%s:rw" % (venv, venv))
+        self.assertEqual(found["before"], 201)
+        status, document = found["after"]
+        self.assertEqual(status, 503, document)
+        self.assertIn("is not as it was", document["error"]["message"])
+        self.assertFalse(os.path.exists(marker))
+
+    def test_a_mount_that_the_script_could_lead_elsewhere_is_refused(self):
+        for name in ("data/sub", "other"):
+            os.makedirs(os.path.join(self.gate, name))
+            self.home.account.own(os.path.join(self.gate, name))
+        self.home.account.own(self.gate + "/data")
+        code = """
+            tree()
+            facts["answer"] = submit()
+            """
+        data, inner, other = self.gate + "/data", self.gate + "/data/sub", self.gate + "/other"
+        status, document = self.facts(code, "--mount", data + ":/d:rw", "--mount", inner + ":/i")["answer"]
+        self.assertEqual(status, 403, document)
+        self.assertIn("lies in what this script can write to", document["error"]["message"])
+        for mounts in ((data + ":/d:ro", inner + ":/i:rw"), (data + ":/d:rw", other + ":/o:rw")):
+            status, document = self.facts(code, *(word for mount in mounts for word in ("--mount", mount)))["answer"]
+            self.assertEqual(status, 201, document)
 
     @only_in("sandbox")
     def test_what_a_killed_daemon_left_is_gone_at_the_next_start(self):
