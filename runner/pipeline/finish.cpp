@@ -228,7 +228,8 @@ void Pipeline::finish_or_throw(const std::string& id) {
   note_dropped_log(id, *ended);
 
   auto error = error_of(ended->outcome);
-  if (error && ended->outcome.kind == OutcomeKind::kExited) {
+  // What a script has submitted it reads the end of: whether a path exists is not for it to know.
+  if (error && ended->outcome.kind == OutcomeKind::kExited && run.definition.within.empty()) {
     const std::string log_end = end_of_file(directory.log(), 8192);
     const auto hidden =
         hidden_path_in(log_end, [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; });

@@ -94,9 +94,12 @@ Pipeline::Submitted Pipeline::submit_child(const std::string& asker, const std::
   Admission admission = admit_child(owner, submission, default_secrets_file(),
                                     [this](const std::string& name) { return find_registered(name); });
   RunRecord& run = admission.run;
-  if (const auto most = log_limit_of(owner.definition);
-      most && log_limit_of(run.definition).value_or(*most + 1) > *most)
-    throw more_than_parent("'maxLogSize'");
+  const auto kept_of_log = [this](const RunDefinition& definition) {
+    const auto bytes = log_limit_of(definition);
+    return bytes == RunDefinition::kUnlimited ? std::nullopt : bytes;
+  };
+  const auto most = kept_of_log(owner.definition), wanted = kept_of_log(run.definition);
+  if (most && (!wanted || *wanted > *most)) throw more_than_parent("'maxLogSize'");
   run.parent = parent;
   run.definition.source_directory = owner.definition.source_directory;
   run.definition.within = asker;

@@ -68,21 +68,41 @@ class Submitting(DriverTest):
         self.assertEqual(self.left(), [])
         self.ok("fsck")
 
-    @settings.only_where_limits_work
-    def test_what_would_be_more_than_its_parent_has_is_refused_by_name(self):
+    def test_how_a_child_ends_says_nothing_of_the_machines_paths(self):
+        there = self.home.write(self.home.base + "/there.txt", "x")
+        found = self.facts("""
+            tree("t", "open(%r)\\n")
+            facts["end"] = ask("GET", "/v1/runs/" + submit()[1]["runId"] + "/wait")[1]
+            """ % there)
+        self.assertEqual(found["end"]["status"], "Failed")
+        self.assertNotIn(there, json.dumps(found["end"]["error"]))
+
+    def refused_by_name(self, wanted, *options):
         found = self.facts("""
             tree()
-            for more in ({"memory": "1g"}, {"cpus": 2}, {"maxRunDuration": "2h"}, {"pids": 500}, {"network": "on"}, {"priority": 1},
-                         {"mounts": ["/etc:/etc-of-the-host"]}, {"mounts": ["/no/such:/x"]}, {"bestEffortLimits": True}, {"isolation": "none"},
-                         {"python": "/tmp/python"}, {"image": "x"}, {"requirements": "r.txt"}, {"conda": "c.yml"}, {"dockerfile": "D"},
-                         {"config": "x"}, {"secrets": ["HOME"]}, {"experiment": "other"}, {"requeue": True}):
+            for more in json.loads(%r):
                 facts[json.dumps(more)] = submit(**more)
-            """, "--memory", "500m", "--cpus", "1", "--max-run-duration", "1h", "--pids", "200", "--network", "off")
+            """ % json.dumps(wanted), *options)
+        self.assertEqual(len(found), len(wanted))
         for asked, (status, document) in found.items():
             with self.subTest(asked=asked):
                 self.assertEqual(status, 403, document)
                 self.assertIn(next(iter(json.loads(asked))), document["error"]["message"])
         self.assertEqual(len(self.runs()), 1)
+
+    def test_what_would_be_more_than_its_parent_has_is_refused_by_name(self):
+        self.refused_by_name(
+            [{"maxRunDuration": "2h"}, {"network": "on"}, {"priority": 1}, {"maxLogSize": "2m"}, {"maxLogSize": "unlimited"}, {"grace": "20s"},
+             {"mounts": ["/etc:/etc-of-the-host"]}, {"mounts": ["/no/such:/x"]}, {"mounts": [self.gate + ":/gate:rw"]}, {"mounts": [self.gate + ":/other"]},
+             {"bestEffortLimits": True}, {"isolation": "none"}, {"python": "/tmp/python"}, {"image": "x"}, {"requirements": "r.txt"},
+             {"conda": "c.yml"}, {"dockerfile": "D"}, {"config": "x"}, {"secrets": ["HOME"]}, {"caller": {}}, {"pull": True}, {"rebuild": True},
+             {"experiment": "other"}, {"requeue": True}, {"gpus": "1"}, {"gpus": "all"}, {"gpus": "device=0"}],
+            "--max-run-duration", "1h", "--network", "off", "--max-log-size", "1m", "--gpus", "none", "--mount", self.gate + ":/gate:ro")
+
+    @settings.only_where_limits_work
+    def test_what_would_be_more_than_its_parents_limits_is_refused_by_name(self):
+        self.refused_by_name([{"memory": "1g"}, {"cpus": 2}, {"pids": 500}, {"shmSize": "2g"}],
+                             "--memory", "500m", "--cpus", "1", "--pids", "200", "--shm-size", "1m")
 
     @settings.only_where_limits_work
     def test_a_child_may_have_less(self):

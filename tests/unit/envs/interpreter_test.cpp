@@ -340,6 +340,29 @@ TEST_CASE("a remembered answer ends when something it depends on changes") {
   CHECK(starts_in(count) == 2);
 }
 
+TEST_CASE("what is remembered can be had without a process, and nothing else") {
+  const World world;
+  const fs::path count = world.directory.path / "count";
+  const fs::path root = counting_venv(world, count);
+  const std::string python = root / "bin" / "python";
+  CHECK_FALSE(world.probe.remembered(python, world.caller));
+  const Interpreter asked = world.probe.resolve(python, world.caller);
+  REQUIRE(starts_in(count) == 1);
+  const auto known = world.probe.remembered(python, world.caller);
+  REQUIRE(known);
+  CHECK(known->digest == asked.digest);
+  CHECK(known->executable == asked.executable);
+  CHECK(known->identity == asked.identity);
+  const std::string version = world.version();
+  write(root / "lib" / ("python" + version.substr(0, version.rfind('.'))) / "site-packages" / "new.pth", "/usr\n");
+  CHECK_FALSE(world.probe.remembered(python, world.caller));
+  const fs::path shim = world.directory.path / "shim";
+  write_program(shim, "#!/bin/sh\necho x >> " + count.string() + "\nexec /usr/bin/python3 \"$@\"\n");
+  CHECK_FALSE(world.probe.remembered(shim.string(), world.caller));
+  CHECK(starts_in(count) == 1);
+  CHECK_THROWS_AS(world.probe.remembered("/no/such/python", world.caller), Error);
+}
+
 TEST_CASE("a file that changed while its interpreter was asked is not trusted") {
   const World world;
   const fs::path count = world.directory.path / "count";
