@@ -411,6 +411,10 @@ std::vector<std::string> RunQueue::gpus_of(const std::string& id) const {
   return found == taken_.end() ? std::vector<std::string>() : gpus_.ids(found->second.resources.gpus);
 }
 
+GpuSet RunQueue::free_gpus(const std::string& within) const {
+  return taken_.contains(within) ? free_within(within).gpus : free_.gpus;
+}
+
 std::vector<std::string> RunQueue::first(std::size_t most) const {
   std::vector<std::string> ids;
   const bool held = held_ || !held_for_.empty();

@@ -40,7 +40,7 @@ void Scheduler::occupy(const std::string& id, Resources taken, const std::vector
                        std::optional<std::chrono::milliseconds> left, const std::string& within) {
   const auto now = RunQueue::Time::clock::now();
   const std::lock_guard lock(mutex_);
-  taken.gpus = queue_.gpus().slots_of(gpus, queue_.free().gpus);
+  taken.gpus = queue_.gpus().slots_of(gpus, queue_.free_gpus(within));
   queue_.occupy(id, taken, left ? std::optional(now + *left) : std::nullopt, within);
 }
 

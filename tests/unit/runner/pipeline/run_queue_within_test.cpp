@@ -155,6 +155,24 @@ TEST_CASE("GPUs within a run are those that it has") {
   CHECK(queue.gpus().count(queue.free().gpus) == 3);
 }
 
+TEST_CASE("an adopted run has the places on a GPU that its outer one has") {
+  RunQueue queue({4000, 8 * kGiB}, GpuSlots({"0"}, 2));
+  const auto adopt = [&](const std::string& id, const std::string& outer) {
+    const GpuSet slots = queue.gpus().slots_of({"0"}, queue.free_gpus(outer));
+    queue.occupy(id, {1000, 0, slots}, std::nullopt, outer);
+  };
+  adopt("outer", "");
+  adopt("inner", "outer");
+  CHECK(queue.gpus().count(queue.free().gpus) == 1);
+  CHECK(queue.free_gpus("outer") == 0);
+  auto another = run("another", 0.1, "outer");
+  another.gpus = {.count = 1};
+  queue.add(another);
+  CHECK(started(queue).empty());
+  queue.release("inner");
+  CHECK(started(queue) == Ids{"another"});
+}
+
 TEST_CASE("an adopted run takes of its outer one's") {
   RunQueue queue({4000, 8 * kGiB});
   queue.occupy("outer", {4000, 0}, std::nullopt);
