@@ -23,6 +23,18 @@ void read_submission(std::string_view json) {
                        [](const api::Submission& submission) { return submission.canonical; });
 }
 
+// What differs from another run's submission: a repetition, and what a script submits.
+void read_changes(std::string_view json) {
+  fuzz::accepts([&] { api::parse_overrides(json); });
+  fuzz::accepts([&] {
+    const auto submission = api::parse_child_submission(json);
+    const std::string& tree = submission.source_tree;
+    fuzz::require(!tree.empty() && tree != ".." && tree.find('/') == std::string::npos, "a tree is a single name", tree);
+    fuzz::require(submission.source_directory.empty() && !submission.python && submission.secrets.empty(),
+                  "a script names nothing of the machine", std::string(json));
+  });
+}
+
 void read_docker_words(fuzz::Input input) {
   std::vector<std::string> words;
   while (!input.empty()) words.emplace_back(input.take_until('\n'));
@@ -82,7 +94,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       read_submission(input.rest());
       break;
     case 1:
-      fuzz::accepts([&] { api::parse_overrides(input.rest()); });
+      read_changes(input.rest());
       break;
     case 2:
       fuzz::accepts([&] { api::parse_registration(input.rest()); });
