@@ -195,8 +195,9 @@ class Submitting(DriverTest):
                         for i in range(20):
                             name = source + "/d%d" % i
                             os.makedirs(name, exist_ok=True)
-                            with open(name + "/f", "w") as file:
-                                file.write("x" * (number % 50000))
+                            file = os.open(name + "/f", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK)  # it may be a FIFO
+                            os.write(file, b"x" * (number % 50000))
+                            os.close(file)
                             os.rename(name, source + "/e%d" % i)
                             os.symlink("/etc", name)
                             os.unlink(name)
