@@ -71,8 +71,10 @@ class RunFamily(RunBase):
         """Submits a script as a child; returns when its snapshot is taken, and the child is queued.
 
         From a script the source directory is copied for the daemon (without ``.git``, ``__pycache__`` and what this run
-        writes to ``./outputs`` and ``./logs``); the child has this run's environment unless ``config`` names one, and may
-        narrow, never widen, its isolation, mounts, network and limits: ``PermissionDenied`` names what is too much.
+        writes to ``./outputs`` and ``./logs``); the child has this run's environment unless ``config`` names a registered one,
+        and may narrow, never widen, its isolation, mounts, network and limits: ``PermissionDenied`` names what is too much.
+        It runs within what this run has, so wait for it rather than compute beside it; this run's end leaves it running, a
+        cancel takes it along.
         """
         from runner_sdk._config import ScriptRunConfig
         from runner_sdk._submitting import submit_child
