@@ -13,9 +13,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <list>
 #include <mutex>
+#include <optional>
 
 #include "runner/core/error.hpp"
 #include "runner/core/sanitized.hpp"
@@ -30,6 +32,7 @@ namespace {
 // a snapshot (2 000) takes up to 1.5 KiB. Only touched pages are resident, glibc returns them when the thread ends.
 constexpr std::size_t kStackBytes = kSanitized ? 32 << 20 : 8 << 20;
 constexpr int kBacklog = 128;            // connections the kernel holds while the acceptor is busy
+constexpr int kLookMilliseconds = 5;     // whether there is room by now
 constexpr int kRetryMilliseconds = 100;  // out of descriptors: until then some request will have ended
 
 // A joinable thread with a stack of our size, which std::thread cannot have.
@@ -152,8 +155,8 @@ class HttpServer::Impl {
     connections_.remove_if([](const Peer& peer) { return peer.ended.load(std::memory_order_acquire); });
   }
 
-  // Room for one more, by turning out whoever has owed a request longest. Blocks for `patience` at most; false:
-  // everybody is being served.
+  // Room for one more, by turning out whoever has owed a request longest, or because an answer ends. False: all have
+  // been served for `turn`, and this one has found nobody to turn out for `patience`.
   bool make_room() {
     const auto begin = os::monotonic_now();
     for (remove_ended(); connections_.size() >= state_.limits.connections; remove_ended()) {
@@ -164,16 +167,17 @@ class HttpServer::Impl {
         if (longest.peer == &peer.socket) of_peer = &peer;
       }
       const auto now = os::monotonic_now();
-      const auto left = std::chrono::nanoseconds(longest.since) + state_.limits.patience - now;
-      if (of_peer != nullptr && left.count() <= 0) {
+      if (!full_since_) full_since_ = now;
+      if (of_peer != nullptr && std::chrono::nanoseconds(longest.since) + state_.limits.patience <= now) {
         if (longest.peer->turn_out(longest.since)) of_peer->thread.join();
         continue;
       }
-      if (of_peer == nullptr || now - begin > state_.limits.patience) return false;
-      pollfd stop{state_.stopping.get(), POLLIN, 0};
-      if (::poll(&stop, 1, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count())) > 0)
+      if (now - *full_since_ > state_.limits.turn && (of_peer == nullptr || now - begin > state_.limits.patience))
         return false;
+      pollfd stop{state_.stopping.get(), POLLIN, 0};
+      if (::poll(&stop, 1, kLookMilliseconds) > 0) return false;
     }
+    full_since_.reset();
     return true;
   }
 
@@ -205,6 +209,7 @@ class HttpServer::Impl {
   std::filesystem::path path_;
   os::Fd listener_;
   std::list<Peer> connections_;
+  std::optional<std::chrono::nanoseconds> full_since_;  // since when nobody has been admitted for want of room
   const std::function<void()> accept_ = [this] { accept_until_stopped(); };
   Thread acceptor_;
 };

@@ -48,10 +48,12 @@ class Exchange {
 struct ClientGone {};
 
 struct ServerLimits {
-  // One more turns out the peer that has owed a whole request longest, once it has for `patience`; where all of them
-  // are being served it is answered 503 and closed.
+  // One more turns out the peer that has owed a whole request longest, once it has for `patience`. Where all of them
+  // are being served it waits until one is not any more; those that come when that has lasted for `turn` are answered
+  // 503 and closed.
   std::size_t connections = 256;
   std::chrono::milliseconds patience{100};
+  std::chrono::milliseconds turn{2'000};
   std::size_t waiting = 224;                // answers that take as long as a run: a further one is 503
   std::size_t large_bodies = 8;             // of more than a megabyte, at once: a further one is 503
   std::size_t header_bytes = 64 * 1024;     // more: 431

@@ -119,8 +119,8 @@ class Complete(RunnerTest):
         self.assertEqual(self.submit("job.sh").out, b"one\ntwo\nthree\nfour\nfive\n")
 
     def test_children_in_the_background_write_to_the_same_log_and_do_not_delay_the_end(self):
-        self.write("job.sh", "(echo child; sleep 600) &\nwait_for() { while [ ! -e seen ]; do :; done; }\n"
-                             "sh -c 'echo other >&2'\necho main\n")
+        self.write("job.sh", "(echo child; : > told; sleep 600) &\nsh -c 'echo other >&2'\n"
+                             "while [ ! -e told ]; do sleep 0.01; done\necho main\n")
         self.submit("job.sh", timeout=20)
         self.assertEqual(sorted(self.log().splitlines()), [b"child", b"main", b"other"])
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "fixture.hpp"
+#include "golden.hpp"
 #include "metric_records.hpp"
 #include "store/history.hpp"
 
@@ -74,6 +75,7 @@ TEST_CASE("Writes the golden database of the present schema", "[.golden]") {
     history.add_metrics(live.id, std::vector{logged("note", "so far", 0), logged("loss", std::nan(""), 0)}, 100);
     history.add_run(golden_run(5, "other"));
     history.set_queue_place(golden_run(5, "other").id, {.priority = 2, .position = 0.5});
+    write_tracking(history);
   }
   sql(file, "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE; VACUUM;");
 }

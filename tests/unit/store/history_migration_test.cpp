@@ -1,5 +1,6 @@
 // runner.db of earlier versions: golden files that those versions wrote (golden_test.cpp), brought to the present one.
 #include "fixture.hpp"
+#include "golden.hpp"
 #include "metric_records.hpp"
 #include "store/environments.hpp"
 #include "store/history.hpp"
@@ -27,8 +28,8 @@ void check_sound(const History& history) {
   for (const RowProblem& problem : history.check_rows([] {})->problems()) FAIL_CHECK(problem.text);
 }
 
-// What the golden runs of every version have.
-void check_runs(const std::filesystem::path& file) {
+// What the golden runs of every version have. `entries`: of the ledger, once they are migrated.
+void check_runs(const std::filesystem::path& file, std::int64_t entries = 3) {
   History history(file);
   CHECK(sql(file, "PRAGMA user_version") == std::to_string(history_schema().version));
   const RunRecord completed = history.get("train_1700000001_00000001");
@@ -61,7 +62,7 @@ void check_runs(const std::filesystem::path& file) {
   CHECK(count() == 1);
   filter.text = "quality=good";
   CHECK(count() == 1);
-  CHECK(history.check_rows([] {})->ledger().entries == 3);
+  CHECK(history.check_rows([] {})->ledger().entries == entries);
   check_sound(history);
   // And it lives on.
   const std::string live = "other_1700000004_00000004";
@@ -69,7 +70,7 @@ void check_runs(const std::filesystem::path& file) {
   history.add_children(live, std::vector<NewChild>{{.id = "00000000-0000-4000-8000-000000000001", .name = "c"}}, at(1));
   history.finish(live, RunStatus::kFailed, "", Outcome{.kind = OutcomeKind::kExited, .exit_code = 1}, {},
                  at(1'700'000'300'000'000), {});
-  CHECK(history.check_rows([] {})->ledger().entries == 5);
+  CHECK(history.check_rows([] {})->ledger().entries == entries + 2);
   check_sound(history);
 }
 
@@ -78,6 +79,17 @@ void check_runs(const std::filesystem::path& file) {
 TEST_CASE("A history of schema version 4 is brought to the present one with all that is in it") {
   const TemporaryDirectory directory;
   check_runs(copy_of_golden(directory, 4));
+}
+
+TEST_CASE("A history of schema version 5 has all that it had") {
+  const TemporaryDirectory directory;
+  const auto file = copy_of_golden(directory, 5);
+  {
+    History history(file);
+    check_tracking(history);
+    check_sound(history);
+  }
+  check_runs(file, 3 + kTrackingEntries);
 }
 
 TEST_CASE("A migration that is killed has not happened, and the next start does it") {
@@ -125,8 +137,9 @@ TEST_CASE("A damaged definition keeps no history from being migrated") {
 }
 
 TEST_CASE("A new history has what a migrated one has") {
+  const int version = GENERATE(4, 5);
   const TemporaryDirectory directory, other;
-  const auto migrated = copy_of_golden(directory, 4), fresh = other / "runner.db";
+  const auto migrated = copy_of_golden(directory, version), fresh = other / "runner.db";
   { const History a(migrated), b(fresh); }
   const std::string schema =
       "SELECT group_concat(type || name || coalesce(sql, ''), char(10)) FROM (SELECT * FROM sqlite_master ORDER BY "

@@ -51,7 +51,7 @@ constexpr std::string_view kWait = "GET /wait HTTP/1.1\r\nHost: r\r\n\r\n";
 
 TEST_CASE("where everybody is being served, one connection too many is answered 503, and there is room when one ends") {
   Waiting waiting;
-  Server server(std::ref(waiting), {.connections = 2, .patience = 10ms});
+  Server server(std::ref(waiting), {.connections = 2, .patience = 10ms, .turn = 10ms});
   RawPeer first(server.socket);
   RawPeer second(server.socket);
   for (RawPeer* peer : {&first, &second}) {
@@ -71,6 +71,22 @@ TEST_CASE("where everybody is being served, one connection too many is answered 
     served = again.read_until("\r\n\r\n").rfind("HTTP/1.1 200", 0) == 0;
   }
   CHECK(served);
+}
+
+TEST_CASE("where everybody is being served, one connection too many waits for its turn before it is refused") {
+  Waiting waiting;
+  Server server(std::ref(waiting), {.connections = 2, .patience = 1ms, .turn = 60s});
+  RawPeer first(server.socket);
+  RawPeer second(server.socket);
+  for (RawPeer* peer : {&first, &second}) {
+    peer->send(kWait);
+    peer->read_until("waiting\r\n");
+  }
+  RawPeer third(server.socket);
+  third.send(kGet);
+  std::this_thread::sleep_for(50ms);
+  second.close();
+  CHECK(third.read_until("GET x|").rfind("HTTP/1.1 200", 0) == 0);
 }
 
 TEST_CASE("one connection too many turns out the peer that has owed a whole request longest, and nobody else") {
