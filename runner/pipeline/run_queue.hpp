@@ -95,7 +95,7 @@ class RunQueue {
   std::vector<std::string> running() const;  // ids
   const GpuSlots& gpus() const { return gpus_; }
   std::vector<std::string> gpus_of(const std::string& id) const;  // of a run that occupies
-  GpuSet free_gpus(const std::string& within) const;  // of that run, where it occupies; else of the machine
+  GpuSet free_gpus(const std::string& within) const;              // of that run, where it occupies; else of the machine
   const Resources& machine() const { return machine_; }
   const Resources& free() const { return free_; }  // negative where adopted runs take more than there is
 

@@ -29,7 +29,8 @@ void read_changes(std::string_view json) {
   fuzz::accepts([&] {
     const auto submission = api::parse_child_submission(json);
     const std::string& tree = submission.source_tree;
-    fuzz::require(!tree.empty() && tree != ".." && tree.find('/') == std::string::npos, "a tree is a single name", tree);
+    fuzz::require(!tree.empty() && tree != ".." && tree.find('/') == std::string::npos, "a tree is a single name",
+                  tree);
     fuzz::require(submission.source_directory.empty() && !submission.python && submission.secrets.empty(),
                   "a script names nothing of the machine", std::string(json));
   });
