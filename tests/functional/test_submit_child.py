@@ -26,15 +26,19 @@ TREE = ASK + textwrap.dedent("""\
     """)
 
 
-class Submitting(DriverTest):
+class SubmittingTest(DriverTest):
     fresh_home = True
+
+    def left(self):
+        """Copies of trees that lie about."""
+        return [name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")]
+
+
+class Submitting(SubmittingTest):
     configuration = "parallel = 2\n"
 
     def facts(self, code, *options, **more):
         return self.python_facts(TREE + textwrap.dedent(code), *options, **more)
-
-    def left(self):
-        return [name for name in os.listdir(self.home.data + "/runs") if name.startswith(".tree-")]
 
     def test_a_script_submits_waits_and_reads_what_its_child_has_logged(self):
         self.write("child.py", """\
@@ -339,17 +343,23 @@ class Submitting(DriverTest):
             self.assertEqual(status, 201, document)
 
     @only_in("sandbox")
-    def test_what_a_killed_daemon_left_is_gone_at_the_next_start(self):
-        self.ok("daemon", "start")
-        self.home.kill_daemon()
-        self.home.write(self.home.data + "/runs/.tree-00000000-0000-4000-8000-000000000000/source/x", "x")
-        self.ok("daemon", "start")
-        wait_until(lambda: ".tree-00000000-0000-4000-8000-000000000000" not in os.listdir(self.home.data + "/runs"), "it is removed")
+    def test_a_thousand_wait_and_no_more(self):
+        found = self.facts("""
+            connection = Connection(os.environ["RUNNER_SOCKET"])
+            def wait_for(*runs, **more):
+                tree()
+                asked = dict({"sourceTree": "t", "after": list(runs)}, **more)
+                return ask_on(connection, "POST", ME + "/submit", asked, os.environ["RUNNER_TOKEN"])
+            first = wait_for(command=["sleep", "600"])[1]["runId"]
+            statuses = [wait_for(first, command=["true"])[0] for _ in range(1001)]
+            facts["statuses"] = sorted(set(statuses[:-1])), statuses[-1]
+            facts["cancel"] = ask("POST", "/v1/runs/%s/cancel" % first, {})[0]
+            """, timeout=400)
+        self.assertEqual(found, {"statuses": [[201], 409], "cancel": 200})
 
 
-class Within(DriverTest):
+class Within(SubmittingTest):
     """The queue."""
-    fresh_home = True
 
     def outer(self, *options):
         return self.detach_gated(TREE + """
@@ -389,6 +399,34 @@ await_("outer")
         self.open_gate("end")
         for run in (first, second):
             self.wait(run)
+        self.open_gate("outer")
+        self.wait(outer)
+        self.ok("fsck")
+
+    @only_in("sandbox")
+    def test_a_daemon_that_dies_over_a_tree_leaves_nothing_and_the_question_is_asked_again(self):
+        outer = self.detach_gated(TREE + """
+with open(tree() + "/large", "w") as file:
+    file.truncate(1 << 30)
+def again():
+    while True:
+        try:
+            return submit(script=None, command=["true"], idempotencyKey="k")
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+tell("asks")
+tell("answers", json.dumps([[status, document.get("runId")] for status, document in (again(), again())]))
+await_("outer")
+""")
+        self.await_gate("asks")
+        [left] = wait_until(self.left, "the tree is being copied")
+        self.home.kill_daemon()
+        self.assertEqual(self.left(), [left])
+        self.ok("daemon", "start")
+        wait_until(lambda: left not in self.left(), "the next daemon has removed it")
+        [first, second] = json.loads(self.await_gate("answers", 240))
+        self.assertEqual((first[0], second, self.left()), (201, [200, first[1]], []))
+        self.wait(first[1])
         self.open_gate("outer")
         self.wait(outer)
         self.ok("fsck")
