@@ -514,6 +514,7 @@ class Random(Damage):
                         refused += 1
                         error = json.loads(result.err.splitlines()[-1])["error"]
                         self.assertIn(".db", error["message"])
-                        self.assertIn(".recover", error["hint"])
+                        # Where the header itself was hit, it looks like another program's, or a newer runner's.
+                        self.assertRegex(error["hint"], r"\.recover|--home")
                 self.assertNotIn("SIGSEGV", self.home.daemon_log())
         print("%d rounds, %d answers with findings, %d without a daemon" % (rounds, found, refused))

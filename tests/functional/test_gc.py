@@ -65,6 +65,7 @@ class Frees(StoreTest):
         self.create(gone)
         os.rename(gone, gone + "-renamed")
         self.home.write(self.home.data + "/cache/.tmp-1-1", "left over")
+        wait_until(lambda: not os.listdir(self.home.data + "/runs"), "the run's directory is gone")
         before = self.logical_contents()
         dry = self.gc("--explain", "--dry-run")
         self.assertEqual(self.logical_contents(), before)
