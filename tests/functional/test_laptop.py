@@ -268,7 +268,7 @@ class OnEnd(LaptopTest):
         self.home.kill_daemon()
         self.home.write(self.home.base + "/go", "")
         self.start_daemon()
-        wait_until(lambda: len(self.told()) == 3, "the others are told by the next daemon")
+        wait_until(lambda: len(self.told()) == 3 and all(self.told().values()), "the others are told by the next daemon")
         wait_until(lambda: os.listdir(self.home.data + "/on_end") == [], "nothing is left to be done")
         self.assertEqual(set(self.told().values()), {"x\n"})
 
