@@ -286,7 +286,9 @@ class Files(Damage):
             database.execute("UPDATE run SET ended = ended + 3600000000 WHERE id = ?", (self.ids["child"],))
             database.execute(trigger)
         self.own()
-        self.assert_fsck_clean()  # the start has removed both
+        self.ok("daemon", "start")
+        wait_until(lambda: os.listdir(self.home.data + "/runs") == [], "the start has removed both")
+        self.assert_fsck_clean()
 
     def test_records_of_a_run_that_lives(self):
         run = self.detach_gated("tell('up'); await_('go')\n")
