@@ -1,6 +1,7 @@
 // A script submits a run: the tree that it has copied its source into → snapshot → the run's row. It gets what its
 // parent has, or less, runs within that, and is told nothing of the machine that its parent does not see.
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,7 +29,7 @@ class Aside {
   ~Aside() {
     try {
       os::remove_tree(path_);
-    } catch (const Error&) {  // later, then
+    } catch (const std::exception&) {  // later, then
     }
   }
   Aside(const Aside&) = delete;

@@ -284,23 +284,32 @@ class Submitting(SubmittingTest):
         self.assertEqual(len([notice for notice in found["notices"] if "OF_THE_CALLER" in notice]), 1)
         self.assertEqual(self.log(found["id"]), b"['OF_THE_FILE']\n")
 
-    def test_no_more_than_a_run_has_places_for(self):
+    def test_runs_nest_eight_deep(self):
         found = self.facts("""
-            tree()
-            current = ask("GET", ME)[1]["runId"]
             facts["nested"] = []
-            first = submit(command=["sleep", "60"], script=None)[0]
-            tree("n")
             depth = ME
-            for i in range(9):
-                status, answer = ask("POST", depth + "/children", {"children": [{}]})
+            for above in range(1, 9):
+                answer = ask("POST", depth + "/children", {"children": [{}]})[1]
                 depth = "/v1/runs/" + answer["items"][0]["runId"]
-                if i in (6, 8):
-                    facts["nested"].append(ask("POST", depth + "/submit", {"sourceTree": "n", "script": "child.py"})[0])
-                    if not os.path.isdir("/run/runner/trees/n"):
-                        tree("n")
+                if above >= 7:
+                    tree(str(above))
+                    facts["nested"].append(ask("POST", depth + "/submit", {"sourceTree": str(above), "script": "child.py"})[0])
             """)
         self.assertEqual(found["nested"], [201, 403])
+
+    def test_an_environment_that_is_not_built_is_not_built_for_a_script(self):
+        kind, text = ("dockerfile", "FROM scratch\n") if settings.ISOLATION == "docker" else ("requirements", "no-such-package-anywhere\n")
+        self.ok("env", "register", "unbuilt", "--" + kind, self.write("of-" + kind, text))
+        found = self.facts("""
+            tree()
+            facts["answer"] = submit(environment="unbuilt")
+            """)
+        status, document = found["answer"]
+        self.assertEqual(status, 503, document)
+        self.assertIn("is not built", document["error"]["message"])
+        listed = {item["name"]: item for item in self.ok("env", "list", "--json").json["items"]}
+        self.assertIs(listed["unbuilt"]["built"], False)
+        self.assertEqual(len(self.runs()), 1)
 
     @only_in("sandbox")
     def test_an_interpreter_that_the_script_has_changed_is_not_executed_outside(self):

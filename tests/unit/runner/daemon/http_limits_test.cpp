@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -47,6 +48,14 @@ struct Waiting {
 };
 constexpr std::string_view kWait = "GET /wait HTTP/1.1\r\nHost: r\r\n\r\n";
 
+// Each is being served from now on.
+void wait_on(std::initializer_list<RawPeer*> peers) {
+  for (RawPeer* peer : peers) {
+    peer->send(kWait);
+    peer->read_until("waiting\r\n");
+  }
+}
+
 }  // namespace
 
 TEST_CASE("where everybody is being served, one connection too many is answered 503, and there is room when one ends") {
@@ -54,10 +63,7 @@ TEST_CASE("where everybody is being served, one connection too many is answered 
   Server server(std::ref(waiting), {.connections = 2, .patience = 10ms, .turn = 10ms});
   RawPeer first(server.socket);
   RawPeer second(server.socket);
-  for (RawPeer* peer : {&first, &second}) {
-    peer->send(kWait);
-    peer->read_until("waiting\r\n");
-  }
+  wait_on({&first, &second});
   RawPeer third(server.socket);
   const auto answer = third.read_to_end();
   CHECK(answer.rfind("HTTP/1.1 503", 0) == 0);
@@ -78,10 +84,7 @@ TEST_CASE("where everybody is being served, one connection too many waits for it
   Server server(std::ref(waiting), {.connections = 2, .patience = 1ms, .turn = 60s});
   RawPeer first(server.socket);
   RawPeer second(server.socket);
-  for (RawPeer* peer : {&first, &second}) {
-    peer->send(kWait);
-    peer->read_until("waiting\r\n");
-  }
+  wait_on({&first, &second});
   RawPeer third(server.socket);
   third.send(kGet);
   std::this_thread::sleep_for(50ms);
@@ -129,10 +132,7 @@ TEST_CASE("answers that take as long as a run leave places for those that do not
   Server server(std::ref(waiting), {.connections = 4, .waiting = 2});
   RawPeer first(server.socket);
   RawPeer second(server.socket);
-  for (RawPeer* peer : {&first, &second}) {
-    peer->send(kWait);
-    peer->read_until("waiting\r\n");
-  }
+  wait_on({&first, &second});
   RawPeer third(server.socket);
   third.send(kWait);
   CHECK(third.read_until("}}").find("503") != std::string::npos);
